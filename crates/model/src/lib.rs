@@ -1,1 +1,25 @@
-//! model
+//! The nouns of Neargate as facts: typed ids and ARNs, the records that the state database keeps, the
+//! messages between control plane and agent, and the pure functions that derive what AWS calls status.
+//! Nothing here does I/O, reads a clock or draws a random number. Serde derives are for stored records and
+//! session messages only; what AWS clients see is `wire`, and conversion happens at the edge (frontend).
+
+pub mod account;
+pub mod arn;
+pub mod cluster;
+pub mod container;
+pub mod document;
+pub mod facts;
+pub mod ids;
+pub mod image;
+pub mod instance;
+pub mod limits;
+pub mod logs;
+pub mod network;
+pub mod session;
+pub mod task;
+pub mod task_definition;
+pub mod time;
+
+pub use document::{Document, Tags};
+pub use ids::*;
+pub use time::Timestamp;

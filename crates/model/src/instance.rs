@@ -1,0 +1,47 @@
+//! A machine of the fleet, and how much of it is taken. Users never see one.
+
+use crate::ids::{InstanceId, ZoneName};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum InstanceState {
+    /// Takes tasks.
+    Active,
+    /// Keeps its tasks, takes no more.
+    Draining,
+    /// Its session has been silent past lease and grace; its tasks are lost.
+    Lost,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: InstanceId,
+    /// The machine's host name.
+    pub name: String,
+    pub zone: ZoneName,
+    /// As in `X86_64`.
+    pub cpu_architecture: String,
+    pub state: InstanceState,
+    /// What may be handed to tasks, overcommitment included. CPU units, 1024 a vCPU.
+    pub cpu_units: u32,
+    pub memory_mib: u32,
+    pub registered_at: Timestamp,
+    /// Changes with every boot of the machine: tasks of an earlier boot are gone.
+    pub boot_id: String,
+    pub agent_version: String,
+    /// Rises with every session; reports of an older one are refused.
+    pub session_epoch: u64,
+    /// When its session was last heard of; refreshed rarely, the exact time is the session's own.
+    pub seen_at: Timestamp,
+}
+
+/// What placed tasks hold of an instance. Writer: the capacity manager. Placement relies on it: a commit
+/// that finds it changed is planned again.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Allocation {
+    pub instance: InstanceId,
+    pub cpu_units: u32,
+    pub memory_mib: u32,
+    pub tasks: u32,
+}

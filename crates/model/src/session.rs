@@ -1,0 +1,165 @@
+//! The messages between the control plane and an agent. The control plane sends which tasks the instance
+//! should have; the agent reports what happened, never what should follow. Either side may repeat itself at
+//! any time: a list replaces a list, facts only move forward. A gap in the sequence asks for the whole.
+
+use crate::container::{ContainerPhase, Health};
+use crate::facts::{ContainersFact, Desired, InterfaceFact};
+use crate::ids::{ClusterName, Digest, Family, InstanceId, TaskDefinitionRevision, TaskId, ZoneName};
+use crate::network::Cidr;
+use crate::task::{Stop, TaskInterface};
+use crate::task_definition::TaskTemplate;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// Rises when a message's meaning changes; both sides name theirs in the first message.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A task as its instance must run it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Assignment {
+    pub task: TaskId,
+    pub cluster: ClusterName,
+    pub task_arn: String,
+    pub cluster_arn: String,
+    pub family: Family,
+    pub revision: TaskDefinitionRevision,
+    pub desired: Desired,
+    /// Overrides applied.
+    pub template: Arc<TaskTemplate>,
+    /// The ids of its containers, in the order of the template, as their ARNs show them.
+    pub container_ids: Vec<crate::ids::ContainerId>,
+    pub interface: Option<TaskInterface>,
+    pub subnet: Option<AssignedSubnet>,
+    /// The control plane's own knowledge: at or past Accepted, an agent that has no trace of the task must
+    /// not start it (it ran before) but report it stopped.
+    pub containers_fact: ContainersFact,
+    pub launch_type: Option<String>,
+    pub zone: ZoneName,
+    pub region: String,
+}
+
+/// What the runtime must know of the network that a task's interface is in.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AssignedSubnet {
+    pub vpc_cidr: Cidr,
+    pub cidr: Cidr,
+    pub gateway: Ipv4Addr,
+}
+
+/// How the agent reaches our own registry, for image names that resolve to it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RegistryAccess {
+    /// The host part of image names that mean our registry, as in `000000000000.dkr.ecr.…`.
+    pub host: String,
+    /// `http://127.0.0.1:4566`.
+    pub endpoint: String,
+    pub username: String,
+    pub password: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// Answers Hello. Everything sent in this session belongs to `epoch`.
+    Welcome { protocol: u32, instance: InstanceId, epoch: u64, registry: RegistryAccess },
+    /// The whole list: what is not in it must be stopped and removed.
+    Assignments { sequence: u64, tasks: Vec<Arc<Assignment>> },
+    /// Changes since `sequence - 1`. An agent at another sequence asks for the whole with Resync.
+    Changes { sequence: u64, upsert: Vec<Arc<Assignment>>, remove: Vec<TaskId> },
+    /// Reports up to this number are durable.
+    Reported { number: u64 },
+    /// Log records of this container up to the offset are durable.
+    Logged { task: TaskId, container: String, offset: u64, failure: Option<LogFailure> },
+    /// The session ends here; the agent keeps its tasks and calls again, unless `retry` is false.
+    Refused { reason: String, retry: bool },
+}
+
+/// Why log records could not be stored; the agent decides what becomes of the task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LogFailure {
+    GroupMissing,
+    Storage,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToControl {
+    Hello(Hello),
+    Heartbeat,
+    /// Asks for the whole list.
+    Resync,
+    /// Numbered from 1 in each session; kept by the agent until Reported.
+    Report { number: u64, report: TaskReport },
+    Logs(LogBatch),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u32,
+    /// The id it was given at first; None the first time.
+    pub instance: Option<InstanceId>,
+    pub name: String,
+    pub cpu_architecture: String,
+    pub cpu_units: u32,
+    pub memory_mib: u32,
+    pub boot_id: String,
+    pub agent_version: String,
+    /// Everything the agent has, also what the control plane may have forgotten.
+    pub tasks: Vec<TaskReport>,
+}
+
+/// What has been seen of one task, whole. A later report says at least as much as an earlier one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskReport {
+    pub task: TaskId,
+    pub cluster: ClusterName,
+    pub containers_fact: ContainersFact,
+    /// Wanted until attached; Released when nothing of the sandbox is left.
+    pub interface: InterfaceFact,
+    pub containers: Vec<ContainerReport>,
+    pub times: ReportTimes,
+    /// Set when the task ends by itself.
+    pub stop: Option<Stop>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ReportTimes {
+    pub pull_started_at: Option<Timestamp>,
+    pub pull_stopped_at: Option<Timestamp>,
+    pub connectivity_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub execution_stopped_at: Option<Timestamp>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ContainerReport {
+    pub name: String,
+    pub phase: ContainerPhase,
+    pub image_digest: Option<Digest>,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+    pub health: Health,
+    pub restart_count: u32,
+    pub started_at: Option<Timestamp>,
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// Log records of one container. `offset..end` is their range in the container's spool: a range that was
+/// stored before is not stored again.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LogBatch {
+    pub task: TaskId,
+    pub container: String,
+    pub group: String,
+    pub stream: String,
+    pub create_group: bool,
+    pub offset: u64,
+    pub end: u64,
+    pub events: Vec<LogLine>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: Timestamp,
+    pub message: String,
+}
