@@ -1,0 +1,25 @@
+//! Every bound of the store in one place, each with its unit and the reason for its size. Bounds
+//! are part of the interface: an engine that can't hold one of them (etcd) is why it isn't larger.
+
+/// Conditions, and separately writes, in one transaction: etcd's default `max-txn-ops`.
+pub const TRANSACTION_OPERATIONS_MAX: usize = 128;
+/// Keys and encoded records of one transaction together. etcd takes requests of 1.5 MiB by
+/// default; the rest is left for its framing and for the keys of the conditions.
+pub const TRANSACTION_BYTES_MAX: usize = 1024 * 1024;
+/// One key, its kind not counted.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Attempts of `Store::transact`. Every attempt lost means that another writer got through.
+pub const TRANSACT_ATTEMPTS_MAX: u32 = 128;
+/// Transactions waiting for the committer; the next caller waits for room.
+pub const COMMIT_QUEUE_TRANSACTIONS_MAX: usize = 4096;
+/// Transactions that share one durable write.
+pub const GROUP_TRANSACTIONS_MAX: usize = 1024;
+/// Batches kept for watchers that lag behind.
+pub const HISTORY_BATCHES_MAX: usize = 16 * 1024;
+/// Encoded size of the records kept alive by those batches.
+pub const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The page cache of the embedded engine. Reads are served from decoded memory, so it has to
+/// hold only the pages that commits and folding touch.
+pub const ENGINE_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one durable write; the transaction that crosses it still belongs to the group.
+pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
