@@ -1,0 +1,141 @@
+//! The records of `model` as the store keeps them: for each its kind, its version and its key. Keys sort in the
+//! order in which lists are answered, and what is listed together shares a prefix.
+
+use crate::record::{Kinds, Record};
+use model::account::{AccessKey, AccountSetting, ClientToken};
+use model::cluster::Cluster;
+use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::instance::{Allocation, Instance};
+use model::logs::{LogGroup, LogStream};
+use model::network::{AddressPool, NetworkInterface, SecurityGroup, Subnet, Vpc};
+use model::task::Task;
+use model::task_definition::{TaskDefinition, TaskDefinitionFamily};
+use model::{ClusterName, Digest, Family, RepositoryName, TaskDefinitionRevision, TaskId};
+
+/// Every kind there is.
+pub fn all() -> Kinds {
+    Kinds::new()
+        .with::<AccessKey>()
+        .with::<AccountSetting>()
+        .with::<AddressPool>()
+        .with::<Allocation>()
+        .with::<BlobLink>()
+        .with::<ClientToken>()
+        .with::<Cluster>()
+        .with::<ImageTag>()
+        .with::<Instance>()
+        .with::<LogGroup>()
+        .with::<LogStream>()
+        .with::<Manifest>()
+        .with::<NetworkInterface>()
+        .with::<Repository>()
+        .with::<SecurityGroup>()
+        .with::<Subnet>()
+        .with::<Task>()
+        .with::<TaskDefinition>()
+        .with::<TaskDefinitionFamily>()
+        .with::<Vpc>()
+}
+
+/// Tasks of a cluster share the prefix `task_prefix(cluster)`.
+pub fn task_key(cluster: &ClusterName, id: &TaskId) -> String {
+    format!("{cluster}/{id}")
+}
+
+pub fn task_prefix(cluster: &ClusterName) -> String {
+    format!("{cluster}/")
+}
+
+/// Revisions of a family share the prefix `task_definition_prefix(family)` and sort by number.
+pub fn task_definition_key(family: &Family, revision: TaskDefinitionRevision) -> String {
+    format!("{family}/{:010}", revision.0)
+}
+
+pub fn task_definition_prefix(family: &Family) -> String {
+    format!("{family}/")
+}
+
+pub fn client_token_key(scope: &str, token: &str) -> String {
+    format!("{scope}/{token}")
+}
+
+/// `principal` of None is the account's default.
+pub fn account_setting_key(name: &str, principal: Option<&str>) -> String {
+    format!("{name}/{}", principal.unwrap_or("default"))
+}
+
+/// Streams of a group share the prefix `log_stream_prefix(group)`. Names may hold `/`, never `:`.
+pub fn log_stream_key(group: &str, stream: &str) -> String {
+    format!("{group}:{stream}")
+}
+
+pub fn log_stream_prefix(group: &str) -> String {
+    format!("{group}:")
+}
+
+/// Everything of a repository in one kind shares the prefix `repository_prefix(repository)`. Repository names
+/// and tags hold no `@`.
+pub fn manifest_key(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("{repository}@{digest}")
+}
+
+pub fn image_tag_key(repository: &RepositoryName, tag: &str) -> String {
+    format!("{repository}@{tag}")
+}
+
+pub fn blob_link_key(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("{repository}@{digest}")
+}
+
+pub fn repository_prefix(repository: &RepositoryName) -> String {
+    format!("{repository}@")
+}
+
+macro_rules! record {
+    ($type:ty, $kind:literal, $version:literal, $record:ident => $key:expr) => {
+        impl Record for $type {
+            const KIND: &'static str = $kind;
+            const VERSION: u8 = $version;
+
+            fn key(&self) -> String {
+                let $record = self;
+                $key
+            }
+        }
+    };
+}
+
+record!(AccessKey, "access-key", 1, r => r.id.to_string());
+record!(AccountSetting, "account-setting", 1,
+    r => account_setting_key(&r.name, r.principal_arn.as_deref()));
+record!(AddressPool, "address-pool", 1, r => r.subnet.to_string());
+record!(Allocation, "allocation", 1, r => r.instance.to_string());
+record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
+record!(ClientToken, "client-token", 1, r => client_token_key(&r.scope, &r.token));
+record!(Cluster, "cluster", 1, r => r.name.to_string());
+record!(ImageTag, "image-tag", 1, r => image_tag_key(&r.repository, &r.tag));
+record!(Instance, "instance", 1, r => r.id.to_string());
+record!(LogGroup, "log-group", 1, r => r.name.clone());
+record!(LogStream, "log-stream", 1, r => log_stream_key(&r.group, &r.name));
+record!(Manifest, "manifest", 1, r => manifest_key(&r.repository, &r.digest));
+record!(NetworkInterface, "interface", 1, r => r.id.to_string());
+record!(Repository, "repository", 1, r => r.name.to_string());
+record!(SecurityGroup, "security-group", 1, r => r.id.to_string());
+record!(Subnet, "subnet", 1, r => r.id.to_string());
+record!(Task, "task", 1, r => task_key(&r.cluster, &r.id));
+record!(TaskDefinition, "task-definition", 1, r => task_definition_key(&r.family, r.revision));
+record!(TaskDefinitionFamily, "family", 1, r => r.family.to_string());
+record!(Vpc, "vpc", 1, r => r.id.to_string());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_sort_by_number_and_families_do_not_mix() {
+        let key =
+            |family: &str, n| task_definition_key(&Family::from(family), TaskDefinitionRevision(n));
+        assert!(key("web", 9) < key("web", 10));
+        assert!(!key("web-2", 1).starts_with(&task_definition_prefix(&Family::from("web"))));
+    }
+}
