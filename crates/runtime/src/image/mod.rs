@@ -1,0 +1,1 @@
+//! Images: pull and unpack.
