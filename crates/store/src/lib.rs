@@ -6,6 +6,7 @@
 //! lie what is not state: blobs (`blob`), log events (`logs`) and sealed secrets (`secret`).
 
 pub mod kinds;
+pub mod blob;
 pub mod limits;
 pub mod secret;
 

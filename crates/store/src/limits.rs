@@ -23,3 +23,11 @@ pub const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const ENGINE_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one durable write; the transaction that crosses it still belongs to the group.
 pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// One object: larger than any image layer that makes sense.
+pub const OBJECT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// An object's name.
+pub const OBJECT_NAME_BYTES_MAX: usize = 512;
+/// Objects being written at one time, each with an open file.
+pub const OBJECT_UPLOADS_MAX: usize = 256;
+/// The unit in which objects are read and written.
+pub const OBJECT_CHUNK_BYTES: usize = 256 * 1024;

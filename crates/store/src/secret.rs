@@ -19,7 +19,7 @@ const KEY_ID_BYTES: usize = 8;
 const FORMAT: u8 = 1;
 
 /// A secret in the clear. It can't be printed and is wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
@@ -143,7 +143,7 @@ impl Sealer {
             return Err(SecretFailure::KeyExposed { path: path.to_owned(), mode });
         }
         let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
-        file.by_ref().take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        (&mut file).take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
         let root = Secret(bytes);
         if root.0.len() != KEY_BYTES {
             let bytes = root.0.len();
