@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod container;
 pub mod document;
 pub mod facts;
+pub mod frame;
 pub mod ids;
 pub mod image;
 pub mod instance;

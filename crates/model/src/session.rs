@@ -35,6 +35,9 @@ pub struct Assignment {
     /// The control plane's own knowledge: at or past Accepted, an agent that has no trace of the task must
     /// not start it (it ran before) but report it stopped.
     pub containers_fact: ContainersFact,
+    /// Why the task can't be started, found before it was handed over (a log group that isn't there, say), in
+    /// ECS's words. The agent starts nothing and reports TaskFailedToStart with it.
+    pub start_failure: Option<String>,
     pub launch_type: Option<String>,
     pub zone: ZoneName,
     pub region: String,
