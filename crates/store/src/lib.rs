@@ -5,9 +5,10 @@
 //! that commits only if what it read is unchanged, and a watch from a revision. Beside the state
 //! lie what is not state: blobs (`blob`), log events (`logs`) and sealed secrets (`secret`).
 
-pub mod kinds;
 pub mod blob;
+pub mod kinds;
 pub mod limits;
+pub mod logs;
 pub mod secret;
 
 mod commit;

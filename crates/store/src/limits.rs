@@ -6,8 +6,8 @@ pub const TRANSACTION_OPERATIONS_MAX: usize = 128;
 /// Keys and encoded records of one transaction together. etcd takes requests of 1.5 MiB by
 /// default; the rest is left for its framing and for the keys of the conditions.
 pub const TRANSACTION_BYTES_MAX: usize = 1024 * 1024;
-/// One key, its kind not counted.
-pub const KEY_BYTES_MAX: usize = 1024;
+/// One key, its kind not counted: a log group and a stream of 512 characters each fit in it.
+pub const KEY_BYTES_MAX: usize = 4096;
 /// Attempts of `Store::transact`. Every attempt lost means that another writer got through.
 pub const TRANSACT_ATTEMPTS_MAX: u32 = 128;
 /// Transactions waiting for the committer; the next caller waits for room.
