@@ -1,1 +1,46 @@
-//! manager
+//! Cluster manager and capacity manager: loops that wake, read a snapshot, let `plan` decide and commit what it
+//! decided, and the sessions with agents. A loop holds no truth of its own: an index it keeps is folded from the
+//! store and can be thrown away at any moment.
+
+mod context;
+mod follow;
+mod limits;
+mod reconcile;
+mod session;
+
+pub use context::Context;
+pub use session::{Connected, SessionFailure};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The manager of one control plane process.
+#[derive(Clone)]
+pub struct Manager {
+    cx: Context,
+    connected: Connected,
+}
+
+impl Manager {
+    pub fn new(cx: Context) -> Self {
+        Self { cx, connected: Connected::default() }
+    }
+
+    /// Runs every loop until the store closes.
+    pub async fn run(&self) {
+        tokio::join!(
+            reconcile::placement::run(&self.cx),
+            reconcile::release::run(&self.cx),
+            reconcile::deadlines::run(&self.cx),
+            reconcile::expiry::run(&self.cx),
+            reconcile::fleet::run(&self.cx, &self.connected),
+        );
+    }
+
+    /// Serves one agent over a stream of bytes until it ends.
+    pub async fn serve_agent<S>(&self, stream: S) -> SessionFailure
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        session::serve(&self.cx, &self.connected, stream).await
+    }
+}

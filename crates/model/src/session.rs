@@ -49,6 +49,8 @@ pub struct AssignedSubnet {
     pub vpc_cidr: Cidr,
     pub cidr: Cidr,
     pub gateway: Ipv4Addr,
+    /// Every subnet of the VPC, this one too: what its router must know.
+    pub vpc_subnets: Vec<Cidr>,
 }
 
 /// How the agent reaches our own registry, for image names that resolve to it.

@@ -1,0 +1,18 @@
+//! Bounds of the manager's machinery, with their units.
+
+/// Tasks placed in one transaction: each writes its task and its interface, beside pool and allocation.
+pub const PLACEMENTS_PER_COMMIT_MAX: usize = 50;
+/// Interfaces released in one transaction: each writes its interface, beside pools and allocations.
+pub const RELEASES_PER_COMMIT_MAX: usize = 50;
+/// Reports folded into tasks in one transaction.
+pub const REPORTS_PER_COMMIT_MAX: usize = 100;
+/// Messages waiting to be written to an agent.
+pub const OUTBOX_MESSAGES_MAX: usize = 1024;
+/// Reports and log batches received and not yet durable; the session reads no further beyond.
+pub const INBOX_MESSAGES_MAX: usize = 4096;
+/// How long an agent may take to introduce itself, in milliseconds.
+pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+/// Bytes read from a session at once.
+pub const READ_BYTES: usize = 64 * 1024;
+/// How long a reconciler waits after a storage failure before it tries again, in milliseconds.
+pub const RETRY_AFTER_MS: u64 = 250;

@@ -1,0 +1,103 @@
+//! Every state that is not the last has a deadline. This loop sleeps until the nearest one, stops the task that
+//! has passed it, and says why in the task's own words.
+
+use crate::Context;
+use crate::follow::{Follow, Step};
+use model::Timestamp;
+use model::facts::TaskStatus;
+use model::task::Task;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use store::CommitFailure;
+
+/// The longest sleep, in milliseconds; the clock may be set while we sleep.
+const SLEEP_MS_MAX: i64 = 60_000;
+
+/// When to look at which task.
+#[derive(Default)]
+struct Agenda {
+    by_time: BTreeSet<(Timestamp, Arc<str>)>,
+    by_task: BTreeMap<Arc<str>, Timestamp>,
+}
+
+impl Agenda {
+    fn set(&mut self, key: Arc<str>, at: Option<Timestamp>) {
+        if let Some(old) = self.by_task.remove(&key) {
+            self.by_time.remove(&(old, Arc::clone(&key)));
+        }
+        if let Some(at) = at {
+            self.by_time.insert((at, Arc::clone(&key)));
+            self.by_task.insert(key, at);
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> Option<Arc<str>> {
+        let (at, key) = self.by_time.first()?;
+        (*at <= now).then(|| Arc::clone(key))
+    }
+
+    fn sleep(&self, now: Timestamp) -> Duration {
+        let ms = self.by_time.first().map_or(SLEEP_MS_MAX, |(at, _)| at.since_ms(now));
+        Duration::from_millis(ms.clamp(0, SLEEP_MS_MAX).unsigned_abs())
+    }
+}
+
+pub async fn run(cx: &Context) {
+    let mut follow = Follow::<Task>::new(&cx.store);
+    let mut agenda = Agenda::default();
+    loop {
+        let step = tokio::select! {
+            step = follow.next() => step,
+            () = tokio::time::sleep(agenda.sleep(cx.now())) => Ok(Step::Changes(Vec::new())),
+        };
+        match step {
+            Ok(Step::Everything(snapshot)) => {
+                agenda = Agenda::default();
+                for (key, task) in snapshot.scan::<Task>("") {
+                    agenda.set(Arc::from(key), next_deadline(&task));
+                }
+            }
+            Ok(Step::Changes(changes)) => {
+                for (key, task) in changes {
+                    agenda.set(key, task.as_deref().and_then(next_deadline));
+                }
+            }
+            Err(_) => return,
+        }
+        while let Some(key) = agenda.due(cx.now()) {
+            let next = stop_overdue(cx, &key).await;
+            agenda.set(key, next);
+        }
+    }
+}
+
+fn next_deadline(task: &Task) -> Option<Timestamp> {
+    if task.last_status() == TaskStatus::Stopped { None } else { plan::next_deadline(task) }
+}
+
+/// Returns when to look at the task again.
+async fn stop_overdue(cx: &Context, key: &str) -> Option<Timestamp> {
+    let now = cx.now();
+    let stopped = cx.store.transact(|txn| {
+        let Some(task) = txn.get::<Task>(key) else { return Ok(None) };
+        let Some(overdue) = plan::deadlines(&task, now) else { return Ok(next_deadline(&task)) };
+        let mut task = (*task).clone();
+        if task.request_stop(overdue.code, &overdue.reason, now) {
+            tracing::warn!(task = %task.id, reason = overdue.reason, "a deadline has passed");
+            txn.put(task.clone());
+        } else {
+            // It was told to stop long ago and the instance has not managed: nothing may be freed on doubt.
+            tracing::error!(task = %task.id, reason = overdue.reason, "a stop is overdue");
+        }
+        let again = next_deadline(&task).map(|at| at.max(now.plus_ms(SLEEP_MS_MAX)));
+        Ok::<_, CommitFailure>(again)
+    });
+    match stopped.await {
+        Ok((next, _)) => next,
+        Err(failure) => {
+            tracing::error!(%failure, "an overdue task could not be stopped; trying on");
+            Some(now.plus_ms(SLEEP_MS_MAX))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Instances that have gone silent: after lease and grace they are lost, and so is what ran on them. An instance
+//! that returns later gets a list without those tasks, so its strays stop; the replacement stays.
+
+use crate::Context;
+use crate::limits::RETRY_AFTER_MS;
+use crate::session::Connected;
+use model::Timestamp;
+use model::facts::TaskStatus;
+use model::instance::{Instance, InstanceState};
+use model::limits::{INSTANCE_GRACE_SECONDS, SESSION_LEASE_SECONDS};
+use model::task::Task;
+use std::sync::Arc;
+use std::time::Duration;
+use store::CommitFailure;
+
+/// Tasks marked lost in one transaction.
+const LOST_PER_COMMIT_MAX: usize = 100;
+/// How often silence is measured, in seconds: a fraction of the lease.
+const LOOK_EVERY_SECONDS: u64 = 5;
+
+pub async fn run(cx: &Context, connected: &Connected) {
+    // Right after a start nobody is connected yet, which says nothing about the instances.
+    let began = cx.now();
+    let mut ticks = tokio::time::interval(Duration::from_secs(LOOK_EVERY_SECONDS));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let snapshot = cx.store.snapshot();
+        for (_, instance) in snapshot.scan::<Instance>("") {
+            if instance.state == InstanceState::Lost {
+                finish(cx, &instance).await;
+            } else if !connected.has(&instance.id) && is_lost(&instance, began, cx.now()) {
+                lose(cx, &instance).await;
+            }
+        }
+    }
+}
+
+fn is_lost(instance: &Instance, began: Timestamp, now: Timestamp) -> bool {
+    let silent_since = instance.seen_at.max(began);
+    let patience_seconds = SESSION_LEASE_SECONDS + INSTANCE_GRACE_SECONDS;
+    now >= silent_since.plus_seconds(patience_seconds)
+}
+
+async fn lose(cx: &Context, instance: &Instance) {
+    let epoch = instance.session_epoch;
+    let marked = cx.store.transact(|txn| {
+        let known = txn.get::<Instance>(instance.id.as_str());
+        // A session that began meanwhile has another epoch: the instance is back.
+        if let Some(known) = known.filter(|known| known.session_epoch == epoch) {
+            let mut lost = (*known).clone();
+            lost.state = InstanceState::Lost;
+            txn.put(lost);
+        }
+        Ok::<(), CommitFailure>(())
+    });
+    match marked.await {
+        Ok(_) => {
+            tracing::warn!(instance = %instance.id, name = instance.name, "an instance is lost");
+            finish(cx, instance).await;
+        }
+        Err(failure) => tracing::error!(%failure, "an instance could not be marked lost"),
+    }
+}
+
+/// Ends the tasks of a lost instance; also what a crash between marking and this left over.
+async fn finish(cx: &Context, instance: &Instance) {
+    let snapshot = cx.store.snapshot();
+    let here: Vec<Arc<str>> = snapshot
+        .scan::<Task>("")
+        .filter(|(_, task)| {
+            task.facts.placed.as_ref().is_some_and(|placed| placed.instance == instance.id)
+                && task.last_status() != TaskStatus::Stopped
+        })
+        .map(|(key, _)| Arc::from(key))
+        .collect();
+    for group in here.chunks(LOST_PER_COMMIT_MAX) {
+        let now = cx.now();
+        let ended = cx.store.transact(|txn| {
+            let state = txn.get::<Instance>(instance.id.as_str()).map(|i| i.state);
+            if state != Some(InstanceState::Lost) {
+                return Ok(());
+            }
+            for key in group {
+                if let Some(task) = txn.get::<Task>(key) {
+                    let mut task = (*task).clone();
+                    if task.lose_instance("The instance that the task ran on was lost.", now) {
+                        txn.put(task);
+                    }
+                }
+            }
+            Ok::<(), CommitFailure>(())
+        });
+        if let Err(failure) = ended.await {
+            tracing::error!(%failure, "tasks of a lost instance could not be ended; trying on");
+            tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The loops, each named after the decision it carries out.
+
+pub mod deadlines;
+pub mod expiry;
+pub mod fleet;
+pub mod placement;
+pub mod release;

@@ -1,0 +1,166 @@
+//! Which tasks an instance should have, sent whole at first and after a gap, and as changes otherwise. An agent
+//! is told of a task anew only when what it must do about it changes: that it is there, that it must stop.
+
+use crate::Context;
+use crate::follow::{Follow, Step};
+use model::facts::{ContainersFact, Desired, TaskStatus};
+use model::network::{Subnet, Vpc};
+use model::session::{AssignedSubnet, Assignment, ToAgent};
+use model::task::Task;
+use model::task_definition::{TaskDefinition, TaskTemplate};
+use model::{InstanceId, TaskId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::Snapshot;
+use store::kinds::task_definition_key;
+use tokio::sync::{Notify, mpsc};
+
+/// What has been sent, by the task's key.
+#[derive(Default)]
+struct Sent {
+    sequence: u64,
+    tasks: BTreeMap<Arc<str>, Arc<Assignment>>,
+}
+
+/// Returns when the session or the store is over.
+pub async fn keep_sending(
+    cx: &Context,
+    instance: &InstanceId,
+    resync: &Notify,
+    outbox: &mpsc::Sender<ToAgent>,
+) {
+    let mut follow = Follow::<Task>::new(&cx.store);
+    let mut sent = Sent::default();
+    loop {
+        let message = tokio::select! {
+            step = follow.next() => match step {
+                Ok(Step::Everything(snapshot)) => Some(sent.everything(cx, instance, &snapshot)),
+                Ok(Step::Changes(changes)) => sent.changes(cx, instance, changes),
+                Err(_) => return,
+            },
+            () = resync.notified() => Some(sent.whole()),
+        };
+        if let Some(message) = message
+            && outbox.send(message).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Sent {
+    fn everything(&mut self, cx: &Context, instance: &InstanceId, snapshot: &Snapshot) -> ToAgent {
+        self.tasks.clear();
+        for (key, task) in snapshot.scan::<Task>("") {
+            if concerns(&task, instance) {
+                self.tasks.insert(Arc::from(key), Arc::new(assign(cx, snapshot, &task)));
+            }
+        }
+        self.whole()
+    }
+
+    fn whole(&mut self) -> ToAgent {
+        self.sequence += 1;
+        let tasks = self.tasks.values().map(Arc::clone).collect();
+        ToAgent::Assignments { sequence: self.sequence, tasks }
+    }
+
+    fn changes(
+        &mut self,
+        cx: &Context,
+        instance: &InstanceId,
+        changes: Vec<(Arc<str>, Option<Arc<Task>>)>,
+    ) -> Option<ToAgent> {
+        let mut upsert = BTreeMap::new();
+        let mut remove = BTreeMap::<Arc<str>, TaskId>::new();
+        let mut snapshot = None;
+        for (key, task) in changes {
+            let task = task.filter(|task| concerns(task, instance));
+            let known = self.tasks.get(&key);
+            match (task, known) {
+                (Some(task), Some(known)) if known.desired == task.facts.desired => {}
+                (Some(task), _) => {
+                    let snapshot = snapshot.get_or_insert_with(|| cx.store.snapshot());
+                    let assignment = Arc::new(assign(cx, snapshot, &task));
+                    self.tasks.insert(Arc::clone(&key), Arc::clone(&assignment));
+                    upsert.insert(key, assignment);
+                }
+                (None, Some(known)) => {
+                    remove.insert(Arc::clone(&key), known.task.clone());
+                    upsert.remove(&key);
+                    self.tasks.remove(&key);
+                }
+                (None, None) => {}
+            }
+        }
+        if upsert.is_empty() && remove.is_empty() {
+            return None;
+        }
+        self.sequence += 1;
+        let (upsert, remove) = (upsert.into_values().collect(), remove.into_values().collect());
+        Some(ToAgent::Changes { sequence: self.sequence, upsert, remove })
+    }
+}
+
+fn concerns(task: &Task, instance: &InstanceId) -> bool {
+    task.facts.placed.as_ref().is_some_and(|placed| placed.instance == *instance)
+        && task.last_status() != TaskStatus::Stopped
+}
+
+fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
+    let definition =
+        snapshot.get::<TaskDefinition>(&task_definition_key(&task.family, task.revision));
+    let template = definition.as_ref().map(|d| plan::effective(&d.template, &task.overrides));
+    let start_failure = match &template {
+        None => Some("ResourceInitializationError: the task definition is gone".to_owned()),
+        Some(template) => missing_log_group(snapshot, template),
+    };
+    Assignment {
+        task: task.id.clone(),
+        cluster: task.cluster.clone(),
+        task_arn: cx.locality.task(&task.cluster, &task.id),
+        cluster_arn: cx.locality.cluster(&task.cluster),
+        family: task.family.clone(),
+        revision: task.revision,
+        desired: task.facts.desired,
+        template: Arc::new(template.unwrap_or_default()),
+        container_ids: task.containers.iter().map(|c| c.id.clone()).collect(),
+        interface: task.interface.clone(),
+        subnet: assigned_subnet(snapshot, task),
+        containers_fact: task.facts.containers,
+        start_failure: start_failure.filter(|_| {
+            task.facts.desired == Desired::Running
+                && task.facts.containers == ContainersFact::Unseen
+        }),
+        launch_type: task.launch_type.clone(),
+        zone: task.facts.placed.as_ref().map_or_else(|| cx.zone.clone(), |p| p.zone.clone()),
+        region: cx.locality.region.to_string(),
+    }
+}
+
+/// ECS: developer guide, stopped-tasks-error-messages (ResourceInitializationError).
+fn missing_log_group(snapshot: &Snapshot, template: &TaskTemplate) -> Option<String> {
+    let logs = template.containers.iter().filter_map(|container| container.log.as_ref());
+    let mut missing = logs.filter(|log| {
+        !log.create_group && snapshot.get::<model::logs::LogGroup>(&log.group).is_none()
+    });
+    missing.next().map(|log| {
+        format!(
+            "ResourceInitializationError: failed to validate logger args: The task cannot find \
+             the Amazon CloudWatch log group defined in the task definition. There is no log \
+             group named {} in region {}.",
+            log.group, log.region
+        )
+    })
+}
+
+fn assigned_subnet(snapshot: &Snapshot, task: &Task) -> Option<AssignedSubnet> {
+    let interface = task.interface.as_ref()?;
+    let subnet = snapshot.get::<Subnet>(interface.subnet.as_str())?;
+    let vpc = snapshot.get::<Vpc>(interface.vpc.as_str())?;
+    // AWS: the second address of a subnet is its router's.
+    let gateway = subnet.cidr.nth(1)?;
+    let siblings = snapshot.scan::<Subnet>("").filter(|(_, other)| other.vpc == subnet.vpc);
+    let vpc_subnets = siblings.map(|(_, other)| other.cidr).collect();
+    Some(AssignedSubnet { vpc_cidr: vpc.cidr, cidr: subnet.cidr, gateway, vpc_subnets })
+}

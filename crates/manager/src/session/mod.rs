@@ -1,0 +1,203 @@
+//! A session: the two-way link with one agent. Down go the tasks its instance should have, up come reports and
+//! log records. A session that has been silent past its lease is ended; the agent calls again. Losing a session
+//! never stops a task.
+
+mod assignments;
+mod log_batches;
+mod register;
+mod reports;
+mod stream;
+
+use crate::Context;
+use crate::limits::{HELLO_TIMEOUT_MS, INBOX_MESSAGES_MAX, OUTBOX_MESSAGES_MAX};
+use model::InstanceId;
+use model::limits::SESSION_LEASE_SECONDS;
+use model::session::{Hello, LogBatch, PROTOCOL_VERSION, ToAgent, ToControl};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use stream::{Messages, StreamFailure, write_all};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
+
+/// Which instances have a session, and its epoch.
+#[derive(Clone, Default)]
+pub struct Connected(Arc<Mutex<BTreeMap<InstanceId, u64>>>);
+
+impl Connected {
+    pub fn has(&self, instance: &InstanceId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(instance)
+    }
+
+    fn enter(&self, instance: &InstanceId, epoch: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(instance.clone(), epoch);
+    }
+
+    /// Only the newest session leaves; an older one was replaced already.
+    fn leave(&self, instance: &InstanceId, epoch: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.get(instance) == Some(&epoch) {
+            all.remove(instance);
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SessionFailure {
+    #[error("the agent did not introduce itself")]
+    NoHello,
+    #[error("the agent speaks protocol {theirs}, this control plane {PROTOCOL_VERSION}")]
+    Protocol { theirs: u32 },
+    #[error("the instance could not be registered")]
+    Register(#[source] store::TransactFailure<store::CommitFailure>),
+    #[error("nothing was heard for {SESSION_LEASE_SECONDS} s")]
+    Silent,
+    #[error(transparent)]
+    Stream(#[from] StreamFailure),
+    #[error(transparent)]
+    Reports(#[from] reports::ReportFailure),
+    #[error("the control plane is closing")]
+    Closing,
+}
+
+/// Serves one agent until the link ends; says why it ended.
+pub async fn serve<S>(cx: &Context, connected: &Connected, stream: S) -> SessionFailure
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (reader, writer) = tokio::io::split(stream);
+    let mut messages = Messages::new(reader);
+    let (outbox, mut to_write) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+    let hello = match introduced(&mut messages).await {
+        Ok(hello) => hello,
+        Err(failure) => {
+            refuse(outbox, writer, &mut to_write, &failure).await;
+            return failure;
+        }
+    };
+    let (instance, epoch) = match register::register(cx, &hello).await {
+        Ok(registered) => registered,
+        Err(failure) => return SessionFailure::Register(failure),
+    };
+    tracing::info!(%instance, epoch, name = hello.name, "an agent's session began");
+    connected.enter(&instance, epoch);
+    let session = Session { cx, instance: instance.clone(), epoch, outbox };
+    let failure = tokio::select! {
+        failure = session.run(hello, messages) => failure,
+        failure = write_all(writer, &mut to_write) => failure.into(),
+    };
+    connected.leave(&instance, epoch);
+    register::part(cx, &instance, epoch).await;
+    tracing::info!(%instance, epoch, why = %failure, "an agent's session ended");
+    failure
+}
+
+async fn introduced<R: AsyncRead + Unpin>(
+    messages: &mut Messages<R>,
+) -> Result<Hello, SessionFailure> {
+    let first = tokio::time::timeout(Duration::from_millis(HELLO_TIMEOUT_MS), messages.next());
+    let Ok(ToControl::Hello(hello)) = first.await.map_err(|_| SessionFailure::NoHello)?? else {
+        return Err(SessionFailure::NoHello);
+    };
+    if hello.protocol != PROTOCOL_VERSION {
+        return Err(SessionFailure::Protocol { theirs: hello.protocol });
+    }
+    Ok(hello)
+}
+
+async fn refuse<W: AsyncWrite + Unpin>(
+    outbox: mpsc::Sender<ToAgent>,
+    writer: W,
+    to_write: &mut mpsc::Receiver<ToAgent>,
+    failure: &SessionFailure,
+) {
+    let retry = !matches!(failure, SessionFailure::Protocol { .. });
+    // A full or closed outbox can't be: this is its first message.
+    let _ = outbox.try_send(ToAgent::Refused { reason: failure.to_string(), retry });
+    drop(outbox);
+    write_all(writer, to_write).await;
+}
+
+struct Session<'a> {
+    cx: &'a Context,
+    instance: InstanceId,
+    epoch: u64,
+    outbox: mpsc::Sender<ToAgent>,
+}
+
+impl Session<'_> {
+    async fn run<R: AsyncRead + Unpin>(
+        &self,
+        hello: Hello,
+        messages: Messages<R>,
+    ) -> SessionFailure {
+        let welcome = ToAgent::Welcome {
+            protocol: PROTOCOL_VERSION,
+            instance: self.instance.clone(),
+            epoch: self.epoch,
+            registry: self.cx.registry.clone(),
+        };
+        if self.outbox.send(welcome).await.is_err() {
+            return SessionFailure::Closing;
+        }
+        let first: Vec<_> = hello.tasks.into_iter().map(|report| (0, report)).collect();
+        for group in first.chunks(crate::limits::REPORTS_PER_COMMIT_MAX) {
+            if let Err(failure) = reports::fold(self.cx, &self.instance, self.epoch, group).await {
+                return failure.into();
+            }
+        }
+        let (reports_in, mut reports) = mpsc::channel(INBOX_MESSAGES_MAX);
+        let (logs_in, mut logs) = mpsc::channel(INBOX_MESSAGES_MAX);
+        let resync = Notify::new();
+        let folding = reports::keep_folding(
+            self.cx,
+            &self.instance,
+            self.epoch,
+            &mut reports,
+            &self.outbox,
+        );
+        tokio::select! {
+            failure = self.listen(messages, &reports_in, &logs_in, &resync) => failure,
+            failure = folding => failure.into(),
+            () = log_batches::keep_storing(self.cx, &mut logs, &self.outbox) => {
+                SessionFailure::Closing
+            }
+            () = assignments::keep_sending(self.cx, &self.instance, &resync, &self.outbox) => {
+                SessionFailure::Closing
+            }
+        }
+    }
+
+    async fn listen<R: AsyncRead + Unpin>(
+        &self,
+        mut messages: Messages<R>,
+        reports: &mpsc::Sender<reports::Numbered>,
+        logs: &mpsc::Sender<LogBatch>,
+        resync: &Notify,
+    ) -> SessionFailure {
+        let lease = Duration::from_secs(SESSION_LEASE_SECONDS.unsigned_abs());
+        loop {
+            let message = match tokio::time::timeout(lease, messages.next::<ToControl>()).await {
+                Err(_) => return SessionFailure::Silent,
+                Ok(Err(failure)) => return failure.into(),
+                Ok(Ok(message)) => message,
+            };
+            let passed_on = match message {
+                ToControl::Heartbeat => true,
+                ToControl::Resync => {
+                    resync.notify_one();
+                    true
+                }
+                ToControl::Report { number, report } => {
+                    reports.send((number, report)).await.is_ok()
+                }
+                ToControl::Logs(batch) => logs.send(batch).await.is_ok(),
+                ToControl::Hello(_) => return SessionFailure::NoHello,
+            };
+            if !passed_on {
+                return SessionFailure::Closing;
+            }
+        }
+    }
+}
