@@ -31,3 +31,12 @@ pub const OBJECT_NAME_BYTES_MAX: usize = 512;
 pub const OBJECT_UPLOADS_MAX: usize = 256;
 /// The unit in which objects are read and written.
 pub const OBJECT_CHUNK_BYTES: usize = 256 * 1024;
+/// Rows of the engine's log that are not folded away even when there is time: a record that is
+/// written again soon need not be folded twice.
+pub const LOG_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// Rows in the log beyond which every commit folds twice what it adds. Bounds the file and the
+/// time to open it.
+pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Rows of the log in one value, and folded at one time: about a millisecond of work, which is
+/// what a commit may have to wait for it.
+pub const FOLD_BYTES: usize = 32 * 1024;
