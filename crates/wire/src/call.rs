@@ -1,0 +1,205 @@
+//! Which operation a request asks for. Six protocols share one port, so the answer lies in the
+//! headers, the form or the signature's scope; a request that asks for nothing we know gets the
+//! refusal of the protocol it seems to speak.
+
+use http::{HeaderMap, Response, header};
+
+use crate::form::Form;
+use crate::outcome::{Frame, Output, Payload, Request};
+use crate::{DecodeError, Fault, Operation, Protocol, SERVICES, Service};
+
+/// A request without its body, as it came: nothing decoded, nothing normalised.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    pub method: &'a str,
+    /// Still percent-encoded, without the query string.
+    pub path: &'a str,
+    /// Still encoded, without the question mark; empty if there is none.
+    pub query: &'a str,
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> RequestParts<'a> {
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A request whose operation is known.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub service: &'static Service,
+    pub operation: &'static Operation,
+    pub protocol: Protocol,
+    pub payload: Payload<'a>,
+}
+
+/// A request that names no operation of ours, with all that is needed to answer it.
+#[derive(Debug)]
+pub struct Unclassified {
+    pub protocol: Protocol,
+    pub service: Option<&'static Service>,
+    pub fault: Fault,
+}
+
+impl Call<'_> {
+    pub fn decode<R: Request>(&self) -> Result<R, Fault> {
+        debug_assert_eq!(R::OPERATION, self.operation.name, "decoded as another operation");
+        R::decode(&self.payload).map_err(|error| self.undecodable(error))
+    }
+
+    fn undecodable(&self, error: DecodeError) -> Fault {
+        error.into_fault(self.protocol)
+    }
+
+    pub fn reply(&self, output: &impl Output, request_id: &str) -> Response<Vec<u8>> {
+        let Call { service, operation, protocol, .. } = *self;
+        let frame = Frame { service, operation, protocol, request_id };
+        crate::fault::reply(protocol, request_id, output.encode(&frame))
+    }
+
+    pub fn refuse(&self, fault: &Fault, request_id: &str) -> Response<Vec<u8>> {
+        fault.render(self.protocol, Some(self.service), request_id)
+    }
+}
+
+/// The protocol a request seems to speak and the service it seems to want, from what is known
+/// without the body: enough to answer a request whose signature does not hold.
+pub fn seeming(
+    parts: &RequestParts<'_>,
+    scope_service: Option<&str>,
+) -> (Protocol, Option<&'static Service>) {
+    if is_cbor(parts) {
+        return (Protocol::RpcV2Cbor, scope_service.and_then(by_signing_name));
+    }
+    if let Some(target) = parts.header("x-amz-target") {
+        let prefix = target.split_once('.').map_or(target, |(prefix, _)| prefix);
+        let service = SERVICES.iter().copied().find(|service| service.target_prefix == prefix);
+        return (json_version(parts), service.filter(|_| !prefix.is_empty()));
+    }
+    match scope_service.and_then(by_signing_name) {
+        Some(service) if service.protocol.is_query() => (service.protocol, Some(service)),
+        service if content_type(parts).starts_with("application/x-amz-json") => {
+            (json_version(parts), service)
+        }
+        Some(service) if !is_form(parts) => (service.protocol, Some(service)),
+        service => (Protocol::AwsQuery, service),
+    }
+}
+
+/// Finds the operation. `scope_service` is the service in the signature's scope, if it was signed.
+pub fn classify<'a>(
+    parts: &RequestParts<'a>,
+    scope_service: Option<&str>,
+    body: &'a [u8],
+) -> Result<Call<'a>, Unclassified> {
+    let (protocol, service) = seeming(parts, scope_service);
+    let refusal = |service, fault| Unclassified { protocol, service, fault };
+    if protocol == Protocol::RpcV2Cbor {
+        return Err(refusal(service, unsupported_cbor(parts)));
+    }
+    if protocol.is_json() {
+        return json_call(parts, scope_service, protocol, service, body)
+            .map_err(|fault| refusal(service, fault));
+    }
+    let form_body = if is_form(parts) { body } else { &[] };
+    let form = Form::parse(&[parts.query.as_bytes(), form_body])
+        .map_err(|error| refusal(service, error.into_fault(protocol)))?;
+    // An unsigned request has no scope; its API version tells the service as well.
+    let service = service.or_else(|| {
+        let version = form.get("Version")?;
+        SERVICES
+            .iter()
+            .copied()
+            .find(|service| service.protocol.is_query() && service.api_version == version)
+    });
+    let protocol = service.map_or(protocol, |service| service.protocol);
+    query_call(protocol, service, form).map_err(|fault| Unclassified { protocol, service, fault })
+}
+
+fn json_call<'a>(
+    parts: &RequestParts<'a>,
+    scope_service: Option<&str>,
+    protocol: Protocol,
+    service: Option<&'static Service>,
+    body: &'a [u8],
+) -> Result<Call<'a>, Fault> {
+    let target = parts.header("x-amz-target").unwrap_or("");
+    let unknown =
+        || Fault::client("UnknownOperationException", format!("Unknown operation {target}"));
+    if parts.method != "POST" {
+        return Err(unknown());
+    }
+    let service = service.ok_or_else(unknown)?;
+    // A signature for one service must not reach another.
+    if scope_service.is_some_and(|scope| scope != service.signing_name) {
+        return Err(unknown());
+    }
+    let name = target.split_once('.').map_or("", |(_, name)| name);
+    let operation = service.operation(name).ok_or_else(unknown)?;
+    Ok(Call { service, operation, protocol, payload: Payload::Json(body) })
+}
+
+fn query_call<'a>(
+    protocol: Protocol,
+    service: Option<&'static Service>,
+    form: Form<'a>,
+) -> Result<Call<'a>, Fault> {
+    let Some(action) = form.get("Action") else {
+        let text = "The request is missing an action or a required parameter.";
+        return Err(Fault::client("MissingAction", text));
+    };
+    let not_found = |service: Option<&Service>| {
+        let version = form.get("Version").unwrap_or("");
+        let text = match service {
+            Some(service) if service.protocol == Protocol::Ec2Query => {
+                format!("The action {action} is not valid for this web service.")
+            }
+            _ => format!("Could not find operation {action} for version {version}"),
+        };
+        Fault::client("InvalidAction", text)
+    };
+    let service = service.filter(|service| service.protocol.is_query());
+    let service = service.ok_or_else(|| not_found(None))?;
+    let operation = service.operation(action).ok_or_else(|| not_found(Some(service)))?;
+    // EC2 serves old clients of all versions; the other services have had one version ever.
+    if protocol == Protocol::AwsQuery
+        && form.get("Version").is_some_and(|version| version != service.api_version)
+    {
+        return Err(not_found(Some(service)));
+    }
+    Ok(Call { service, operation, protocol, payload: Payload::Form(form) })
+}
+
+fn by_signing_name(name: &str) -> Option<&'static Service> {
+    SERVICES.iter().copied().find(|service| service.signing_name == name)
+}
+
+fn content_type<'a>(parts: &RequestParts<'a>) -> &'a str {
+    parts.header(header::CONTENT_TYPE.as_str()).unwrap_or("")
+}
+
+fn is_form(parts: &RequestParts<'_>) -> bool {
+    content_type(parts).starts_with("application/x-www-form-urlencoded")
+}
+
+fn json_version(parts: &RequestParts<'_>) -> Protocol {
+    if content_type(parts).starts_with("application/x-amz-json-1.0") {
+        Protocol::AwsJson10
+    } else {
+        Protocol::AwsJson11
+    }
+}
+
+fn is_cbor(parts: &RequestParts<'_>) -> bool {
+    parts.header("smithy-protocol") == Some("rpc-v2-cbor")
+}
+
+fn unsupported_cbor(parts: &RequestParts<'_>) -> Fault {
+    let operation = parts.path.rsplit('/').next().unwrap_or("");
+    let text = format!(
+        "{operation} was sent in smithy-rpc-v2-cbor, which is not supported: use a client that \
+         speaks this service's JSON or query protocol"
+    );
+    Fault::client("UnknownOperationException", text)
+}

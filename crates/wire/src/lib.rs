@@ -1,0 +1,65 @@
+//! Everything AWS looks like on the wire: shapes, error codes, protocols, signatures. The shapes
+//! are generated from AWS's own service models (`cargo xtask codegen`); what is written by hand is
+//! the few rules that the models only imply. Nothing here knows what an operation does, reads a
+//! clock or opens a socket.
+
+mod call;
+mod choice;
+mod decode;
+mod fault;
+mod form;
+pub mod json;
+pub mod limits;
+mod outcome;
+mod scalar;
+mod service;
+mod violation;
+mod xml;
+
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/ec2.rs"]
+pub mod ec2;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/ecr.rs"]
+pub mod ecr;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/ecs.rs"]
+pub mod ecs;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/logs.rs"]
+pub mod logs;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/sts.rs"]
+pub mod sts;
+
+pub use call::{Call, RequestParts, Unclassified, classify, seeming};
+pub use choice::Choice;
+pub use decode::DecodeError;
+pub use fault::Fault;
+pub use form::{Form, FromForm, Node};
+pub use outcome::{Frame, NoOutput, Output, Payload, Request};
+pub use scalar::{Blob, Sensitive, Timestamp};
+pub use service::{ErrorEntry, Operation, Protocol, Service};
+pub use violation::{Bound, Rules, Violation, Violations};
+pub use xml::{ToXml, XmlWriter};
+
+/// Every service we know by name, whether or not anything of it is served.
+pub static SERVICES: &[&Service] =
+    &[&ecs::SERVICE, &sts::SERVICE, &ecr::SERVICE, &logs::SERVICE, &ec2::SERVICE];
+
+/// What the generated modules mean by their unqualified names.
+mod prelude {
+    pub use std::collections::BTreeMap;
+
+    pub use crate::outcome::NoOutput;
+    pub use crate::scalar::{Sensitive, Timestamp};
+}
+
+pub(crate) use choice::string_enum;
+pub(crate) use fault::error_codes;
+pub(crate) use form::form_input;
+pub(crate) use json::{json_input, json_output, json_shape};
+pub(crate) use outcome::{json_operation, json_reply, query_operation, query_reply};
+pub(crate) use scalar::hidden;
+pub(crate) use violation::rules;
+pub(crate) use xml::xml_output;

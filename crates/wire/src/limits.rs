@@ -1,0 +1,10 @@
+//! The bounds of what `wire` reads. A request beyond one is refused, never cut.
+
+/// Parameters of one query-protocol request.
+pub const FORM_PARAMETERS_MAX: usize = 10_000;
+/// Dots in the name of a query parameter. The deepest name any model of ours gives has six.
+pub const FORM_DEPTH_MAX: usize = 16;
+/// The constraint violations a request is told of. AWS counts them all but nobody reads on.
+pub const VIOLATIONS_MAX: usize = 20;
+/// Characters of a refused value that are repeated in an error message.
+pub const VALUE_SHOWN_CHARS_MAX: usize = 256;

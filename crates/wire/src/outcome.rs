@@ -1,0 +1,162 @@
+//! What ties an operation's name to its Rust types. A request type belongs to exactly one
+//! operation, so `call.decode::<RunTaskRequest>()` needs no further word; reading and writing are
+//! compiled here, once, and not again in every crate that serves an operation.
+
+use crate::form::Form;
+use crate::xml::{ToXml, XML_DECLARATION, XmlWriter};
+use crate::{DecodeError, Operation, Protocol, Service, Violation};
+
+/// What a request brings, before its operation's type is known.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    Json(&'a [u8]),
+    Form(Form<'a>),
+}
+
+/// The input of an operation.
+pub trait Request: Sized {
+    type Output: Output;
+    const OPERATION: &'static str;
+
+    fn service() -> &'static Service;
+    fn decode(payload: &Payload<'_>) -> Result<Self, DecodeError>;
+    /// Where the input breaks the model's constraints; empty if nowhere.
+    fn violations(&self) -> Vec<Violation>;
+}
+
+/// What an operation answers.
+pub trait Output {
+    fn encode(&self, frame: &Frame<'_>) -> Vec<u8>;
+}
+
+/// What a reply needs to know beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pub service: &'static Service,
+    pub operation: &'static Operation,
+    pub protocol: Protocol,
+    pub request_id: &'a str,
+}
+
+/// The answer of operations that have none: an empty body, or what each XML protocol says instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoOutput;
+
+impl Output for NoOutput {
+    fn encode(&self, frame: &Frame<'_>) -> Vec<u8> {
+        match frame.protocol {
+            Protocol::AwsJson10 | Protocol::AwsJson11 | Protocol::RpcV2Cbor => Vec::new(),
+            Protocol::AwsQuery => query_envelope(frame, None),
+            Protocol::Ec2Query => ec2_envelope(frame, |out| out.leaf("return", "true")),
+        }
+    }
+}
+
+/// Wraps an XML reply as its protocol does.
+pub(crate) fn envelope(frame: &Frame<'_>, content: &dyn ToXml) -> Vec<u8> {
+    if frame.protocol == Protocol::Ec2Query {
+        ec2_envelope(frame, |out| content.write_xml(out))
+    } else {
+        query_envelope(frame, Some(content))
+    }
+}
+
+fn query_envelope(frame: &Frame<'_>, content: Option<&dyn ToXml>) -> Vec<u8> {
+    let name = frame.operation.name;
+    let (response, result) = (format!("{name}Response"), format!("{name}Result"));
+    let mut out = XmlWriter::new(false);
+    out.open_with_namespace(&response, frame.service.xml_namespace);
+    if let Some(content) = content {
+        out.open(&result);
+        content.write_xml(&mut out);
+        out.close(&result);
+    }
+    out.open("ResponseMetadata");
+    out.leaf("RequestId", frame.request_id);
+    out.close("ResponseMetadata");
+    out.close(&response);
+    out.finish()
+}
+
+fn ec2_envelope(frame: &Frame<'_>, content: impl FnOnce(&mut XmlWriter)) -> Vec<u8> {
+    let response = format!("{}Response", frame.operation.name);
+    let mut out = XmlWriter::new(true);
+    out.raw(XML_DECLARATION);
+    out.open_with_namespace(&response, frame.service.xml_namespace);
+    out.leaf("requestId", frame.request_id);
+    content(&mut out);
+    out.close(&response);
+    out.finish()
+}
+
+macro_rules! json_operation {
+    ($name:literal, $input:ident, $output:ident) => {
+        impl $crate::Request for $input {
+            type Output = $output;
+            const OPERATION: &'static str = $name;
+
+            fn service() -> &'static $crate::Service {
+                &SERVICE
+            }
+
+            fn decode(payload: &$crate::Payload<'_>) -> Result<$input, $crate::DecodeError> {
+                match payload {
+                    $crate::Payload::Json(body) => $crate::json::decode(body),
+                    $crate::Payload::Form(_) => Err($crate::DecodeError::new("expected JSON")),
+                }
+            }
+
+            fn violations(&self) -> Vec<$crate::Violation> {
+                $crate::Violations::of(self)
+            }
+        }
+    };
+}
+pub(crate) use json_operation;
+
+macro_rules! json_reply {
+    ($output:ident) => {
+        impl $crate::Output for $output {
+            fn encode(&self, _frame: &$crate::Frame<'_>) -> Vec<u8> {
+                $crate::json::encode(self)
+            }
+        }
+    };
+}
+pub(crate) use json_reply;
+
+macro_rules! query_operation {
+    ($name:literal, $input:ident, $output:ident) => {
+        impl $crate::Request for $input {
+            type Output = $output;
+            const OPERATION: &'static str = $name;
+
+            fn service() -> &'static $crate::Service {
+                &SERVICE
+            }
+
+            fn decode(payload: &$crate::Payload<'_>) -> Result<$input, $crate::DecodeError> {
+                match payload {
+                    $crate::Payload::Form(form) => $crate::FromForm::from_form(form.root()),
+                    $crate::Payload::Json(_) => Err($crate::DecodeError::new("expected a form")),
+                }
+            }
+
+            fn violations(&self) -> Vec<$crate::Violation> {
+                $crate::Violations::of(self)
+            }
+        }
+    };
+}
+pub(crate) use query_operation;
+
+macro_rules! query_reply {
+    ($output:ident) => {
+        impl $crate::Output for $output {
+            fn encode(&self, frame: &$crate::Frame<'_>) -> Vec<u8> {
+                $crate::outcome::envelope(frame, self)
+            }
+        }
+    };
+}
+pub(crate) use query_reply;
