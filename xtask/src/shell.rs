@@ -2,10 +2,18 @@
 //! command line, its exit status and, when its output was captured, what it said.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, PipeReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+/// How long output may stay open after its command has ended. Longer means that somebody else holds
+/// it: a process the command left behind, which must not hang us too.
+const OUTPUT_GRACE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The folder of the workspace's Cargo.toml.
 pub fn root() -> PathBuf {
@@ -64,6 +72,22 @@ impl Run {
         Ok(())
     }
 
+    /// Runs with output and errors passed on line by line, each also shown to `see`. A command that
+    /// takes longer than `deadline` is killed, and that is an error as any other exit than 0 is.
+    pub fn follow(mut self, deadline: Duration, see: impl FnMut(&str)) -> Result<()> {
+        let (reader, writer) = std::io::pipe()?;
+        self.command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let child = self.command.spawn().with_context(|| format!("can't start `{}`", self.line))?;
+        let line = self.line;
+        // The command holds the writing ends; ours must go, or the reader would never see an end.
+        drop(self.command);
+        let status = pass_on(child, reader, deadline, see).with_context(|| format!("`{line}`"))?;
+        if !status.success() {
+            bail!("`{line}` failed ({status})");
+        }
+        Ok(())
+    }
+
     /// Runs and returns standard output; anything but exit status 0 is an error that quotes
     /// standard error.
     pub fn read(mut self) -> Result<String> {
@@ -81,10 +105,93 @@ impl Run {
     }
 }
 
+fn pass_on(
+    mut child: Child,
+    reader: PipeReader,
+    deadline: Duration,
+    mut see: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    let lines = lines(reader);
+    let started = Instant::now();
+    let mut ended: Option<(ExitStatus, Instant)> = None;
+    loop {
+        match lines.recv_timeout(LOOK_AGAIN_AFTER) {
+            Ok(line) => {
+                println!("{line}");
+                see(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(child.wait()?),
+            Err(RecvTimeoutError::Timeout) => match ended {
+                Some((status, at)) if at.elapsed() > OUTPUT_GRACE => {
+                    println!("note: the command has ended but a process it left holds its output");
+                    return Ok(status);
+                }
+                Some(_) => {}
+                None => ended = child.try_wait()?.map(|status| (status, Instant::now())),
+            },
+        }
+        if ended.is_none() && started.elapsed() > deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("killed after {} s", deadline.as_secs());
+        }
+    }
+}
+
+/// The lines of a pipe, read by a thread that ends with the pipe.
+fn lines(reader: PipeReader) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            let text = String::from_utf8_lossy(&line);
+            if sender.send(text.trim_end_matches('\n').to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
 /// Whether `program` can be found on PATH.
 pub fn on_path(program: &str) -> bool {
     let Some(path) = std::env::var_os("PATH") else {
         return false;
     };
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, deadline: Duration) -> (Result<()>, Vec<String>) {
+        let mut seen = Vec::new();
+        let outcome =
+            Run::line("sh -c").arg(script).follow(deadline, |line| seen.push(line.to_owned()));
+        (outcome, seen)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn output_and_errors_are_seen_in_order_and_the_status_decides() {
+        let (outcome, seen) = sh("echo a; echo b >&2; printf c", LONG);
+        outcome.expect("exit status 0");
+        assert_eq!(seen, ["a", "b", "c"]);
+        let (outcome, seen) = sh("echo a; exit 3", LONG);
+        assert!(outcome.expect_err("exit status 3").to_string().contains("exit status: 3"));
+        assert_eq!(seen, ["a"]);
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed_at_its_deadline() {
+        let started = Instant::now();
+        let (outcome, _) = sh("exec sleep 100", Duration::from_millis(300));
+        let said = format!("{:#}", outcome.expect_err("it was killed"));
+        assert!(said.contains("killed after"), "{said}");
+        assert!(started.elapsed() < LONG);
+    }
 }
