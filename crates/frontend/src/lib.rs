@@ -1,1 +1,18 @@
-//! frontend
+//! The API endpoint: HTTP, authentication, one function per operation. A function decodes (at the edge, from
+//! `wire` types to `model`'s), checks, commits one transaction and encodes the answer. It keeps no state but
+//! caches, so several may serve one store.
+
+mod auth;
+mod context;
+mod dispatch;
+mod ec2;
+mod ecr;
+mod ecs;
+mod fault;
+mod http;
+mod limits;
+mod logs;
+mod sts;
+
+pub use context::{Caller, Clock, Context, Random};
+pub use http::Frontend;

@@ -1,0 +1,96 @@
+//! The operator API, for what AWS has no call for: `GET /neargate/v1/instances`. Signed like everything else,
+//! with service name `neargate`; described in docs/operator-api.md.
+
+use super::json;
+use crate::auth::Signed;
+use crate::context::Context;
+use crate::dispatch::Reply;
+use ::http::StatusCode;
+use model::instance::{Allocation, Instance, InstanceState};
+use serde::Serialize;
+use wire::RequestParts;
+
+/// The service in the signature's scope.
+pub const SERVICE: &str = "neargate";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstanceView<'a> {
+    id: &'a str,
+    name: &'a str,
+    zone: &'a str,
+    state: &'static str,
+    cpu_architecture: &'a str,
+    cpu_units: u32,
+    cpu_units_allocated: u32,
+    memory_mib: u32,
+    memory_mib_allocated: u32,
+    tasks: u32,
+    agent_version: &'a str,
+    registered_at_ms: i64,
+    seen_at_ms: i64,
+}
+
+#[derive(Serialize)]
+struct Instances<'a> {
+    instances: Vec<InstanceView<'a>>,
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    code: &'a str,
+    message: String,
+}
+
+pub fn answer(cx: &Context, signed: &Signed, parts: &RequestParts<'_>, request_id: &str) -> Reply {
+    if signed.service != SERVICE {
+        let message = format!("sign for service {SERVICE}, not {}", signed.service);
+        return refuse(StatusCode::FORBIDDEN, "WrongService", message, request_id);
+    }
+    match (parts.method, parts.path) {
+        ("GET", "/neargate/v1/instances") => instances(cx, request_id),
+        (method, path) => {
+            let message = format!("the operator API has no {method} {path}");
+            refuse(StatusCode::NOT_FOUND, "NotFound", message, request_id)
+        }
+    }
+}
+
+fn instances(cx: &Context, request_id: &str) -> Reply {
+    let snapshot = cx.store.snapshot();
+    let rows: Vec<_> = snapshot
+        .scan::<Instance>("")
+        .map(|(key, instance)| (instance, snapshot.get::<Allocation>(key)))
+        .collect();
+    let instances = rows
+        .iter()
+        .map(|(instance, allocation)| InstanceView {
+            id: instance.id.as_str(),
+            name: &instance.name,
+            zone: instance.zone.as_str(),
+            state: match instance.state {
+                InstanceState::Active => "ACTIVE",
+                InstanceState::Draining => "DRAINING",
+                InstanceState::Lost => "LOST",
+            },
+            cpu_architecture: &instance.cpu_architecture,
+            cpu_units: instance.cpu_units,
+            cpu_units_allocated: allocation.as_ref().map_or(0, |a| a.cpu_units),
+            memory_mib: instance.memory_mib,
+            memory_mib_allocated: allocation.as_ref().map_or(0, |a| a.memory_mib),
+            tasks: allocation.as_ref().map_or(0, |a| a.tasks),
+            agent_version: &instance.agent_version,
+            registered_at_ms: instance.registered_at.0,
+            seen_at_ms: instance.seen_at.0,
+        })
+        .collect();
+    json(StatusCode::OK, request_id, to_json(&Instances { instances }))
+}
+
+fn refuse(status: StatusCode, code: &str, message: String, request_id: &str) -> Reply {
+    json(status, request_id, to_json(&Refusal { code, message }))
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("these structures have string keys only")
+}

@@ -1,0 +1,5 @@
+//! Amazon CloudWatch Logs.
+
+use crate::dispatch::Route;
+
+pub const ROUTES: &[Route] = &[];
