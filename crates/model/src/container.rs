@@ -54,6 +54,7 @@ pub struct ContainerState {
     /// Why it failed, in ECS's words, as in `OutOfMemoryError: …`.
     pub reason: Option<String>,
     pub health: Health,
+    pub health_at: Option<Timestamp>,
     pub restart_count: u32,
     pub started_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
@@ -70,6 +71,7 @@ impl ContainerState {
             exit_code: None,
             reason: None,
             health: Health::Unknown,
+            health_at: None,
             restart_count: 0,
             started_at: None,
             stopped_at: None,

@@ -16,6 +16,8 @@ pub const OVERRIDES_BYTES_MAX: usize = 8192;
 pub const STOPPED_TASK_KEPT_SECONDS: i64 = 3600;
 /// Default of `stopTimeout`, in seconds.
 pub const STOP_TIMEOUT_SECONDS_DEFAULT: u32 = 30;
+/// The longest `stopTimeout` on Fargate, in seconds.
+pub const STOP_TIMEOUT_SECONDS_MAX: u32 = 120;
 /// How long a task may wait for room on an instance before it is stopped, in seconds.
 pub const PLACEMENT_TIMEOUT_SECONDS: i64 = 300;
 /// How long an instance may take from being handed a task to accepting it, in seconds.

@@ -4,7 +4,9 @@
 
 use crate::container::{ContainerPhase, Health};
 use crate::facts::{ContainersFact, Desired, InterfaceFact};
-use crate::ids::{ClusterName, Digest, Family, InstanceId, TaskDefinitionRevision, TaskId, ZoneName};
+use crate::ids::{
+    ClusterName, Digest, Family, InstanceId, TaskDefinitionRevision, TaskId, ZoneName,
+};
 use crate::network::Cidr;
 use crate::task::{Stop, TaskInterface};
 use crate::task_definition::TaskTemplate;
@@ -94,7 +96,10 @@ pub enum ToControl {
     /// Asks for the whole list.
     Resync,
     /// Numbered from 1 in each session; kept by the agent until Reported.
-    Report { number: u64, report: TaskReport },
+    Report {
+        number: u64,
+        report: TaskReport,
+    },
     Logs(LogBatch),
 }
 
@@ -144,6 +149,8 @@ pub struct ContainerReport {
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
     pub health: Health,
+    /// When the health was found; health goes back and forth, so that its time says which is newer.
+    pub health_at: Option<Timestamp>,
     pub restart_count: u32,
     pub started_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,

@@ -3,7 +3,7 @@
 
 use crate::container::{ContainerPhase, ContainerState, Health};
 use crate::document::{Document, Tags};
-use crate::facts::{ContainersFact, Desired, Facts, InterfaceFact, TaskStatus};
+use crate::facts::{ContainersFact, Desired, Facts, InterfaceFact, Placement, TaskStatus};
 use crate::ids::{
     AttachmentId, ClusterName, Family, InterfaceId, SecurityGroupId, SubnetId,
     TaskDefinitionRevision, TaskId, VpcId,
@@ -156,6 +156,26 @@ impl Task {
         if any && all_healthy { Health::Healthy } else { Health::Unknown }
     }
 
+    /// Gives the task its place, once, and never when it was told to stop. Returns whether it has it now.
+    pub fn place(
+        &mut self,
+        placement: Placement,
+        interface: Option<TaskInterface>,
+        now: Timestamp,
+    ) -> bool {
+        let wanted = self.facts.interface == InterfaceFact::Wanted;
+        assert_eq!(wanted, interface.is_some(), "an interface exactly where one is wanted");
+        if self.facts.desired == Desired::Stopped || self.facts.placed.is_some() {
+            return false;
+        }
+        self.facts.placed = Some(placement);
+        self.interface = interface;
+        self.waiting = None;
+        self.placed_at = Some(now);
+        self.settle(now);
+        true
+    }
+
     /// Asks for the task's end. The first cause is kept. Returns whether anything changed.
     pub fn request_stop(&mut self, code: StopCode, reason: &str, now: Timestamp) -> bool {
         if self.facts.desired == Desired::Stopped || self.last_status() == TaskStatus::Stopped {
@@ -172,6 +192,9 @@ impl Task {
     /// Folds in what the instance's session reports. Facts never go back; a stale or repeated report changes
     /// nothing. Returns whether anything changed.
     pub fn observe(&mut self, report: &TaskReport, now: Timestamp) -> bool {
+        if self.facts.placed.is_none() {
+            return false;
+        }
         let before = self.clone();
         self.facts.containers = self.facts.containers.max(report.containers_fact);
         if self.facts.interface != InterfaceFact::NotNeeded {
@@ -211,10 +234,31 @@ impl Task {
             let code = StopCode::TerminationNotice;
             self.stop = Some(Stop { code, reason: reason.to_owned(), at: now });
         }
-        self.facts.containers = ContainersFact::Stopped;
+        self.end_containers(now);
         if self.facts.interface != InterfaceFact::NotNeeded {
             self.facts.interface = InterfaceFact::Released;
         }
+        self.settle(now);
+        true
+    }
+
+    /// The instance was told to stop the task and has not said that it did: its containers count as ended. The
+    /// interface stays as it is, so that its address is not handed out while it may still be in use.
+    pub fn abandon(&mut self, reason: &str, now: Timestamp) -> bool {
+        if self.facts.placed.is_none() || self.facts.containers == ContainersFact::Stopped {
+            return false;
+        }
+        if self.stop.is_none() {
+            let code = StopCode::TerminationNotice;
+            self.stop = Some(Stop { code, reason: reason.to_owned(), at: now });
+        }
+        self.end_containers(now);
+        self.settle(now);
+        true
+    }
+
+    fn end_containers(&mut self, now: Timestamp) {
+        self.facts.containers = ContainersFact::Stopped;
         for container in &mut self.containers {
             if container.phase != ContainerPhase::Stopped {
                 container.phase = ContainerPhase::Stopped;
@@ -222,8 +266,6 @@ impl Task {
             }
         }
         self.execution_stopped_at = self.execution_stopped_at.or(Some(now));
-        self.settle(now);
-        true
     }
 
     /// Sets what follows from a change: the version and the times of stopping and stopped.
@@ -243,14 +285,15 @@ impl Task {
     }
 }
 
+/// Each field only gains, so that the order in which reports come makes no difference.
 fn observe_container(known: &mut ContainerState, seen: &crate::session::ContainerReport) {
-    if seen.phase < known.phase || seen.restart_count < known.restart_count {
-        return;
+    if (seen.health_at, seen.health) > (known.health_at, known.health) {
+        known.health = seen.health;
+        known.health_at = seen.health_at;
     }
-    known.phase = seen.phase;
-    known.restart_count = seen.restart_count;
-    known.health = seen.health;
-    known.exit_code = seen.exit_code.or(known.exit_code);
+    known.phase = known.phase.max(seen.phase);
+    known.restart_count = known.restart_count.max(seen.restart_count);
+    known.exit_code = known.exit_code.or(seen.exit_code);
     if known.reason.is_none() {
         known.reason.clone_from(&seen.reason);
     }
@@ -258,5 +301,5 @@ fn observe_container(known: &mut ContainerState, seen: &crate::session::Containe
         known.image_digest.clone_from(&seen.image_digest);
     }
     known.started_at = known.started_at.or(seen.started_at);
-    known.stopped_at = seen.stopped_at.or(known.stopped_at);
+    known.stopped_at = known.stopped_at.or(seen.stopped_at);
 }

@@ -1,1 +1,16 @@
-//! plan
+//! The decisions, and nothing but: where a task goes, what a task's containers need next, what overrides make
+//! of a definition, what is overdue. Each is a function of records and a time; each answers with data that
+//! carries its reasons. No I/O, no clock, no randomness: whoever calls commits or performs what was decided.
+
+pub mod deadlines;
+pub mod dependencies;
+pub mod instance;
+pub mod lifecycle;
+pub mod limits;
+pub mod overrides;
+pub mod placement;
+
+pub use deadlines::{Overdue, OverdueAction, next_deadline, overdue};
+pub use dependencies::{DependencyFault, check_dependencies};
+pub use lifecycle::step;
+pub use overrides::effective;
