@@ -1,0 +1,268 @@
+//! Manifests, by tag and by digest. Storing one checks that all it needs is there, and sets tag and
+//! manifest in one transaction.
+
+use crate::answer::{Body, Refusal, bare, full, set};
+use crate::blobs::{CONTENT_DIGEST, object_name};
+use crate::document::{Document, Needed};
+use crate::limits::{BODY_PAUSE_SECONDS_MAX, MANIFEST_BYTES_MAX};
+use crate::path::Reference;
+use crate::{Call, Inner};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use model::arn::Locality;
+use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::{Digest, RepositoryName, Timestamp};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use store::blob::{put_content, read_all};
+use store::kinds::{blob_link_key, image_tag_key, manifest_key, repository_prefix};
+use store::{Snapshot, Txn};
+
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+impl Inner {
+    pub(crate) async fn get_manifest(
+        &self,
+        call: &Call,
+        name: RepositoryName,
+        reference: Reference,
+    ) -> Result<Response<Body>, Refusal> {
+        self.repository(&name)?;
+        let snapshot = self.store.snapshot();
+        let manifest = find(&snapshot, &name, &reference).ok_or_else(Refusal::manifest_unknown)?;
+        let mut response = bare(StatusCode::OK);
+        set(&mut response, CONTENT_TYPE, &manifest.media_type);
+        set(&mut response, CONTENT_LENGTH, &manifest.manifest_bytes.to_string());
+        set(&mut response, CONTENT_DIGEST, manifest.digest.as_str());
+        set(&mut response, ETAG, &format!("\"{}\"", manifest.digest));
+        if call.method == Method::GET {
+            *response.body_mut() = full(self.manifest_content(&manifest).await?);
+        }
+        Ok(response)
+    }
+
+    pub(crate) async fn manifest_content(&self, manifest: &Manifest) -> Result<Bytes, Refusal> {
+        let object = object_name(&manifest.digest);
+        let content = read_all(&*self.objects, object, MANIFEST_BYTES_MAX).await?;
+        content.ok_or_else(|| {
+            let (digest, repository) = (&manifest.digest, &manifest.repository);
+            tracing::error!(%digest, %repository, "a manifest's content is missing");
+            Refusal::manifest_unknown()
+        })
+    }
+
+    pub(crate) async fn put_manifest(
+        &self,
+        call: &Call,
+        body: Body,
+        name: RepositoryName,
+        reference: Reference,
+    ) -> Result<Response<Body>, Refusal> {
+        self.repository(&name)?;
+        let content_type = content_type(&call.headers);
+        let content = collect(body).await?;
+        let document = Document::parse(&content, &content_type)?;
+        let manifest_bytes = content.len() as u64;
+        let digest = store::blob::Digest::of(&content).to_string();
+        if let Reference::Digest(wanted) = &reference
+            && wanted.as_str() != digest
+        {
+            let message = "provided digest did not match uploaded content";
+            return Err(Refusal::bad_request("DIGEST_INVALID", message));
+        }
+        put_content(&*self.objects, content).await?;
+        let manifest = Manifest {
+            repository: name.clone(),
+            digest: Digest::from(digest),
+            media_type: document.media_type.clone(),
+            artifact_type: document.artifact_type.clone(),
+            subject: document.subject.clone(),
+            references: needs(&document).map(|needed| needed.digest.clone()).collect(),
+            manifest_bytes,
+            image_bytes: document.image_bytes,
+            pushed_at: self.now(),
+        };
+        let locality = &self.locality;
+        let stored = self.store.transact(|txn| {
+            check_needs(locality, txn, &name, &document)?;
+            if let Reference::Tag(tag) = &reference {
+                set_tag(txn, &name, tag, &manifest.digest, manifest.pushed_at)?;
+            }
+            // The same manifest again keeps the time of its first push.
+            if txn.get::<Manifest>(&manifest_key(&name, &manifest.digest)).is_none() {
+                txn.put(manifest.clone());
+            }
+            Ok(())
+        });
+        stored.await?;
+        let mut response = bare(StatusCode::CREATED);
+        set(&mut response, LOCATION, &format!("/v2/{name}/manifests/{}", manifest.digest));
+        set(&mut response, CONTENT_DIGEST, manifest.digest.as_str());
+        set(&mut response, CONTENT_LENGTH, "0");
+        if let Some(subject) = &manifest.subject {
+            set(&mut response, SUBJECT, subject.as_str());
+        }
+        Ok(response)
+    }
+
+    /// A tag goes alone; a digest takes its tags along.
+    pub(crate) async fn delete_manifest(
+        &self,
+        name: RepositoryName,
+        reference: Reference,
+    ) -> Result<Response<Body>, Refusal> {
+        self.repository(&name)?;
+        let deleted = self.store.transact(|txn| match &reference {
+            Reference::Tag(tag) => {
+                let key = image_tag_key(&name, tag);
+                txn.get::<ImageTag>(&key).ok_or_else(Refusal::manifest_unknown)?;
+                txn.delete::<ImageTag>(&key);
+                Ok(())
+            }
+            Reference::Digest(digest) => delete_by_digest(txn, &name, digest),
+        });
+        deleted.await?;
+        let mut response = bare(StatusCode::ACCEPTED);
+        set(&mut response, CONTENT_LENGTH, "0");
+        Ok(response)
+    }
+}
+
+/// Refuses a manifest whose repository, blobs or manifests are not there. Links go only with
+/// their repository, which is guarded, so they need no guard; manifests are deleted one by one.
+fn check_needs(
+    locality: &Locality,
+    txn: &mut Txn,
+    name: &RepositoryName,
+    document: &Document,
+) -> Result<(), Refusal> {
+    if txn.get::<Repository>(name.as_str()).is_none() {
+        return Err(Refusal::repository_unknown(locality, name));
+    }
+    for needed in &document.blobs {
+        let link = txn.peek::<BlobLink>(&blob_link_key(name, &needed.digest));
+        let link = link.ok_or_else(|| content_unknown(&needed.digest))?;
+        check_bytes(needed, link.bytes)?;
+    }
+    for needed in &document.manifests {
+        let manifest = txn.get::<Manifest>(&manifest_key(name, &needed.digest));
+        let manifest = manifest.ok_or_else(|| content_unknown(&needed.digest))?;
+        check_bytes(needed, manifest.manifest_bytes)?;
+    }
+    Ok(())
+}
+
+fn delete_by_digest(txn: &mut Txn, name: &RepositoryName, digest: &Digest) -> Result<(), Refusal> {
+    let key = manifest_key(name, digest);
+    txn.get::<Manifest>(&key).ok_or_else(Refusal::manifest_unknown)?;
+    let snapshot = txn.snapshot().clone();
+    let prefix = repository_prefix(name);
+    let mut all = snapshot.scan::<Manifest>(&prefix);
+    if let Some((_, index)) = all.find(|(_, other)| other.references.contains(digest)) {
+        let message = format!("the image is referenced by the manifest list {}", index.digest);
+        return Err(Refusal::new(StatusCode::CONFLICT, "DENIED", message));
+    }
+    txn.delete::<Manifest>(&key);
+    for (key, tag) in snapshot.scan::<ImageTag>(&prefix) {
+        // Guarded: a tag that moves to another image meanwhile must stay.
+        if tag.digest == *digest && txn.get::<ImageTag>(key).is_some() {
+            txn.delete::<ImageTag>(key);
+        }
+    }
+    Ok(())
+}
+
+/// The manifest that a tag or a digest stands for.
+pub fn find(
+    snapshot: &Snapshot,
+    name: &RepositoryName,
+    reference: &Reference,
+) -> Option<Arc<Manifest>> {
+    let digest = match reference {
+        Reference::Digest(digest) => digest.clone(),
+        Reference::Tag(tag) => {
+            let tag = snapshot.get::<ImageTag>(&image_tag_key(name, tag))?;
+            tag.digest.clone()
+        }
+    };
+    Some(snapshot.get::<Manifest>(&manifest_key(name, &digest))?.value)
+}
+
+fn set_tag(
+    txn: &mut Txn,
+    name: &RepositoryName,
+    tag: &str,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let existing = txn.get::<ImageTag>(&image_tag_key(name, tag));
+    if existing.as_ref().is_some_and(|existing| existing.digest == *digest) {
+        return Ok(());
+    }
+    let repository = txn.get::<Repository>(name.as_str());
+    if existing.is_some() && repository.is_some_and(|repository| repository.immutable_tags) {
+        return Err(Refusal::bad_request(
+            "TAG_INVALID",
+            format!(
+                "The image tag '{tag}' already exists in the '{name}' repository and cannot be \
+                 overwritten because the repository is immutable."
+            ),
+        ));
+    }
+    let (repository, tag, digest) = (name.clone(), tag.to_owned(), digest.clone());
+    txn.put(ImageTag { repository, tag, digest, tagged_at: now });
+    Ok(())
+}
+
+fn needs(document: &Document) -> impl Iterator<Item = &Needed> {
+    document.blobs.iter().chain(&document.manifests)
+}
+
+fn content_unknown(digest: &Digest) -> Refusal {
+    let message = format!("the manifest needs {digest}, which is not in the repository");
+    Refusal::not_found("MANIFEST_BLOB_UNKNOWN", message)
+        .with_detail(json!({ "digest": digest.as_str() }))
+}
+
+fn check_bytes(needed: &Needed, bytes: u64) -> Result<(), Refusal> {
+    if needed.bytes == bytes {
+        return Ok(());
+    }
+    let Needed { digest, bytes: said } = needed;
+    let message = format!("the manifest says that {digest} has {said} bytes, it has {bytes}");
+    Err(Refusal::bad_request("MANIFEST_INVALID", message))
+}
+
+/// Without parameters; empty when there is none.
+fn content_type(headers: &HeaderMap) -> String {
+    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    header.split(';').next().unwrap_or("").trim().to_owned()
+}
+
+async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
+    let pause = Duration::from_secs(BODY_PAUSE_SECONDS_MAX);
+    let mut content = Vec::new();
+    loop {
+        let piece = match tokio::time::timeout(pause, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Ok(None) => return Ok(content.into()),
+            Ok(Some(Err(failure))) => {
+                tracing::debug!(%failure, "a manifest was cut off");
+                return Err(Refusal::bad_request("MANIFEST_INVALID", "the body was cut off"));
+            }
+            Err(_) => {
+                let status = StatusCode::REQUEST_TIMEOUT;
+                return Err(Refusal::new(status, "MANIFEST_INVALID", "the body came too slowly"));
+            }
+        };
+        if content.len() as u64 + piece.len() as u64 > MANIFEST_BYTES_MAX {
+            let message = format!("a manifest has at most {MANIFEST_BYTES_MAX} bytes");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Refusal::new(status, "MANIFEST_INVALID", message));
+        }
+        content.extend_from_slice(&piece);
+    }
+}
