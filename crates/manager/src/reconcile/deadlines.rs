@@ -6,6 +6,7 @@ use crate::follow::{Follow, Step};
 use model::Timestamp;
 use model::facts::TaskStatus;
 use model::task::Task;
+use plan::OverdueAction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,14 +82,19 @@ async fn stop_overdue(cx: &Context, key: &str) -> Option<Timestamp> {
     let now = cx.now();
     let stopped = cx.store.transact(|txn| {
         let Some(task) = txn.get::<Task>(key) else { return Ok(None) };
-        let Some(overdue) = plan::deadlines(&task, now) else { return Ok(next_deadline(&task)) };
+        let Some(overdue) = plan::overdue(&task, now) else { return Ok(next_deadline(&task)) };
         let mut task = (*task).clone();
-        if task.request_stop(overdue.code, &overdue.reason, now) {
+        let changed = match overdue.action {
+            OverdueAction::Stop => task.request_stop(overdue.code, &overdue.reason, now),
+            OverdueAction::Abandon => task.abandon(&overdue.reason, now),
+        };
+        if changed {
             tracing::warn!(task = %task.id, reason = overdue.reason, "a deadline has passed");
             txn.put(task.clone());
         } else {
-            // It was told to stop long ago and the instance has not managed: nothing may be freed on doubt.
-            tracing::error!(task = %task.id, reason = overdue.reason, "a stop is overdue");
+            // Its containers count as ended already, but its interface may still be there: nothing is freed on
+            // doubt. It ends when the instance says so or is lost.
+            tracing::error!(task = %task.id, reason = overdue.reason, "an interface is overdue");
         }
         let again = next_deadline(&task).map(|at| at.max(now.plus_ms(SLEEP_MS_MAX)));
         Ok::<_, CommitFailure>(again)

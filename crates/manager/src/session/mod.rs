@@ -150,13 +150,8 @@ impl Session<'_> {
         let (reports_in, mut reports) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (logs_in, mut logs) = mpsc::channel(INBOX_MESSAGES_MAX);
         let resync = Notify::new();
-        let folding = reports::keep_folding(
-            self.cx,
-            &self.instance,
-            self.epoch,
-            &mut reports,
-            &self.outbox,
-        );
+        let folding =
+            reports::keep_folding(self.cx, &self.instance, self.epoch, &mut reports, &self.outbox);
         tokio::select! {
             failure = self.listen(messages, &reports_in, &logs_in, &resync) => failure,
             failure = folding => failure.into(),

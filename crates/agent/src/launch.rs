@@ -1,0 +1,253 @@
+//! From an assignment and an image to what the runtime is asked for. Docker's rules for what overrides what:
+//! the definition's entry point replaces the image's and drops its command; the definition's command replaces the
+//! image's; environment variables of the definition win over ours, ours over the image's.
+
+use model::session::Assignment;
+use model::task_definition::{ContainerTemplate, HealthCheck, LogConfiguration};
+use runtime::image::ImageConfig;
+use runtime::{
+    Cidr, ContainerLaunch, DnsSpec, HealthSpec, LogSpec, MountSpec, NetworkSpec, RootfsSpec,
+    SandboxSpec, SubnetSpec, Ulimit, VolumesFrom, VpcSpec,
+};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Why a container can't be launched although its image is here, in ECS's words.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LaunchFault {
+    #[error(
+        "CannotStartContainerError: Error response from daemon: no command specified: neither the \
+         task definition nor the image says what to run"
+    )]
+    NothingToRun,
+}
+
+pub fn vpc(assignment: &Assignment) -> Option<VpcSpec> {
+    let (interface, subnet) = (assignment.interface.as_ref()?, assignment.subnet.as_ref()?);
+    let subnets = subnet.vpc_subnets.iter().filter_map(|cidr| {
+        // AWS: the second address of a subnet is its router's.
+        Some(SubnetSpec { cidr: range(*cidr), gateway: cidr.nth(1)? })
+    });
+    Some(VpcSpec {
+        id: interface.vpc.clone(),
+        cidrs: vec![range(subnet.vpc_cidr)],
+        subnets: subnets.collect(),
+        host_route: true,
+    })
+}
+
+fn range(cidr: model::network::Cidr) -> Cidr {
+    Cidr { address: cidr.address, prefix: cidr.prefix }
+}
+
+/// `note` comes back from the runtime after a restart of the agent.
+pub fn sandbox(assignment: &Assignment, dns: &DnsSpec, note: String) -> SandboxSpec {
+    let template = &assignment.template;
+    let mut spec = SandboxSpec::new(assignment.task.clone());
+    if let (Some(interface), Some(subnet)) = (&assignment.interface, &assignment.subnet) {
+        // AWS: a task's host name is its private DNS name's.
+        let name = interface.private_dns_name.clone();
+        spec.hostname = name.split('.').next().unwrap_or_default().to_owned();
+        spec.network = mac(&interface.mac).map(|mac| NetworkSpec {
+            vpc: interface.vpc.clone(),
+            address: interface.private_ip,
+            prefix: subnet.cidr.prefix,
+            gateway: subnet.gateway,
+            mac,
+            mtu: None,
+        });
+        spec.extra_hosts.push((name, interface.private_ip.into()));
+    }
+    spec.dns = dns.clone();
+    spec.cpu_units = Some(template.cpu_units).filter(|units| *units > 0);
+    spec.memory_mib = Some(u64::from(template.memory_mib)).filter(|mib| *mib > 0);
+    spec.volumes.clone_from(&template.volumes);
+    spec.ephemeral_storage_gib = Some(template.ephemeral_storage_gib).filter(|gib| *gib > 0);
+    spec.note = note;
+    spec
+}
+
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(bytes)
+}
+
+pub fn container(
+    assignment: &Assignment,
+    template: &ContainerTemplate,
+    config: &ImageConfig,
+    layers: Vec<PathBuf>,
+    attempt: u32,
+) -> Result<ContainerLaunch, LaunchFault> {
+    let argv = argv(template, config);
+    if argv.is_empty() {
+        return Err(LaunchFault::NothingToRun);
+    }
+    let working_directory = template.working_directory.clone();
+    Ok(ContainerLaunch {
+        name: template.name.clone(),
+        attempt,
+        rootfs: RootfsSpec { layers, read_only: template.readonly_root },
+        argv,
+        env: environment(assignment, template, config),
+        cwd: working_directory.or_else(|| given(&config.working_dir)),
+        user: template.user.clone().or_else(|| given(&config.user)),
+        cpu_units: Some(template.cpu_units).filter(|units| *units > 0),
+        memory_mib: template.memory_mib.map(u64::from),
+        memory_reservation_mib: template.memory_reservation_mib.map(u64::from),
+        capabilities_add: template.capabilities_add.clone(),
+        capabilities_drop: template.capabilities_drop.clone(),
+        ulimits: template.ulimits.iter().map(ulimit).collect(),
+        mounts: mounts(template),
+        volumes_from: volumes_from(template),
+        image_volumes: config.volumes.iter().cloned().collect(),
+        init: template.init_process,
+        health: template.health_check.as_ref().and_then(health),
+        log: template.log.as_ref().map(log).unwrap_or_default(),
+    })
+}
+
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
+fn argv(template: &ContainerTemplate, config: &ImageConfig) -> Vec<String> {
+    let given_entry = template.entry_point.as_ref().filter(|entry| !entry.is_empty());
+    let given_command = template.command.as_ref().filter(|command| !command.is_empty());
+    let entry = given_entry.unwrap_or(&config.entrypoint);
+    let command = match (given_command, given_entry) {
+        (Some(command), _) => command.as_slice(),
+        (None, Some(_)) => &[],
+        (None, None) => config.cmd.as_slice(),
+    };
+    entry.iter().chain(command).cloned().collect()
+}
+
+fn environment(
+    assignment: &Assignment,
+    template: &ContainerTemplate,
+    config: &ImageConfig,
+) -> Vec<(String, String)> {
+    let mut all = BTreeMap::new();
+    for pair in &config.env {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        all.insert(name.to_owned(), value.to_owned());
+    }
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    all.entry("PATH".to_owned()).or_insert_with(|| path.to_owned());
+    // Source: ECS developer guide, environment variables of tasks on Fargate.
+    let ours = [
+        ("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"),
+        ("AWS_REGION", &assignment.region),
+        ("AWS_DEFAULT_REGION", &assignment.region),
+    ];
+    for (name, value) in ours {
+        all.insert(name.to_owned(), value.to_owned());
+    }
+    all.extend(template.environment.clone());
+    all.into_iter().collect()
+}
+
+fn ulimit(limit: &model::task_definition::Ulimit) -> Ulimit {
+    let number = |value: u64| i64::try_from(value).unwrap_or(-1);
+    Ulimit { name: limit.name.clone(), soft: number(limit.soft), hard: number(limit.hard) }
+}
+
+fn mounts(template: &ContainerTemplate) -> Vec<MountSpec> {
+    let each = template.mount_points.iter();
+    each.map(|mount| MountSpec {
+        volume: mount.volume.clone(),
+        path: mount.container_path.clone(),
+        read_only: mount.read_only,
+    })
+    .collect()
+}
+
+fn volumes_from(template: &ContainerTemplate) -> Vec<VolumesFrom> {
+    let each = template.volumes_from.iter();
+    each.map(|from| VolumesFrom { container: from.container.clone(), read_only: from.read_only })
+        .collect()
+}
+
+/// None: the command is `NONE`, which switches the check off.
+fn health(check: &HealthCheck) -> Option<HealthSpec> {
+    let argv = match check.command.split_first()? {
+        (kind, rest) if kind == "CMD-SHELL" => {
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.join(" ")]
+        }
+        (kind, rest) if kind == "CMD" => rest.to_vec(),
+        (kind, _) if kind == "NONE" => return None,
+        _ => check.command.clone(),
+    };
+    let ms = |seconds: u32| u64::from(seconds) * 1000;
+    Some(HealthSpec {
+        argv,
+        interval_ms: ms(check.interval_seconds),
+        timeout_ms: ms(check.timeout_seconds),
+        retries: check.retries,
+        start_period_ms: ms(check.start_period_seconds),
+    })
+}
+
+fn log(log: &LogConfiguration) -> LogSpec {
+    LogSpec { blocking: !log.non_blocking, spool_bytes_max: log.buffer_bytes_max }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn entry_point_and_command_override_as_docker_does() {
+        let image = ImageConfig {
+            entrypoint: words("/entry"),
+            cmd: words("default args"),
+            ..ImageConfig::default()
+        };
+        let case = |entry: Option<&str>, command: Option<&str>| {
+            let template = ContainerTemplate {
+                entry_point: entry.map(words),
+                command: command.map(words),
+                ..ContainerTemplate::default()
+            };
+            argv(&template, &image).join(" ")
+        };
+        assert_eq!(case(None, None), "/entry default args");
+        assert_eq!(case(None, Some("mine")), "/entry mine");
+        assert_eq!(case(Some("/own"), None), "/own");
+        assert_eq!(case(Some("/own"), Some("mine")), "/own mine");
+        assert_eq!(case(Some(""), Some("")), "/entry default args");
+    }
+
+    #[test]
+    fn a_mac_is_six_pairs() {
+        assert_eq!(mac("02:00:0a:ff:10:01"), Some([2, 0, 10, 255, 16, 1]));
+        for bad in ["", "02:00", "02:00:0a:ff:10:01:02", "02:00:0a:ff:10:zz"] {
+            assert_eq!(mac(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_shell_check_runs_in_a_shell() {
+        let check = |words: &[&str]| HealthCheck {
+            command: words.iter().map(|w| (*w).to_owned()).collect(),
+            interval_seconds: 30,
+            timeout_seconds: 5,
+            retries: 3,
+            start_period_seconds: 0,
+        };
+        let spec = health(&check(&["CMD-SHELL", "test -e /ok"])).expect("a check");
+        assert_eq!(spec.argv, ["/bin/sh", "-c", "test -e /ok"]);
+        let spec = health(&check(&["CMD", "/probe", "-x"])).expect("a check");
+        assert_eq!(spec.argv, ["/probe", "-x"]);
+        assert_eq!(health(&check(&["NONE"])), None);
+    }
+}

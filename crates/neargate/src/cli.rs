@@ -1,0 +1,153 @@
+//! The command line: what may be said, and what is meant when it isn't.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where state is kept when nothing else is said.
+const DATA_DIR_DEFAULT: &str = "/var/lib/neargate";
+
+#[derive(Parser, Debug)]
+#[command(name = "neargate", version, about = "Fargate, on your own machines", long_about = None)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run Neargate on this machine: control plane, registry and an agent, on one endpoint
+    Up(Up),
+    /// Start Neargate, run a container through it from push to exit code, and show each step
+    Demo(Demo),
+    /// Print the environment variables that point AWS tools at Neargate (use with eval)
+    Env(Folder),
+    /// List tasks
+    Ps(Ps),
+    /// Print a task's log lines
+    Logs(Logs),
+    /// List the machines of the fleet and what of them is taken
+    Instances(Folder),
+    /// What the demo's container runs
+    #[command(hide = true)]
+    Sample,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Folder {
+    /// Where state, images and logs are kept
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR_DEFAULT)]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Up {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Where the API and the registry listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
+    pub listen: SocketAddr,
+    /// The AWS region that calls must be signed for
+    #[arg(long, default_value = "us-east-1", value_parser = region)]
+    pub region: String,
+    /// The account that everything belongs to: twelve digits
+    #[arg(long, default_value = "000000000000", value_parser = account_id)]
+    pub account_id: String,
+    /// Stop all running tasks when told to end; without it they keep running
+    #[arg(long)]
+    pub stop_tasks: bool,
+    /// How many times this machine's CPUs may be promised to tasks
+    #[arg(long, value_name = "FACTOR", default_value_t = 8, value_parser = overcommit())]
+    pub cpu_overcommit: u32,
+    /// How many times this machine's memory may be promised to tasks
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = overcommit())]
+    pub memory_overcommit: u32,
+    /// Run the control plane and the registry only, without an agent for this machine
+    #[arg(long)]
+    pub no_agent: bool,
+    /// How to write what happens to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Demo {
+    #[command(flatten)]
+    pub folder: Folder,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Ps {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Only tasks of this cluster
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Also tasks that have stopped within the last hour
+    #[arg(long, short)]
+    pub all: bool,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Logs {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// A task's id, the beginning of one, or its ARN
+    pub task: String,
+    /// Go on printing lines as they come, until the task has stopped
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only lines of this container
+    #[arg(long)]
+    pub container: Option<String>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let valid = !text.is_empty()
+        && text.len() <= 32
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if valid { Ok(text.to_owned()) } else { Err("a region looks like us-east-1".to_owned()) }
+}
+
+fn account_id(text: &str) -> Result<String, String> {
+    let valid = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    if valid { Ok(text.to_owned()) } else { Err("an account id is twelve digits".to_owned()) }
+}
+
+fn overcommit() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_would_be_right() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["neargate"], args].concat());
+        assert!(parse(&["up"]).is_ok());
+        for bad in [
+            &["up", "--account-id", "12"][..],
+            &["up", "--region", "US East"],
+            &["up", "--cpu-overcommit", "0"],
+            &["up", "--listen", "here"],
+            &["logs"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
