@@ -13,6 +13,9 @@ pub mod limits;
 mod outcome;
 mod scalar;
 mod service;
+pub mod sigv4;
+#[cfg(test)]
+mod tests;
 mod violation;
 mod xml;
 

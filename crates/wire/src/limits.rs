@@ -8,3 +8,12 @@ pub const FORM_DEPTH_MAX: usize = 16;
 pub const VIOLATIONS_MAX: usize = 20;
 /// Characters of a refused value that are repeated in an error message.
 pub const VALUE_SHOWN_CHARS_MAX: usize = 256;
+/// How far a client's clock may be off, either way.
+pub const CLOCK_SKEW_SECONDS_MAX: i64 = 15 * 60;
+/// Seven days.
+pub const PRESIGNED_EXPIRY_SECONDS_MAX: i64 = 604_800;
+pub const AUTHORIZATION_BYTES_MAX: usize = 8 * 1024;
+pub const SIGNED_HEADERS_MAX: usize = 100;
+pub const ACCESS_KEY_ID_CHARS_MAX: usize = 128;
+/// Derived signing keys that are kept: one per access key, day, region and service.
+pub const SIGNING_KEYS_MAX: usize = 1024;

@@ -1,0 +1,4 @@
+//! The crate's tests that need its insides: shapes made for a test, and the parts of a signature.
+
+mod sigv4_refusals;
+mod sigv4_vectors;
