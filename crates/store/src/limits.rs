@@ -40,3 +40,21 @@ pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Rows of the log in one value, and folded at one time: about a millisecond of work, which is
 /// what a commit may have to wait for it.
 pub const FOLD_BYTES: usize = 32 * 1024;
+/// Events of one append. CloudWatch's limit for PutLogEvents.
+pub const LOG_BATCH_EVENTS_MAX: usize = 10_000;
+/// Messages of one append together. Twice CloudWatch's limit, for batches of our own agents.
+pub const LOG_BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What CloudWatch counts for an event beside its message, in sizes and limits.
+pub const LOG_EVENT_OVERHEAD_BYTES: usize = 26;
+/// A log segment is closed when it would grow beyond this. Reading looks at whole segments.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Streams whose state is kept in memory, about 300 bytes each; others are read in when used.
+pub const LOG_STREAMS_CACHED_MAX: usize = 64 * 1024;
+/// Sources a stream remembers; beyond it the one longest silent is forgotten.
+pub const LOG_SOURCES_MAX: usize = 256;
+/// A source's name.
+pub const LOG_SOURCE_ID_BYTES_MAX: usize = 1024;
+/// Reads of log events at one time, each with up to a segment and a page in memory.
+pub const LOG_READS_MAX: usize = 8;
+/// Events one call of `filter` looks at.
+pub const LOG_FILTER_EVENTS_LOOKED_MAX: usize = 50_000;

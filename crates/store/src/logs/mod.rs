@@ -7,6 +7,17 @@
 //! "known to be stored" can't come apart. What is torn at the end of a file after a crash is cut
 //! when the stream is next opened.
 
+mod folder;
+mod frame;
+mod read;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use folder::Logs;
+
 /// One event to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEvent {
@@ -142,12 +153,14 @@ pub enum LogFailure {
     TooManyEvents { found: usize, events_max: usize },
     #[error("a batch of {bytes} bytes, the most is {bytes_max}")]
     TooLarge { bytes: usize, bytes_max: usize },
-    /// The range begins after what is known of the source: something in between is missing.
-    #[error("the source {id} is known up to {known}, the batch begins at {offset}")]
-    Gap { id: String, known: u64, offset: u64 },
-    #[error("a damaged log segment: {0}")]
-    Damaged(String),
+    /// A part of the range was stored before and a part was not, or the range is no range: send
+    /// again from `known`.
+    #[error("the source {id} is stored up to {known}, but the batch begins at {offset}")]
+    Overlap { id: String, known: u64, offset: u64 },
+    #[error("the log segment {0} is damaged")]
+    Damaged(PathBuf),
 }
 
-pub use folder::Logs;
-mod folder;
+fn failed(what: &'static str) -> impl Fn(std::io::Error) -> LogFailure {
+    move |source| LogFailure::Io { what, source }
+}
