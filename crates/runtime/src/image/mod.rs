@@ -1,1 +1,32 @@
-//! Images: pull and unpack.
+//! Images: from a reference to unpacked layers on this disk. Registries and images are strangers: what
+//! they send is checked against digests while it streams, unpacked in confinement, and bounded in every
+//! direction (`limits`). The way of a pull: `reference` → `store` → `client` → `blob` → `inflate` →
+//! `tar_stream` → `unpack` → `disk`; `layer` runs one layer's part of it.
+
+mod blob;
+mod challenge;
+mod client;
+mod confine;
+mod digest;
+mod disk;
+mod endpoint;
+mod failure;
+mod flight;
+mod inflate;
+mod layer;
+pub mod limits;
+mod manifest;
+mod reference;
+mod store;
+mod sweep;
+mod tar_stream;
+mod transport;
+mod unpack;
+
+pub use digest::{Digest, DigestProblem, Hasher};
+pub use endpoint::{BasicAuth, Credentials, CredentialsProvider, Endpoint, RegistryMap};
+pub use failure::PullFailure;
+pub use manifest::{ImageConfig, Platform};
+pub use reference::ImageRef;
+pub use store::{Image, ImageHold, ImageStore};
+pub use transport::Patience;
