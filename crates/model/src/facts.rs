@@ -90,6 +90,19 @@ impl TaskStatus {
     }
 }
 
+/// Who may move a fact. One fact, one writer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Writer {
+    /// `desired`: StopTask, the service plan, a deadline.
+    Frontend,
+    /// `placed`.
+    Placement,
+    /// `interface` and `containers`: the session of the instance that the task is on.
+    Session,
+    /// `target`.
+    Targets,
+}
+
 impl Facts {
     /// A task as RunTask makes it.
     pub fn new(interface: InterfaceFact, target: TargetFact) -> Self {
@@ -147,5 +160,58 @@ impl Facts {
             true => Desired::Stopped,
             false => self.desired,
         }
+    }
+
+    /// The legal moves, each of one fact by its writer: the table that the exhaustive test walks and that
+    /// every writer is held to. A place is where the test puts a task that gets one.
+    pub fn steps(&self, place: &Placement) -> Vec<(Writer, Facts)> {
+        let mut steps = Vec::new();
+        let stopped = self.last_status() == TaskStatus::Stopped;
+        if self.desired == Desired::Running && !stopped {
+            steps.push((Writer::Frontend, Facts { desired: Desired::Stopped, ..self.clone() }));
+        }
+        if self.placed.is_none() && self.desired == Desired::Running {
+            steps.push((Writer::Placement, Facts { placed: Some(place.clone()), ..self.clone() }));
+        }
+        steps.extend(self.session_steps().map(|facts| (Writer::Session, facts)));
+        steps.extend(self.target_steps().map(|facts| (Writer::Targets, facts)));
+        steps
+    }
+
+    /// A session speaks only of tasks that are on its instance. Reports may be lost, so that a later fact is
+    /// told without the ones before it.
+    fn session_steps(&self) -> impl Iterator<Item = Facts> {
+        use ContainersFact::{Accepted, Running, Stopped, Stopping};
+        use InterfaceFact::{Attached, Released};
+        let placed = self.placed.is_some();
+        let containers = [Accepted, Running, Stopping, Stopped];
+        let containers = containers.into_iter().filter(move |c| placed && *c > self.containers);
+        // The address is given back only after the containers are gone.
+        let ended = self.containers == Stopped;
+        let interface = [Attached, Released].into_iter().filter(move |i| {
+            placed
+                && self.interface != InterfaceFact::NotNeeded
+                && *i > self.interface
+                && (ended || *i == Attached)
+        });
+        containers
+            .map(|containers| Facts { containers, ..self.clone() })
+            .chain(interface.map(|interface| Facts { interface, ..self.clone() }))
+    }
+
+    /// A target is registered only while the task is wanted and runs.
+    fn target_steps(&self) -> impl Iterator<Item = Facts> {
+        use TargetFact::{Draining, Gone, Registered, Wanted};
+        let runs = self.containers == ContainersFact::Running && self.desired == Desired::Running;
+        let targets: &[TargetFact] = match self.target {
+            Wanted if runs => &[Registered],
+            Wanted => &[],
+            Registered => &[Draining, Gone],
+            Draining => &[Gone],
+            TargetFact::NotNeeded | Gone => &[],
+        };
+        // Targets let go only of what ends: a task that runs keeps its target.
+        let targets = targets.iter().filter(move |t| runs == (**t == Registered));
+        targets.map(|target| Facts { target: *target, ..self.clone() })
     }
 }

@@ -198,7 +198,10 @@ impl Task {
         let before = self.clone();
         self.facts.containers = self.facts.containers.max(report.containers_fact);
         if self.facts.interface != InterfaceFact::NotNeeded {
-            self.facts.interface = self.facts.interface.max(report.interface);
+            // An address is not free while anything might use it, whatever is claimed.
+            let ended = self.facts.containers == ContainersFact::Stopped;
+            let most = if ended { InterfaceFact::Released } else { InterfaceFact::Attached };
+            self.facts.interface = self.facts.interface.max(report.interface.min(most));
         }
         for seen in &report.containers {
             if let Some(known) = self.containers.iter_mut().find(|c| c.name == seen.name) {
