@@ -6,12 +6,12 @@ use model::session::RegistryAccess;
 use model::{Timestamp, ZoneName};
 use std::sync::Arc;
 use store::Store;
-use store::logs::LogStore;
+use store::logs::Logs;
 
 #[derive(Clone)]
 pub struct Context {
     pub store: Store,
-    pub logs: Arc<LogStore>,
+    pub logs: Logs,
     pub locality: Locality,
     /// Zones in which instances may be; the first is that of instances that name none.
     pub zone: ZoneName,

@@ -28,7 +28,7 @@ impl Manager {
     /// Runs every loop until the store closes.
     pub async fn run(&self) {
         tokio::join!(
-            reconcile::placement::run(&self.cx),
+            reconcile::placement::run(&self.cx, &self.connected),
             reconcile::release::run(&self.cx),
             reconcile::deadlines::run(&self.cx),
             reconcile::expiry::run(&self.cx),

@@ -3,6 +3,7 @@
 //! is there only while it does. Folder 0700, files 0600.
 
 use anyhow::{Context, Result, bail};
+use model::arn::Locality;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -92,16 +93,12 @@ impl DataDir {
 
     pub fn read_endpoint(&self) -> Result<Endpoint> {
         let path = self.endpoint();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(failure) if failure.kind() == ErrorKind::NotFound => bail!(
+        let Some(bytes) = read(&path)? else {
+            bail!(
                 "no Neargate is running on the data folder {0}: start one with `neargate up \
                  --data-dir {0}`",
                 self.root.display()
-            ),
-            Err(failure) => {
-                return Err(failure).with_context(|| format!("cannot read {}", path.display()));
-            }
+            );
         };
         serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
     }
@@ -114,16 +111,41 @@ impl DataDir {
         write_private(&self.credentials(), text.as_bytes())
     }
 
+    pub fn write_registry_key(&self, key: &[u8]) -> Result<()> {
+        write_private(&self.root.join("registry.key"), key)
+    }
+
+    /// None when it was never written.
+    pub fn read_registry_key(&self) -> Result<Option<Vec<u8>>> {
+        read(&self.root.join("registry.key"))
+    }
+
+    /// Remembers which account and region the folder's state is of, and refuses another: every ARN that was ever
+    /// handed out names them.
+    pub fn keep_locality(&self, locality: &Locality) -> Result<()> {
+        let path = self.root.join("locality.json");
+        let Some(bytes) = read(&path)? else {
+            return write_private(&path, &serde_json::to_vec_pretty(locality)?);
+        };
+        let kept: Locality = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged", path.display()))?;
+        if kept != *locality {
+            bail!(
+                "the data folder {} belongs to account {} in region {}: start with --account-id \
+                 {1} --region {2}, or name another --data-dir",
+                self.root.display(),
+                kept.account,
+                kept.region
+            );
+        }
+        Ok(())
+    }
+
     /// None when they were never written.
     pub fn read_credentials(&self) -> Result<Option<Credentials>> {
         let path = self.credentials();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(failure) if failure.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(failure) => {
-                return Err(failure).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes);
         let value = |name: &str| {
             let mut pairs = text.lines().filter_map(|line| line.split_once('='));
             let found = pairs.find(|(key, _)| key.trim() == name);
@@ -135,6 +157,15 @@ impl DataDir {
             }
             _ => bail!("{} is damaged: it names no key", path.display()),
         }
+    }
+}
+
+/// None when there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(failure) if failure.kind() == ErrorKind::NotFound => Ok(None),
+        Err(failure) => Err(failure).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

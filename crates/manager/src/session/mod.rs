@@ -96,8 +96,9 @@ where
 async fn introduced<R: AsyncRead + Unpin>(
     messages: &mut Messages<R>,
 ) -> Result<Hello, SessionFailure> {
-    let first = tokio::time::timeout(Duration::from_millis(HELLO_TIMEOUT_MS), messages.next());
-    let Ok(ToControl::Hello(hello)) = first.await.map_err(|_| SessionFailure::NoHello)?? else {
+    let patience = Duration::from_millis(HELLO_TIMEOUT_MS);
+    let first = tokio::time::timeout(patience, messages.next::<ToControl>()).await;
+    let ToControl::Hello(hello) = first.map_err(|_| SessionFailure::NoHello)?? else {
         return Err(SessionFailure::NoHello);
     };
     if hello.protocol != PROTOCOL_VERSION {

@@ -1,0 +1,310 @@
+//! Tasks without a place get one: wake, snapshot, plan, commit. The commit takes the place only if the tasks still
+//! want it and the rooms the plan relied on are unchanged; else everything is planned again. What finds no room
+//! keeps the reason in view and is tried again whenever something has changed.
+
+use crate::Context;
+use crate::follow::{Follow, Step};
+use crate::limits::{PLACEMENTS_PER_COMMIT_MAX, RETRY_AFTER_MS};
+use crate::session::Connected;
+use model::facts::{Desired, Placement, TaskStatus};
+use model::instance::{Allocation, Instance};
+use model::network::{AddressPool, NetworkInterface, Subnet};
+use model::task::{Task, TaskInterface};
+use model::{AttachmentId, InterfaceId, SubnetId, TaskId, Timestamp};
+use plan::placement::{Address, Demand, InstanceRoom, Placed, Placements, Spread, SubnetRoom};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{CommitFailure, Snapshot, Txn};
+
+/// Tasks looked at in one plan; the rest follow in the next.
+const DEMANDS_PER_PLAN_MAX: usize = 1000;
+
+/// Folded from the store: what wants a place, and where each group's tasks are.
+#[derive(Default)]
+struct Index {
+    /// In the order in which they came.
+    waiting: BTreeSet<(Timestamp, Arc<str>)>,
+    known: BTreeMap<Arc<str>, Entry>,
+    spread: Spread,
+}
+
+struct Entry {
+    created_at: Timestamp,
+    group: String,
+    placed: Option<Placement>,
+}
+
+impl Index {
+    fn rebuild(&mut self, snapshot: &Snapshot) {
+        *self = Self::default();
+        for (key, task) in snapshot.scan::<Task>("") {
+            self.fold(Arc::from(key), Some(&task));
+        }
+    }
+
+    fn fold(&mut self, key: Arc<str>, task: Option<&Task>) {
+        if let Some(old) = self.known.remove(&key) {
+            self.waiting.remove(&(old.created_at, Arc::clone(&key)));
+            self.count(&old, -1);
+        }
+        let Some(task) = task.filter(|task| task.last_status() != TaskStatus::Stopped) else {
+            return;
+        };
+        if task.facts.placed.is_none() && task.facts.desired == Desired::Running {
+            self.waiting.insert((task.created_at, Arc::clone(&key)));
+        }
+        let entry = Entry {
+            created_at: task.created_at,
+            group: task.group.clone(),
+            placed: task.facts.placed.clone(),
+        };
+        self.count(&entry, 1);
+        self.known.insert(key, entry);
+    }
+
+    fn count(&mut self, entry: &Entry, by: i32) {
+        let Some(placed) = &entry.placed else { return };
+        let zones = self.spread.entry(entry.group.clone()).or_default();
+        let tasks = zones.entry(placed.zone.clone()).or_insert(0);
+        *tasks = tasks.saturating_add_signed(by);
+        if *tasks == 0 {
+            zones.remove(&placed.zone);
+        }
+        if zones.is_empty() {
+            self.spread.remove(&entry.group);
+        }
+    }
+}
+
+pub async fn run(cx: &Context, connected: &Connected) {
+    let mut tasks = Follow::<Task>::new(&cx.store);
+    let mut rooms = Follow::<Allocation>::new(&cx.store);
+    let mut instances = Follow::<Instance>::new(&cx.store);
+    let mut index = Index::default();
+    let mut found_no_room = false;
+    loop {
+        let woken = tokio::select! {
+            step = tasks.next() => step.map(|step| match step {
+                Step::Everything(snapshot) => index.rebuild(&snapshot),
+                Step::Changes(changes) => {
+                    for (key, task) in changes {
+                        index.fold(key, task.as_deref());
+                    }
+                }
+            }),
+            // Room may have come free for what waits.
+            step = rooms.next(), if found_no_room => step.map(|_| ()),
+            step = instances.next() => step.map(|_| ()),
+        };
+        if woken.is_err() {
+            return;
+        }
+        if index.waiting.is_empty() {
+            continue;
+        }
+        match place(cx, connected, &index).await {
+            Ok(all_placed) => found_no_room = !all_placed,
+            Err(failure) => {
+                tracing::error!(%failure, "tasks could not be placed; trying on");
+                tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
+                index.rebuild(&cx.store.snapshot());
+            }
+        }
+    }
+}
+
+/// Returns whether everything that waits now has a place.
+async fn place(cx: &Context, connected: &Connected, index: &Index) -> Result<bool, CommitFailure> {
+    let snapshot = cx.store.snapshot();
+    let mut tasks = BTreeMap::new();
+    let mut demands = Vec::new();
+    for (_, key) in index.waiting.iter().take(DEMANDS_PER_PLAN_MAX) {
+        // The index may be behind: only what still waits is planned.
+        let task = snapshot.get::<Task>(key).map(|found| found.value);
+        if let Some(task) = task.filter(|t| waits(t)) {
+            demands.push(Demand::of(&task));
+            tasks.insert(task.id.clone(), task);
+        }
+    }
+    let placements = decide(&snapshot, connected, &demands, &index.spread);
+    let all_placed = placements.waiting.is_empty();
+    for group in placements.placed.chunks(PLACEMENTS_PER_COMMIT_MAX) {
+        commit(cx, &snapshot, &tasks, group).await?;
+    }
+    for waiting in placements.waiting {
+        if let Some(task) = tasks.get(&waiting.task) {
+            explain(cx, task, waiting.text()).await?;
+        }
+    }
+    Ok(all_placed)
+}
+
+fn waits(task: &Task) -> bool {
+    task.facts.placed.is_none() && task.facts.desired == Desired::Running
+}
+
+fn decide(
+    snapshot: &Snapshot,
+    connected: &Connected,
+    demands: &[Demand],
+    spread: &Spread,
+) -> Placements {
+    let rooms: Vec<InstanceRoom> = snapshot
+        .scan::<Instance>("")
+        .map(|(key, instance)| {
+            let allocation = snapshot.get::<Allocation>(key);
+            InstanceRoom::of(&instance, allocation.as_deref(), connected.has(&instance.id))
+        })
+        .collect();
+    let wanted: BTreeSet<&SubnetId> = demands.iter().flat_map(|d| d.subnets.iter()).collect();
+    let subnets: Vec<_> = wanted
+        .into_iter()
+        .filter_map(|id| {
+            let subnet = snapshot.get::<Subnet>(id.as_str())?;
+            Some((subnet, snapshot.get::<AddressPool>(id.as_str())))
+        })
+        .collect();
+    let subnets: Vec<SubnetRoom<'_>> = subnets
+        .iter()
+        .map(|(subnet, pool)| SubnetRoom { subnet, pool: pool.as_deref() })
+        .collect();
+    plan::place(demands, &rooms, &subnets, spread)
+}
+
+/// Takes the places, all or none.
+async fn commit(
+    cx: &Context,
+    snapshot: &Snapshot,
+    tasks: &BTreeMap<TaskId, Arc<Task>>,
+    group: &[Placed],
+) -> Result<(), CommitFailure> {
+    let now = cx.now();
+    let mut txn = cx.store.begin();
+    // The plan was made of an older snapshot: what it relied on must be as it was there.
+    let mut relied_on = BTreeSet::new();
+    for placed in group {
+        relied_on.insert((placed.instance.clone(), placed.address.as_ref().map(|a| &a.subnet)));
+    }
+    for (instance, subnet) in relied_on {
+        expect::<Instance>(&mut txn, snapshot, instance.as_str());
+        expect::<Allocation>(&mut txn, snapshot, instance.as_str());
+        if let Some(subnet) = subnet {
+            expect::<AddressPool>(&mut txn, snapshot, subnet.as_str());
+        }
+    }
+    for placed in group {
+        let Some(task) = tasks.get(&placed.task) else { continue };
+        let key = store::kinds::task_key(&task.cluster, &task.id);
+        expect::<Task>(&mut txn, snapshot, &key);
+        take(cx, &mut txn, task, placed, now);
+    }
+    match txn.commit().await {
+        Ok(_) => Ok(()),
+        // Something has changed: the change wakes this loop, which plans again.
+        Err(CommitFailure::Conflict { key }) => {
+            tracing::debug!(key, "a placement was overtaken and is planned again");
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn expect<T: store::Record>(txn: &mut Txn, snapshot: &Snapshot, key: &str) {
+    let revision = snapshot.get::<T>(key).map_or(store::Revision(0), |found| found.revision);
+    txn.expect_revision::<T>(key, revision);
+}
+
+fn take(cx: &Context, txn: &mut Txn, task: &Task, placed: &Placed, now: Timestamp) {
+    let mut taken = task.clone();
+    let (instance, zone) = (placed.instance.clone(), placed.zone.clone());
+    taken.facts.placed = Some(Placement { instance: instance.clone(), zone });
+    taken.placed_at = Some(now);
+    taken.waiting = None;
+    if let Some(address) = &placed.address {
+        taken.interface = take_address(cx, txn, task, placed, address, now);
+    }
+    let held = txn.peek::<Allocation>(instance.as_str());
+    let held = held.map_or((0, 0, 0), |a| (a.cpu_units, a.memory_mib, a.tasks));
+    txn.put(Allocation {
+        instance,
+        cpu_units: held.0 + task.cpu_units,
+        memory_mib: held.1 + task.memory_mib,
+        tasks: held.2 + 1,
+    });
+    taken.settle(now);
+    txn.put(taken);
+}
+
+fn take_address(
+    cx: &Context,
+    txn: &mut Txn,
+    task: &Task,
+    placed: &Placed,
+    address: &Address,
+    now: Timestamp,
+) -> Option<TaskInterface> {
+    let subnet = txn.peek::<Subnet>(address.subnet.as_str())?;
+    let pool = txn.peek::<AddressPool>(address.subnet.as_str());
+    let mut pool = pool.map_or_else(
+        || AddressPool { subnet: address.subnet.clone(), taken: BTreeSet::new(), next: 0 },
+        |pool| (*pool).clone(),
+    );
+    pool.taken.insert(address.offset);
+    pool.next = address.next_after;
+    txn.put(pool);
+    let ip = address.ip;
+    let random = cx.random();
+    let interface = TaskInterface {
+        attachment: AttachmentId::mint(cx.random()),
+        interface: InterfaceId::mint(random),
+        vpc: subnet.vpc.clone(),
+        subnet: subnet.id.clone(),
+        private_ip: ip,
+        // The address makes it unique within a VPC, 02 says that nobody was assigned it.
+        mac: mac(u32::from(ip), random),
+        private_dns_name: format!("ip-{}.ec2.internal", ip.to_string().replace('.', "-")),
+    };
+    txn.put(NetworkInterface {
+        id: interface.interface.clone(),
+        vpc: subnet.vpc.clone(),
+        subnet: subnet.id.clone(),
+        zone: placed.zone.clone(),
+        private_ip: ip,
+        mac: interface.mac.clone(),
+        private_dns_name: interface.private_dns_name.clone(),
+        security_groups: task.network.security_groups.clone(),
+        task: Some(task.id.clone()),
+        description: format!(
+            "arn:aws:ecs:{}:{}:attachment/{}",
+            cx.locality.region, cx.locality.account, interface.attachment
+        ),
+        created_at: now,
+    });
+    Some(interface)
+}
+
+fn mac(ip: u32, random: u128) -> String {
+    let [a, b, c, d] = ip.to_be_bytes();
+    let salt = random.to_be_bytes()[0];
+    format!("02:{salt:02x}:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// Keeps in view why a task still waits.
+async fn explain(cx: &Context, task: &Task, why: String) -> Result<(), CommitFailure> {
+    if task.waiting.as_ref() == Some(&why) {
+        return Ok(());
+    }
+    let key = store::kinds::task_key(&task.cluster, &task.id);
+    let mut txn = cx.store.begin();
+    if let Some(task) = txn.get::<Task>(&key).filter(|task| waits(task)) {
+        let mut waiting = (*task).clone();
+        waiting.waiting = Some(why);
+        txn.put(waiting);
+    }
+    match txn.commit().await {
+        // Whoever changed it woke this loop, which looks at the task again.
+        Ok(_) | Err(CommitFailure::Conflict { .. }) => Ok(()),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,226 @@
+//! A whole Neargate in one process: the parts are made and joined here, and taken apart again in order.
+
+use crate::cli::Up;
+use crate::data_dir::{Credentials, DataDir, Endpoint};
+use crate::http::{self, Router};
+use crate::world::{Clock, Random};
+use crate::{administrator, local_agent, world};
+use anyhow::{Context, Result, bail};
+use frontend::Frontend;
+use manager::Manager;
+use model::arn::Locality;
+use model::facts::TaskStatus;
+use model::session::RegistryAccess;
+use model::task::{StopCode, Task};
+use model::{AccountId, Region, ZoneName};
+use registry::Registry;
+use std::sync::Arc;
+use std::time::Duration;
+use store::blob::FolderObjects;
+use store::logs::{Durability, Logs};
+use store::secret::Sealer;
+use store::{CommitFailure, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The user that agents pull images as.
+const AGENT_USER: &str = "neargate-agent";
+/// How long all tasks together may take to stop at the end, in seconds: ECS's longest stop timeout and a margin.
+const STOP_TASKS_TIMEOUT_SECONDS: u64 = 150;
+
+pub struct Server {
+    pub endpoint: Endpoint,
+    pub credentials: Credentials,
+    dir: DataDir,
+    store: Store,
+    clock: Clock,
+    end: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    managing: JoinHandle<()>,
+    agent: Option<local_agent::LocalAgent>,
+}
+
+/// What all parts are made with.
+struct Parts {
+    dir: DataDir,
+    store: Store,
+    logs: Logs,
+    objects: FolderObjects,
+    sealer: Arc<Sealer>,
+    locality: Locality,
+    clock: Clock,
+    random: Random,
+}
+
+pub async fn start(up: &Up) -> Result<Server> {
+    if !up.no_agent {
+        local_agent::preflight()?;
+    }
+    let listener = TcpListener::bind(up.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {}: is another Neargate running? --listen takes another address",
+            up.listen
+        )
+    })?;
+    let address = listener.local_addr().context("cannot tell where we listen")?;
+    let parts = open(up).await?;
+    let now = (parts.clock)();
+    let (dir, store, locality) = (&parts.dir, &parts.store, &parts.locality);
+    let credentials =
+        administrator::ensure(dir, store, &parts.sealer, locality, now, &parts.random).await?;
+    let network = frontend::ensure_default_network(store, locality, now, &*parts.random).await;
+    network.context("cannot make the default VPC")?;
+
+    let url = format!("http://{address}");
+    let agent_password = administrator::password(&parts.random);
+    let signer = administrator::registry_signer(dir, &parts.random)?;
+    let registry = make_registry(&parts, signer.clone(), &agent_password).await?;
+    let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer)));
+    let manager = Manager::new(manager::Context {
+        store: parts.store.clone(),
+        logs: parts.logs.clone(),
+        locality: parts.locality.clone(),
+        zone: ZoneName::from(format!("{}a", up.region)),
+        registry: RegistryAccess {
+            host: parts.locality.registry_host(),
+            endpoint: url.clone(),
+            username: AGENT_USER.to_owned(),
+            password: agent_password,
+        },
+        clock: Arc::clone(&parts.clock),
+        random: Arc::clone(&parts.random),
+    });
+
+    let (end, ended) = watch::channel(false);
+    let serving = tokio::spawn(http::serve(listener, Router { frontend, registry }, ended));
+    let managing = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.run().await }
+    });
+    let agent = match up.no_agent {
+        true => None,
+        false => Some(local_agent::start(up, &parts.dir, &parts.clock, manager).await?),
+    };
+    let endpoint = Endpoint {
+        url,
+        region: up.region.clone(),
+        account_id: up.account_id.clone(),
+        pid: std::process::id(),
+    };
+    parts.dir.write_endpoint(&endpoint)?;
+    let Parts { dir, store, clock, .. } = parts;
+    Ok(Server { endpoint, credentials, dir, store, clock, end, serving, managing, agent })
+}
+
+async fn open(up: &Up) -> Result<Parts> {
+    let up = up.clone();
+    // Opening reads all state in; it must not hold up a thread that answers requests.
+    tokio::task::spawn_blocking(move || {
+        let dir = DataDir::make(&up.folder.data_dir)?;
+        let path = up.folder.data_dir.display();
+        let store = Store::open(&dir.state(), store::kinds::all())
+            .with_context(|| format!("cannot open the state in {path}"))?;
+        let locality = Locality {
+            region: Region::from(up.region.as_str()),
+            account: AccountId::from(up.account_id.as_str()),
+        };
+        dir.keep_locality(&locality)?;
+        let logs = Logs::open(&dir.logs(), Durability::Written)
+            .with_context(|| format!("cannot open the logs in {path}"))?;
+        let objects = FolderObjects::open(&dir.blobs())
+            .with_context(|| format!("cannot open the images in {path}"))?;
+        let sealer = Sealer::open(&dir.root_key())
+            .with_context(|| format!("cannot read the root key in {path}"))?;
+        let (sealer, clock, random) = (Arc::new(sealer), world::clock(), world::random());
+        Ok(Parts { dir, store, logs, objects, sealer, locality, clock, random })
+    })
+    .await
+    .context("opening the data folder was cut off")?
+}
+
+fn frontend_context(parts: &Parts, signer: registry::token::Signer) -> frontend::Context {
+    frontend::Context {
+        store: parts.store.clone(),
+        logs: parts.logs.clone(),
+        blobs: Arc::new(parts.objects.clone()),
+        locality: Arc::new(parts.locality.clone()),
+        sealer: Arc::clone(&parts.sealer),
+        clock: Arc::clone(&parts.clock),
+        random: Arc::clone(&parts.random),
+        registry_password: Arc::new(move |now| signer.mint(now)),
+    }
+}
+
+async fn make_registry(
+    parts: &Parts,
+    signer: registry::token::Signer,
+    agent_password: &str,
+) -> Result<Registry> {
+    let parts = registry::Parts {
+        store: parts.store.clone(),
+        objects: Arc::new(parts.objects.clone()),
+        objects_folder: Some(parts.dir.blobs()),
+        uploads_folder: parts.dir.uploads(),
+        locality: parts.locality.clone(),
+        clock: Arc::clone(&parts.clock),
+        signer,
+        agent_user: AGENT_USER.to_owned(),
+        agent_password: agent_password.to_owned(),
+    };
+    let made = tokio::task::spawn_blocking(move || Registry::new(parts)).await;
+    made.context("opening the registry was cut off")?.context("cannot open the registry")
+}
+
+impl Server {
+    /// Asks every task to stop and waits until all have.
+    pub async fn stop_tasks(&self) -> Result<()> {
+        let keys: Vec<String> = live_tasks(&self.store);
+        for key in &keys {
+            let now = (self.clock)();
+            let stopped = self.store.transact(|txn| {
+                if let Some(task) = txn.get::<Task>(key) {
+                    let mut task = (*task).clone();
+                    if task.request_stop(StopCode::UserInitiated, "Neargate is ending", now) {
+                        txn.put(task);
+                    }
+                }
+                Ok::<(), CommitFailure>(())
+            });
+            stopped.await.map_err(anyhow::Error::from).context("a task could not be stopped")?;
+        }
+        let all_stopped = async {
+            let mut seen = self.store.revision();
+            while !live_tasks(&self.store).is_empty() {
+                seen = self.store.changed_after(seen).await;
+            }
+        };
+        let limit = Duration::from_secs(STOP_TASKS_TIMEOUT_SECONDS);
+        if tokio::time::timeout(limit, all_stopped).await.is_err() {
+            let left = live_tasks(&self.store).len();
+            bail!("{left} tasks have not stopped within {STOP_TASKS_TIMEOUT_SECONDS} s");
+        }
+        Ok(())
+    }
+
+    /// Ends the control plane. Running tasks keep running; when none is left, nothing of ours stays in the kernel.
+    pub async fn end(self) -> Result<()> {
+        let idle = live_tasks(&self.store).is_empty();
+        self.end.send_replace(true);
+        self.serving.await.context("the endpoint ended badly")?;
+        if let Some(agent) = self.agent {
+            agent.end(idle).await;
+        }
+        self.managing.abort();
+        self.store.close().await;
+        self.dir.remove_endpoint();
+        Ok(())
+    }
+}
+
+fn live_tasks(store: &Store) -> Vec<String> {
+    let snapshot = store.snapshot();
+    let live = snapshot.scan::<Task>("").filter(|(_, t)| t.last_status() != TaskStatus::Stopped);
+    live.map(|(key, _)| key.to_owned()).collect()
+}
+
