@@ -213,6 +213,7 @@ impl Emitter<'_> {
             }
             Family::Query | Family::Ec2 => {
                 if reads {
+                    self.check_form_maps(shape)?;
                     let pairs = shape.members.iter().map(|(name, member)| {
                         format!("{} = {:?}", names::field(name), self.form_name(name, member))
                     });
@@ -290,6 +291,19 @@ impl Emitter<'_> {
                 format!("BTreeMap<String, {}>", self.rust_type(&value.shape))
             }
         }
+    }
+
+    /// The reader of forms knows maps by `key` and `value` only; a model that says otherwise is
+    /// to be noticed here, not by a client.
+    fn check_form_maps(&self, shape: &Shape) -> Result<()> {
+        for (name, member) in &shape.members {
+            let target = self.model.shape(&member.shape);
+            let parts = [&target.key, &target.value];
+            if parts.into_iter().flatten().any(|part| part.location_name.is_some()) {
+                bail!("member {name} is a map with names of its own for keys and values");
+            }
+        }
+        Ok(())
     }
 
     /// The name under which a member comes in a form. EC2 has a rule of its own: the query name,

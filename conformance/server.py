@@ -1,0 +1,127 @@
+"""One `neargate up` under test: started on a free port with a data folder of its own, ready when it
+says so, stopped the way an operator stops it. It is told nothing but its command line, and asked
+for its credentials as a user asks: `neargate env`."""
+
+import http.client
+import os
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+
+from waiting import until
+
+READY_SECONDS = 30
+STOP_SECONDS = 45
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def binary():
+    """The binary under test: NEARGATE_BIN, or the newest debug build."""
+    named = os.environ.get("NEARGATE_BIN")
+    if named:
+        return named
+    built = [*ROOT.glob("target/*/debug/neargate"), *ROOT.glob("target/debug/neargate")]
+    if not built:
+        raise AssertionError("no neargate binary: set NEARGATE_BIN or run `cargo build`")
+    return str(max(built, key=lambda path: path.stat().st_mtime))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    """A data folder and, between `start` and `stop`, the process that serves it."""
+
+    def __init__(self, data_dir, port=None):
+        self.data_dir = pathlib.Path(data_dir)
+        self.port = port or free_port()
+        self.log_path = self.data_dir.with_name(self.data_dir.name + ".log")
+        self.process = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *more):
+        listen = f"127.0.0.1:{self.port}"
+        command = [binary(), "up", "--data-dir", str(self.data_dir), "--listen", listen]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--log-format", "json", *more],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        until(self._ready, READY_SECONDS, f"{self.url}/healthz answers 200")
+        return self
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"`up` ended with {self.process.returncode}:\n{self.log_tail()}")
+        return self.is_healthy()
+
+    def is_healthy(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def stop(self):
+        """SIGTERM, as an operator or init would; ends with status 0 or it is a failure."""
+        self.process.send_signal(signal.SIGTERM)
+        self._ended(STOP_SECONDS)
+        status = self.process.returncode
+        assert status == 0, f"`up` ended with {status} on SIGTERM:\n{self.log_tail()}"
+
+    def kill(self):
+        self.process.kill()
+        self._ended(STOP_SECONDS)
+
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def _ended(self, seconds):
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"`up` did not end in {seconds} s:\n{self.log_tail()}") from None
+
+    def log_tail(self):
+        if not self.log_path.exists():
+            return "(no log)"
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-40:])
+
+    def run(self, *arguments, check=True, seconds=30):
+        """Another command of the binary, such as `neargate ps`."""
+        command = [binary(), *arguments]
+        ran = subprocess.run(
+            command,
+            env={**os.environ, **self.environment()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        if check and ran.returncode != 0:
+            raise AssertionError(f"{command} ended with {ran.returncode}: {ran.stderr}")
+        return ran
+
+    def environment(self):
+        """What `eval "$(neargate env)"` would set."""
+        command = [binary(), "env", "--data-dir", str(self.data_dir)]
+        text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        words = shlex.split(text.stdout, comments=True)
+        pairs = [re.fullmatch(r"([A-Z_]+)=(.*);?", word) for word in words]
+        return {pair[1]: pair[2].rstrip(";") for pair in pairs if pair}

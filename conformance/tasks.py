@@ -1,0 +1,132 @@
+"""A cluster of one test, with what tests do over and over: register a task definition with the
+least that Fargate asks for, run it, wait with boto3's own waiters, read its log. Whatever a test
+started is stopped when it ends."""
+
+# boto3's waiters look every 6 seconds by default; ours are worth a closer look.
+WAIT = {"Delay": 0.1, "MaxAttempts": 400}
+EXECUTION_ROLE = "arn:aws:iam::{account}:role/ecsTaskExecutionRole"
+
+
+def container(image, *command, name="app", **more):
+    """A container definition; with a command, that is run instead of the image's."""
+    definition = {"name": name, "image": image, "essential": True, **more}
+    if command:
+        definition["command"] = list(command)
+    return definition
+
+
+def shell(image, script, name="app", **more):
+    """A container that runs a shell script."""
+    return container(image, "/bin/sh", "-c", script, name=name, **more)
+
+
+class Cluster:
+    """One cluster, and what was made for it."""
+
+    def __init__(self, aws, network, name):
+        self.aws = aws
+        self.network = network
+        self.name = name
+        self.log_groups = set()
+
+    def register(self, *containers, family=None, cpu="256", memory="512", **more):
+        """Registers and returns the task definition."""
+        return self.aws.ecs.register_task_definition(
+            family=family or self.name,
+            requiresCompatibilities=["FARGATE"],
+            networkMode="awsvpc",
+            cpu=cpu,
+            memory=memory,
+            containerDefinitions=list(containers),
+            **more,
+        )["taskDefinition"]
+
+    def run(self, task_definition, **more):
+        """RunTask; returns the whole answer."""
+        if isinstance(task_definition, dict):
+            task_definition = task_definition["taskDefinitionArn"]
+        return self.aws.ecs.run_task(
+            cluster=self.name,
+            taskDefinition=task_definition,
+            **{"launchType": "FARGATE", "networkConfiguration": self.network, **more},
+        )
+
+    def start(self, *containers, overrides=None, **more):
+        """Registers and runs one task; returns its ARN."""
+        definition = self.register(*containers, **more)
+        answer = self.run(definition, **({"overrides": overrides} if overrides else {}))
+        assert answer["failures"] == []
+        return answer["tasks"][0]["taskArn"]
+
+    def describe(self, arn, **more):
+        answer = self.aws.ecs.describe_tasks(cluster=self.name, tasks=[arn], **more)
+        assert answer["failures"] == [], answer
+        return answer["tasks"][0]
+
+    def until_running(self, *arns):
+        waiter = self.aws.ecs.get_waiter("tasks_running")
+        waiter.wait(cluster=self.name, tasks=list(arns), WaiterConfig=WAIT)
+        return self.describe(arns[0])
+
+    def until_stopped(self, *arns):
+        waiter = self.aws.ecs.get_waiter("tasks_stopped")
+        waiter.wait(cluster=self.name, tasks=list(arns), WaiterConfig=WAIT)
+        return self.describe(arns[0])
+
+    def finish(self, *containers, **more):
+        """Starts a task that ends by itself; returns how it ended."""
+        return self.until_stopped(self.start(*containers, **more))
+
+    def logged(self, *containers, **more):
+        """Like `finish`, with every container logging; returns the task and, by container, the
+        lines it wrote."""
+        group = f"/conformance/{self.name}"
+        if group not in self.log_groups:
+            self.aws.logs.create_log_group(logGroupName=group)
+            self.log_groups.add(group)
+        account = self.aws.sts.get_caller_identity()["Account"]
+        configuration = {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": group,
+                "awslogs-region": self.aws.logs.meta.region_name,
+                "awslogs-stream-prefix": "p",
+            },
+        }
+        task = self.finish(
+            *({**it, "logConfiguration": configuration} for it in containers),
+            executionRoleArn=EXECUTION_ROLE.format(account=account),
+            **more,
+        )
+        return task, {it["name"]: self.lines(group, task, it["name"]) for it in containers}
+
+    def lines(self, group, task, container):
+        stream = f"p/{container}/{task['taskArn'].rsplit('/', 1)[1]}"
+        pages = self.aws.logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group, logStreamNames=[stream]
+        )
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def remove(self):
+        """Stops every task, waits for that, and deletes what was made."""
+        ecs = self.aws.ecs
+        arns = ecs.list_tasks(cluster=self.name)["taskArns"]
+        arns += ecs.list_tasks(cluster=self.name, desiredStatus="STOPPED")["taskArns"]
+        for arn in arns:
+            ecs.stop_task(cluster=self.name, task=arn, reason="the test is over")
+        if arns:
+            self.until_stopped(*arns)
+        ecs.delete_cluster(cluster=self.name)
+        for group in self.log_groups:
+            self.aws.logs.delete_log_group(logGroupName=group)
+
+
+def exit_codes(task):
+    """By container."""
+    return {it["name"]: it.get("exitCode") for it in task["containers"]}
+
+
+def address(task):
+    """The task's private IPv4 address."""
+    details = {it["name"]: it["value"] for it in task["attachments"][0]["details"]}
+    return details["privateIPv4Address"]

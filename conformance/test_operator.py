@@ -1,0 +1,145 @@
+"""What an operator types: `env`, `ps`, `logs`, `instances`; where things lie and who may read them;
+and what is said when something is in the way."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+
+import pytest
+
+from server import Server, binary, free_port
+from tasks import shell
+from waiting import until
+
+
+@pytest.fixture
+def folder():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="neargate-operator-"))
+    yield path
+    shutil.rmtree(path)
+
+
+def up(*arguments, seconds=30, **more):
+    """An `up` that is expected to refuse."""
+    return subprocess.run([binary(), "up", *arguments], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=seconds, **more)
+
+
+def test_env_is_for_eval(server, environment):
+    assert environment["AWS_ENDPOINT_URL"] == server.url
+    assert environment["AWS_DEFAULT_REGION"] == "us-east-1"
+    command = f'eval "$({binary()} env --data-dir {server.data_dir})" && echo $AWS_ACCESS_KEY_ID'
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == environment["AWS_ACCESS_KEY_ID"]
+
+
+def test_secrets_are_for_their_owner_only(server):
+    assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
+    for path in server.data_dir.rglob("*"):
+        if path.is_file() and "key" in path.name:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_the_secret_is_not_logged(server, environment):
+    assert environment["AWS_SECRET_ACCESS_KEY"] not in server.log_path.read_text()
+
+
+def test_the_json_log_is_json(server):
+    for line in server.log_path.read_text().splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+def test_ps_and_logs_and_instances(server, cluster, busybox, aws, account):
+    group = f"/conformance/{cluster.name}"
+    aws.logs.create_log_group(logGroupName=group)
+    cluster.log_groups.add(group)
+    logging = {"logDriver": "awslogs", "options": {
+        "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}
+    arn = cluster.start(shell(busybox, "echo seen; exec sleep 1000", logConfiguration=logging,
+                              stopTimeout=2),
+                        executionRoleArn=f"arn:aws:iam::{account}:role/execution")
+    cluster.until_running(arn)
+    task_id = arn.rsplit("/", 1)[1]
+    listed = server.run("ps", "--data-dir", str(server.data_dir)).stdout
+    line, = (line for line in listed.splitlines() if task_id in line)
+    assert "RUNNING" in line
+
+    def logged():
+        return server.run("logs", "--data-dir", str(server.data_dir), task_id).stdout
+
+    until(lambda: "seen" in logged(), 10, "`neargate logs` shows the line")
+    instances = server.run("instances", "--data-dir", str(server.data_dir)).stdout
+    assert len(instances.strip().splitlines()) >= 1
+
+
+def test_a_port_in_use_is_named(folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = up("--data-dir", str(folder / "d"), "--listen", f"127.0.0.1:{port}")
+    assert refused.returncode != 0
+    assert str(port) in refused.stderr and "in use" in refused.stderr, refused.stderr
+
+
+def test_a_folder_that_is_served_already(server):
+    refused = up("--data-dir", str(server.data_dir), "--listen", f"127.0.0.1:{free_port()}")
+    assert refused.returncode != 0
+    assert str(server.data_dir) in refused.stderr, refused.stderr
+    assert server.is_healthy()
+
+
+def test_a_folder_that_can_not_be_made(folder):
+    (folder / "file").write_text("in the way")
+    refused = up("--data-dir", str(folder / "file" / "d"), "--listen", f"127.0.0.1:{free_port()}")
+    assert refused.returncode != 0
+    assert str(folder / "file") in refused.stderr, refused.stderr
+
+
+def test_without_root_it_says_so(folder):
+    os.chmod(folder, 0o777)
+    program = folder / "neargate"
+    shutil.copy(binary(), program)
+    program.chmod(0o755)
+    ran = subprocess.run(
+        [str(program), "up", "--data-dir", str(folder / "d"),
+         "--listen", f"127.0.0.1:{free_port()}"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30,
+        user=65534, group=65534, extra_groups=[])
+    assert ran.returncode != 0
+    assert "root" in ran.stderr, ran.stderr
+
+
+def test_a_bad_option_is_refused():
+    for bad in (["--listen", "nonsense"], ["--account-id", "12"], ["--log-format", "xml"]):
+        refused = up(*bad)
+        assert refused.returncode != 0
+        assert refused.stderr.strip(), bad
+
+
+def test_env_without_a_first_start_says_what_to_do(folder):
+    ran = subprocess.run([binary(), "env", "--data-dir", str(folder / "d")],
+                         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+    assert ran.returncode != 0
+    assert "neargate up" in ran.stderr, ran.stderr
+
+
+def test_account_and_region_are_what_the_operator_says(folder):
+    """A second Neargate beside the session's: the two must not disturb each other."""
+    other = Server(folder / "d")
+    try:
+        other.start("--account-id", "123456789012", "--region", "eu-central-1")
+        environment = other.environment()
+        assert environment["AWS_DEFAULT_REGION"] == "eu-central-1"
+        ran = subprocess.run(["aws", "sts", "get-caller-identity"], capture_output=True, text=True,
+                             env={**os.environ, **environment}, timeout=60)
+        assert json.loads(ran.stdout)["Account"] == "123456789012", ran.stderr
+        other.stop()
+    finally:
+        if other.is_running():
+            other.kill()
