@@ -6,7 +6,7 @@ use http::{HeaderMap, Response, header};
 
 use crate::form::Form;
 use crate::outcome::{Frame, Output, Payload, Request};
-use crate::{DecodeError, Fault, Operation, Protocol, SERVICES, Service};
+use crate::{Fault, Operation, Protocol, SERVICES, Service};
 
 /// A request without its body, as it came: nothing decoded, nothing normalised.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +44,9 @@ pub struct Unclassified {
 
 impl Call<'_> {
     pub fn decode<R: Request>(&self) -> Result<R, Fault> {
-        debug_assert_eq!(R::OPERATION, self.operation.name, "decoded as another operation");
-        R::decode(&self.payload).map_err(|error| self.undecodable(error))
-    }
-
-    fn undecodable(&self, error: DecodeError) -> Fault {
-        error.into_fault(self.protocol)
+        let wanted = (R::service().id, R::OPERATION);
+        assert_eq!(wanted, (self.service.id, self.operation.name), "decoded as another operation");
+        R::decode(&self.payload).map_err(|error| error.into_fault(self.protocol))
     }
 
     pub fn reply(&self, output: &impl Output, request_id: &str) -> Response<Vec<u8>> {
@@ -113,7 +110,10 @@ pub fn classify<'a>(
             .copied()
             .find(|service| service.protocol.is_query() && service.api_version == version)
     });
-    let protocol = service.map_or(protocol, |service| service.protocol);
+    let protocol = match service {
+        Some(service) if service.protocol.is_query() => service.protocol,
+        _ => protocol,
+    };
     query_call(protocol, service, form).map_err(|fault| Unclassified { protocol, service, fault })
 }
 

@@ -171,11 +171,7 @@ impl<T: FromForm> FromForm for BTreeMap<String, T> {
     fn from_form(node: &Node<'_>) -> Result<BTreeMap<String, T>, DecodeError> {
         let mut map = BTreeMap::new();
         for item in node.items()? {
-            let key = item.member("key")?.or(item.member("Name")?);
-            let value = match item.member("value")? {
-                Some(value) => Some(value),
-                None => item.member("Value")?,
-            };
+            let (key, value) = (item.member("key")?, item.member("value")?);
             match (key, value) {
                 (Some(key), Some(value)) => map.insert(key, value),
                 _ => return Err(DecodeError::new("A map's entry needs a key and a value")),

@@ -84,13 +84,13 @@ impl XmlWriter {
         self.close(name);
     }
 
-    pub(crate) fn value(&mut self, name: &str, value: Option<&impl ToXml>) {
+    pub fn value(&mut self, name: &str, value: Option<&impl ToXml>) {
         if let Some(value) = value {
             self.element(name, value);
         }
     }
 
-    pub(crate) fn list<T: ToXml>(&mut self, name: &str, item: &str, list: Option<&Vec<T>>) {
+    pub fn list<T: ToXml>(&mut self, name: &str, item: &str, list: Option<&Vec<T>>) {
         if let Some(list) = list {
             self.open(name);
             self.flat(item, Some(list));
@@ -98,13 +98,13 @@ impl XmlWriter {
         }
     }
 
-    pub(crate) fn flat<T: ToXml>(&mut self, item: &str, list: Option<&Vec<T>>) {
+    pub fn flat<T: ToXml>(&mut self, item: &str, list: Option<&Vec<T>>) {
         for value in list.into_iter().flatten() {
             self.element(item, value);
         }
     }
 
-    pub(crate) fn map<T: ToXml>(
+    pub fn map<T: ToXml>(
         &mut self,
         name: &str,
         key: &str,
@@ -118,7 +118,7 @@ impl XmlWriter {
         }
     }
 
-    pub(crate) fn flat_map<T: ToXml>(
+    pub fn flat_map<T: ToXml>(
         &mut self,
         name: &str,
         key: &str,
