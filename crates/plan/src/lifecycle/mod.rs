@@ -75,6 +75,7 @@ pub fn step(assignment: &Assignment, observed: &mut Observed, now: Timestamp) ->
     } else {
         round.start();
     }
+    round.note_deadlines();
     let Round { steps, wake_at, .. } = round;
     let report = report::report(assignment, observed);
     let finished = matches!(observed.sandbox, Sandbox::Removed { .. });
@@ -125,6 +126,17 @@ impl Round<'_> {
         }
         match ending::judge(self.assignment, self.observed, self.now) {
             Judgement::Ends(ending) => self.observed.ending = Some(ending),
+            Judgement::GoesOn { .. } => {}
+        }
+    }
+
+    /// When what is under way now, and what was just asked for, will have taken too long.
+    fn note_deadlines(&mut self) {
+        if self.observed.ending.is_some() {
+            return;
+        }
+        match ending::judge(self.assignment, self.observed, self.now) {
+            Judgement::Ends(_) => self.wake_at = Some(self.now),
             Judgement::GoesOn { look_again_at: Some(at) } => {
                 self.is_due(at);
             }
