@@ -61,7 +61,10 @@ pub fn check(service: &Service, violations: &[Violation]) -> Result<(), Fault> {
         },
         "ecr" => Fault::client(
             "InvalidParameterException",
-            format!("Invalid parameter at '{}' failed to satisfy constraint: '{}'", first.path, first.bound),
+            format!(
+                "Invalid parameter at '{}' failed to satisfy constraint: '{}'",
+                first.path, first.bound
+            ),
         ),
         "logs" => Fault::client("InvalidParameterException", summary),
         _ => Fault::client("ValidationError", summary),

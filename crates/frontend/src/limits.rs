@@ -31,6 +31,7 @@ pub const NAME_CHARS_MAX: usize = 255;
 pub const STRATEGY_ITEMS_MAX: usize = 20;
 /// Bytes of a StopTask reason. Source: API reference, StopTask.
 pub const STOP_REASON_CHARS_MAX: usize = 1024;
-/// Attempts to seal a hole between reading and committing are the store's; this bounds how many keys'
-/// secrets are kept unsealed in memory.
+/// Access keys whose signing keys are kept in memory.
 pub const UNSEALED_KEYS_MAX: usize = 1024;
+/// Signing keys (a day, a region, a service) kept of each access key.
+pub const SIGNING_KEYS_PER_ACCESS_KEY_MAX: usize = 32;

@@ -1,9 +1,22 @@
 //! Who calls: every request carries a signature, and it is checked before anything else is believed. An
-//! unknown key and a wrong signature are answered alike, so that nobody learns which keys exist.
+//! unknown key and a wrong signature are answered alike and cost alike, so that nobody learns which keys
+//! exist.
+
+mod keys;
+
+pub use keys::Keys;
 
 use crate::context::{Caller, Context};
-use crate::fault::Fault;
+use model::account::AccessKey;
+use model::arn::Locality;
+use model::{AccessKeyId, Timestamp};
+use store::secret::{Sealer, Secret, SecretFailure};
 use wire::RequestParts;
+use wire::sigv4::{self, Accepted, PathStyle, SignatureFault};
+
+/// Where the global services' clients sign for, wherever they are.
+const GLOBAL_REGION: &str = "us-east-1";
+const GLOBAL_SERVICES: [&str; 2] = ["iam", "sts"];
 
 /// A request whose signature holds.
 #[derive(Debug)]
@@ -13,25 +26,75 @@ pub struct Signed {
     pub service: String,
 }
 
-/// Unsealed secrets of the keys in use.
-pub struct Keys {}
-
-impl Keys {
-    pub fn new() -> Self {
-        Self {}
+pub fn verify(
+    cx: &Context,
+    keys: &Keys,
+    parts: &RequestParts<'_>,
+    body: &[u8],
+) -> Result<Signed, SignatureFault> {
+    let claim = sigv4::parse(parts)?;
+    // We hand out no temporary credentials, so no token can be one of ours.
+    if claim.session_token.is_some() {
+        return Err(SignatureFault::InvalidToken);
     }
-
-    pub fn verify(
-        &self,
-        _cx: &Context,
-        _parts: &RequestParts<'_>,
-        _body: &[u8],
-    ) -> Result<Signed, Fault> {
-        Err(Fault::new("MissingAuthenticationTokenException", 403, "Missing Authentication Token"))
-    }
+    let ours = cx.locality.region.as_str();
+    let both = [ours, GLOBAL_REGION];
+    let global = GLOBAL_SERVICES.contains(&claim.scope.service.as_str());
+    let accepted = Accepted {
+        regions: Some(if global { &both } else { &both[..1] }),
+        services: None,
+        path_style: PathStyle::Normalized,
+        unsigned_payload: false,
+    };
+    let now = wire::Timestamp::from_unix_ms(cx.now().0);
+    let found = cx.store.snapshot().get::<AccessKey>(&claim.access_key_id);
+    let record = found.as_ref().map(|found| &*found.value).filter(|record| record.active);
+    let key = keys.signing_key(&cx.sealer, record, &claim.scope);
+    claim.verify(parts, body, &key, now, &accepted)?;
+    // A signature under the decoy key never holds; this is what says so if it did.
+    let record = record.ok_or(SignatureFault::Mismatch)?;
+    Ok(Signed {
+        caller: Caller {
+            access_key: record.id.clone(),
+            principal_arn: record.principal_arn.as_str().into(),
+            user_id: record.user_id.as_str().into(),
+            host: parts
+                .headers
+                .get("host")
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or("")
+                .into(),
+        },
+        service: claim.scope.service,
+    })
 }
 
-/// The service that the signature's scope claims, before anything is verified.
-pub fn scope_service<'a>(_parts: &RequestParts<'a>) -> Option<&'a str> {
-    None
+/// The service that the signature's scope claims, before anything is verified: only for choosing the form of
+/// a refusal.
+pub fn claimed_service(parts: &RequestParts<'_>) -> Option<String> {
+    sigv4::parse(parts).ok().map(|claim| claim.scope.service)
+}
+
+/// What a key's secret is sealed with, so that it can't be moved to another key.
+fn seal_context(id: &AccessKeyId) -> String {
+    format!("access-key/{id}")
+}
+
+/// The record of an access key of the account's root user, to be put into the store.
+pub fn root_access_key(
+    locality: &Locality,
+    sealer: &Sealer,
+    id: AccessKeyId,
+    secret: &Secret,
+    now: Timestamp,
+) -> Result<AccessKey, SecretFailure> {
+    let sealed = sealer.seal(&seal_context(&id), secret)?;
+    Ok(AccessKey {
+        sealed_secret: sealed.to_hex(),
+        principal_arn: locality.root_principal(),
+        user_id: locality.account.to_string(),
+        created_at: now,
+        active: true,
+        id,
+    })
 }

@@ -1,9 +1,106 @@
-//! Amazon Elastic Container Service.
+//! Amazon Elastic Container Service: a file for each operation, named after it, and beside them what several
+//! share: how things are named, paged, tagged and shown.
 
+mod client_token;
+mod clusters;
+mod definition;
 mod names;
+mod overrides;
 mod page;
+mod placement;
+mod settings;
 mod size;
+mod strategy;
+mod tagged;
+mod tags;
+mod tasks;
 
-use crate::dispatch::Route;
+mod create_cluster;
+mod delete_account_setting;
+mod delete_cluster;
+mod delete_task_definitions;
+mod deregister_task_definition;
+mod describe_capacity_providers;
+mod describe_clusters;
+mod describe_task_definition;
+mod describe_tasks;
+mod list_account_settings;
+mod list_clusters;
+mod list_tags_for_resource;
+mod list_task_definition_families;
+mod list_task_definitions;
+mod list_tasks;
+mod put_account_setting;
+mod put_account_setting_default;
+mod put_cluster_capacity_providers;
+mod register_task_definition;
+mod run_task;
+mod stop_task;
+mod tag_resource;
+mod untag_resource;
+mod update_cluster;
+mod update_cluster_settings;
 
-pub const ROUTES: &[Route] = &[];
+use crate::dispatch::{Route, route};
+
+pub const ROUTES: &[Route] = &[
+    route!(ecs, CreateClusterRequest, create_cluster::create_cluster),
+    route!(ecs, DeleteAccountSettingRequest, delete_account_setting::delete_account_setting),
+    route!(ecs, DeleteClusterRequest, delete_cluster::delete_cluster),
+    route!(ecs, DeleteTaskDefinitionsRequest, delete_task_definitions::delete_task_definitions),
+    route!(
+        ecs,
+        DeregisterTaskDefinitionRequest,
+        deregister_task_definition::deregister_task_definition
+    ),
+    route!(
+        ecs,
+        DescribeCapacityProvidersRequest,
+        describe_capacity_providers::describe_capacity_providers
+    ),
+    route!(ecs, DescribeClustersRequest, describe_clusters::describe_clusters),
+    route!(ecs, DescribeTaskDefinitionRequest, describe_task_definition::describe_task_definition),
+    route!(ecs, DescribeTasksRequest, describe_tasks::describe_tasks),
+    route!(ecs, ListAccountSettingsRequest, list_account_settings::list_account_settings),
+    route!(ecs, ListClustersRequest, list_clusters::list_clusters),
+    route!(ecs, ListTagsForResourceRequest, list_tags_for_resource::list_tags_for_resource),
+    route!(
+        ecs,
+        ListTaskDefinitionFamiliesRequest,
+        list_task_definition_families::list_task_definition_families
+    ),
+    route!(ecs, ListTaskDefinitionsRequest, list_task_definitions::list_task_definitions),
+    route!(ecs, ListTasksRequest, list_tasks::list_tasks),
+    route!(ecs, PutAccountSettingRequest, put_account_setting::put_account_setting),
+    route!(
+        ecs,
+        PutAccountSettingDefaultRequest,
+        put_account_setting_default::put_account_setting_default
+    ),
+    route!(
+        ecs,
+        PutClusterCapacityProvidersRequest,
+        put_cluster_capacity_providers::put_cluster_capacity_providers
+    ),
+    route!(ecs, RegisterTaskDefinitionRequest, register_task_definition::register_task_definition),
+    route!(
+        ecs,
+        RunTaskRequest,
+        run_task::run_task,
+        ignores [
+            "enableExecuteCommand (echoed; there is no ExecuteCommand yet)",
+            "networkConfiguration.awsvpcConfiguration.assignPublicIp (no public addresses yet)",
+            "referenceId",
+        ]
+    ),
+    route!(ecs, StopTaskRequest, stop_task::stop_task),
+    route!(ecs, TagResourceRequest, tag_resource::tag_resource),
+    route!(ecs, UntagResourceRequest, untag_resource::untag_resource),
+    route!(ecs, UpdateClusterRequest, update_cluster::update_cluster),
+    route!(ecs, UpdateClusterSettingsRequest, update_cluster_settings::update_cluster_settings),
+];
+
+/// A moment as the wire has it.
+fn time(at: model::Timestamp) -> wire::Timestamp {
+    wire::Timestamp::from_unix_ms(at.0)
+}

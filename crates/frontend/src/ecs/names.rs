@@ -186,13 +186,16 @@ mod tests {
     #[test]
     fn a_definition_goes_by_family_revision_or_arn() {
         let read = |text: &str| {
-            task_definition(&here(), text).ok().map(|n| (n.family.to_string(), n.revision.map(|r| r.0)))
+            task_definition(&here(), text)
+                .ok()
+                .map(|n| (n.family.to_string(), n.revision.map(|r| r.0)))
         };
         assert_eq!(read("web"), Some(("web".to_owned(), None)));
         assert_eq!(read("web:7"), Some(("web".to_owned(), Some(7))));
         let arn = "arn:aws:ecs:us-east-1:000000000000:task-definition/web:7";
         assert_eq!(read(arn), Some(("web".to_owned(), Some(7))));
-        for bad in ["web:", "web:x", "web:0", "web:+7", "web:7:8", "we b", ":7", "web:99999999999"] {
+        for bad in ["web:", "web:x", "web:0", "web:+7", "web:7:8", "we b", ":7", "web:99999999999"]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

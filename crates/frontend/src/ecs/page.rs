@@ -32,10 +32,11 @@ impl Page {
         let limit = match max_results {
             // The CLI and older SDKs send 0 for none.
             None | Some(0) => default,
-            Some(n) => usize::try_from(n)
-                .ok()
-                .filter(|n| *n <= PAGE_ITEMS_MAX)
-                .ok_or_else(|| fault::invalid_parameter("maxResults should be between 1 and 100"))?,
+            Some(n) => {
+                usize::try_from(n).ok().filter(|n| *n <= PAGE_ITEMS_MAX).ok_or_else(|| {
+                    fault::invalid_parameter("maxResults should be between 1 and 100")
+                })?
+            }
         };
         let binding = fingerprint(filters);
         let after = match next_token {

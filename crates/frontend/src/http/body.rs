@@ -2,8 +2,8 @@
 
 use crate::fault::Fault;
 use crate::limits::{BODY_BYTES_MAX, BODY_TIMEOUT_MS};
-use bytes::Bytes;
 use ::http::{HeaderMap, header};
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::time::Duration;
 

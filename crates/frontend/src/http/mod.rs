@@ -9,12 +9,12 @@ use crate::auth;
 use crate::context::Context;
 use crate::dispatch::{Reply, Table};
 use crate::fault::{self, Fault};
+use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use ::http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use std::panic::AssertUnwindSafe;
-use wire::{RequestParts, classify};
+use wire::{Protocol, RequestParts, Service, classify};
 
 /// What a path has to begin with to mean our own operator API.
 const OPERATOR_PREFIX: &str = "/neargate/";
@@ -57,7 +57,7 @@ impl Frontend {
             Ok(reply) => reply,
             // The panic's message went to standard error with its place.
             Err(_) => {
-                let (protocol, _) = wire::seeming(&parts, auth::scope_service(&parts));
+                let (protocol, _) = seeming(&parts);
                 tracing::error!(request_id, path = parts.path, "an operation panicked");
                 refuse(&parts, &fault::internal(protocol), &request_id)
             }
@@ -66,9 +66,12 @@ impl Frontend {
     }
 
     async fn answer(&self, parts: &RequestParts<'_>, body: &[u8], request_id: &str) -> Reply {
-        let signed = match self.keys.verify(&self.context, parts, body) {
+        let signed = match auth::verify(&self.context, &self.keys, parts, body) {
             Ok(signed) => signed,
-            Err(fault) => return refuse(parts, &fault, request_id),
+            Err(fault) => {
+                let (protocol, service) = seeming(parts);
+                return fault.into_fault(protocol).render(protocol, service, request_id);
+            }
         };
         if parts.path.starts_with(OPERATOR_PREFIX) {
             return operator::answer(&self.context, &signed, parts, request_id);
@@ -95,9 +98,14 @@ fn healthy() -> Response<Full<Bytes>> {
     Response::new(Full::new(Bytes::from_static(b"ok\n")))
 }
 
+/// What the client seems to speak and to whom, for refusals that come before that is known for sure.
+fn seeming(parts: &RequestParts<'_>) -> (Protocol, Option<&'static Service>) {
+    wire::seeming(parts, auth::claimed_service(parts).as_deref())
+}
+
 /// A refusal before the operation is known.
 fn refuse(parts: &RequestParts<'_>, fault: &Fault, request_id: &str) -> Reply {
-    let (protocol, service) = wire::seeming(parts, auth::scope_service(parts));
+    let (protocol, service) = seeming(parts);
     fault.render(protocol, service, request_id)
 }
 

@@ -83,10 +83,8 @@ impl Stored {
 
     /// Fills in what AWS fills in. `cpu` and `memory` come out as integers, however they were written.
     pub fn fill_defaults(&mut self) {
-        let same_port = matches!(
-            self.network_mode,
-            Some(ecs::NetworkMode::Awsvpc | ecs::NetworkMode::Host)
-        );
+        let same_port =
+            matches!(self.network_mode, Some(ecs::NetworkMode::Awsvpc | ecs::NetworkMode::Host));
         for container in self.container_definitions.iter_mut().flatten() {
             fill_container(container, same_port);
         }
