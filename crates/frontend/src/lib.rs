@@ -9,10 +9,14 @@ mod ec2;
 mod ecr;
 mod ecs;
 mod fault;
+#[cfg(test)]
+mod fixture;
 mod http;
 mod limits;
 mod logs;
 mod sts;
 
-pub use context::{Caller, Clock, Context, Random};
+pub use auth::root_access_key;
+pub use context::{Caller, Clock, Context, Random, RegistryPassword};
+pub use ec2::ensure_default_network;
 pub use http::Frontend;

@@ -1,0 +1,229 @@
+//! The default network as clients see it, through the operations' functions.
+
+use super::default_network::ensure_default_network;
+use super::{
+    describe_account_attributes::describe_account_attributes,
+    describe_availability_zones::describe_availability_zones,
+    describe_internet_gateways::describe_internet_gateways,
+    describe_network_interfaces::describe_network_interfaces, describe_regions::describe_regions,
+    describe_route_tables::describe_route_tables,
+    describe_security_group_rules::describe_security_group_rules,
+    describe_security_groups::describe_security_groups, describe_subnets::describe_subnets,
+    describe_vpc_attribute::describe_vpc_attribute, describe_vpcs::describe_vpcs,
+};
+use crate::fixture::Fixture;
+use model::network::{AddressPool, NetworkInterface};
+use model::{InterfaceId, SecurityGroupId, SubnetId, TaskId, VpcId};
+use wire::ec2::*;
+
+async fn fixture() -> Fixture {
+    let fixture = Fixture::new();
+    let cx = &fixture.cx;
+    let made = ensure_default_network(&cx.store, &cx.locality, cx.now(), &*cx.random).await;
+    made.expect("made");
+    fixture
+}
+
+fn filter(name: &str, value: &str) -> Option<Vec<Filter>> {
+    Some(vec![Filter { name: Some(name.to_owned()), values: Some(vec![value.to_owned()]) }])
+}
+
+async fn default_vpc(fixture: &Fixture) -> Vpc {
+    let input = DescribeVpcsRequest { filters: filter("isDefault", "true"), ..Default::default() };
+    let found = describe_vpcs(&fixture.cx, &fixture.caller, input).await.expect("found");
+    found.vpcs.expect("a list").pop().expect("one")
+}
+
+async fn subnets(fixture: &Fixture) -> Vec<Subnet> {
+    let input = DescribeSubnetsRequest::default();
+    let found = describe_subnets(&fixture.cx, &fixture.caller, input).await.expect("found");
+    found.subnets.expect("a list")
+}
+
+#[tokio::test]
+async fn the_default_vpc_has_two_subnets_in_two_zones() {
+    let fixture = fixture().await;
+    let vpc = default_vpc(&fixture).await;
+    assert_eq!(vpc.cidr_block.as_deref(), Some("172.31.0.0/16"));
+    let subnets = subnets(&fixture).await;
+    let mut zones: Vec<_> = subnets.iter().filter_map(|it| it.availability_zone.clone()).collect();
+    zones.sort();
+    assert_eq!(zones, ["us-east-1a", "us-east-1b"]);
+    for subnet in &subnets {
+        assert_eq!(subnet.vpc_id, vpc.vpc_id);
+        assert_eq!(subnet.available_ip_address_count, Some(4091));
+        assert_eq!(subnet.map_public_ip_on_launch, Some(true));
+        assert_eq!(subnet.default_for_az, Some(true));
+    }
+    let input = DescribeSubnetsRequest {
+        filters: filter("availability-zone-id", "use1-az2"),
+        ..Default::default()
+    };
+    let found = describe_subnets(&fixture.cx, &fixture.caller, input).await.expect("found");
+    assert_eq!(found.subnets.expect("a list").len(), 1);
+    let zones = describe_availability_zones(&fixture.cx, &fixture.caller, Default::default());
+    assert_eq!(zones.await.expect("found").availability_zones.expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn taken_addresses_are_not_available() {
+    let fixture = fixture().await;
+    let id = subnets(&fixture).await[0].subnet_id.clone().expect("an id");
+    let mut txn = fixture.cx.store.begin();
+    let taken = [4, 5, 6].into();
+    txn.put(AddressPool { subnet: SubnetId::from(id.clone()), taken, next: 7 });
+    txn.commit().await.expect("committed");
+    let input = DescribeSubnetsRequest { subnet_ids: Some(vec![id]), ..Default::default() };
+    let found = describe_subnets(&fixture.cx, &fixture.caller, input).await.expect("found");
+    assert_eq!(found.subnets.expect("a list")[0].available_ip_address_count, Some(4088));
+}
+
+#[tokio::test]
+async fn the_default_group_lets_its_members_in_and_everything_out() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let by_name = || DescribeSecurityGroupsRequest {
+        group_names: Some(vec!["default".to_owned()]),
+        ..Default::default()
+    };
+    let found = describe_security_groups(cx, caller, by_name()).await.expect("found");
+    let group = found.security_groups.expect("a list").pop().expect("one");
+    let ingress = &group.ip_permissions.as_ref().expect("a list")[0];
+    assert_eq!(ingress.ip_protocol.as_deref(), Some("-1"));
+    let peer = &ingress.user_id_group_pairs.as_ref().expect("a list")[0];
+    assert_eq!(peer.group_id, group.group_id);
+    let egress = &group.ip_permissions_egress.as_ref().expect("a list")[0];
+    let range = &egress.ip_ranges.as_ref().expect("a list")[0];
+    assert_eq!(range.cidr_ip.as_deref(), Some("0.0.0.0/0"));
+    let input = DescribeSecurityGroupRulesRequest {
+        filters: filter("group-id", group.group_id.as_deref().expect("an id")),
+        ..Default::default()
+    };
+    let rules = describe_security_group_rules(cx, caller, input).await.expect("found");
+    let rules = rules.security_group_rules.expect("a list");
+    assert_eq!(rules.len(), 2);
+    assert!(
+        rules.iter().all(|it| it.security_group_rule_id.as_ref().unwrap().starts_with("sgr-0"))
+    );
+    let input = DescribeSecurityGroupsRequest {
+        group_names: Some(vec!["web".to_owned()]),
+        ..Default::default()
+    };
+    let fault = describe_security_groups(cx, caller, input).await.expect_err("unknown");
+    assert_eq!(fault.code, "InvalidGroup.NotFound");
+}
+
+#[tokio::test]
+async fn routes_lead_inside_and_outside() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let input = DescribeRouteTablesRequest {
+        filters: filter("association.main", "true"),
+        ..Default::default()
+    };
+    let tables = describe_route_tables(cx, caller, input).await.expect("found");
+    let table = tables.route_tables.expect("a list").pop().expect("one");
+    let gateways = describe_internet_gateways(cx, caller, Default::default()).await.expect("found");
+    let gateway = gateways.internet_gateways.expect("a list").pop().expect("one");
+    let routes: Vec<_> =
+        table.routes.expect("a list").into_iter().map(|it| it.gateway_id).collect();
+    assert_eq!(routes, [Some("local".to_owned()), gateway.internet_gateway_id]);
+    assert_eq!(table.vpc_id, default_vpc(&fixture).await.vpc_id);
+}
+
+#[tokio::test]
+async fn attributes_regions_and_dry_runs_are_answered() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let vpc_id = default_vpc(&fixture).await.vpc_id;
+    let input = DescribeVpcAttributeRequest {
+        attribute: Some("enableDnsHostnames".into()),
+        vpc_id: vpc_id.clone(),
+        dry_run: None,
+    };
+    let found = describe_vpc_attribute(cx, caller, input).await.expect("found");
+    assert_eq!(found.enable_dns_hostnames.and_then(|it| it.value), Some(true));
+    assert_eq!(found.enable_dns_support, None);
+    let input = DescribeAccountAttributesRequest {
+        attribute_names: Some(vec!["default-vpc".into()]),
+        dry_run: None,
+    };
+    let found = describe_account_attributes(cx, caller, input).await.expect("found");
+    let values = found.account_attributes.expect("a list").pop().expect("one").attribute_values;
+    assert_eq!(values.expect("a list")[0].attribute_value, vpc_id);
+    let found = describe_regions(cx, caller, Default::default()).await.expect("found");
+    assert_eq!(found.regions.expect("a list")[0].region_name.as_deref(), Some("us-east-1"));
+    let input = DescribeVpcsRequest { dry_run: Some(true), ..Default::default() };
+    let fault = describe_vpcs(cx, caller, input).await.expect_err("a dry run");
+    assert_eq!((fault.code.as_ref(), fault.status), ("DryRunOperation", 412));
+}
+
+#[tokio::test]
+async fn unknown_ids_are_refused_by_kind() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let ids = |id: &str| Some(vec![id.to_owned()]);
+    let input = DescribeVpcsRequest { vpc_ids: ids("vpc-1"), ..Default::default() };
+    let fault = describe_vpcs(cx, caller, input).await.expect_err("unknown");
+    let text = "The vpc ID 'vpc-1' does not exist";
+    assert_eq!((fault.code.as_ref(), fault.message.as_str()), ("InvalidVpcID.NotFound", text));
+    let input = DescribeSubnetsRequest { subnet_ids: ids("subnet-1"), ..Default::default() };
+    let fault = describe_subnets(cx, caller, input).await.expect_err("unknown");
+    let text = "The subnet ID 'subnet-1' does not exist";
+    assert_eq!((fault.code.as_ref(), fault.message.as_str()), ("InvalidSubnetID.NotFound", text));
+    let input = DescribeSecurityGroupsRequest { group_ids: ids("sg-1"), ..Default::default() };
+    let fault = describe_security_groups(cx, caller, input).await.expect_err("unknown");
+    let text = "The security group 'sg-1' does not exist";
+    assert_eq!((fault.code.as_ref(), fault.message.as_str()), ("InvalidGroup.NotFound", text));
+    let input = DescribeVpcAttributeRequest {
+        attribute: Some("enableDnsSupport".into()),
+        vpc_id: Some("vpc-1".to_owned()),
+        dry_run: None,
+    };
+    let fault = describe_vpc_attribute(cx, caller, input).await.expect_err("unknown");
+    assert_eq!(fault.code, "InvalidVpcID.NotFound");
+}
+
+#[tokio::test]
+async fn a_tasks_interface_is_seen_while_it_is_there() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let subnet = subnets(&fixture).await.remove(0);
+    let id = InterfaceId::mint(77);
+    let mut txn = cx.store.begin();
+    txn.put(NetworkInterface {
+        id: id.clone(),
+        vpc: VpcId::from(subnet.vpc_id.expect("an id")),
+        subnet: SubnetId::from(subnet.subnet_id.clone().expect("an id")),
+        zone: "us-east-1a".into(),
+        private_ip: "172.31.0.9".parse().expect("an address"),
+        mac: "02:00:00:00:00:09".to_owned(),
+        private_dns_name: "ip-172-31-0-9.ec2.internal".to_owned(),
+        security_groups: vec![SecurityGroupId::from("sg-1")],
+        task: Some(TaskId::mint(1)),
+        description: "of a task".to_owned(),
+        created_at: cx.now(),
+    });
+    txn.commit().await.expect("committed");
+    for filters in [
+        filter("group-id", "sg-1"),
+        filter("subnet-id", &subnet.subnet_id.expect("an id")),
+        filter("private-ip-address", "172.31.0.*"),
+        filter("status", "in-use"),
+    ] {
+        let input = DescribeNetworkInterfacesRequest { filters, ..Default::default() };
+        let found = describe_network_interfaces(cx, caller, input).await.expect("found");
+        let found = found.network_interfaces.expect("a list").pop().expect("one");
+        assert_eq!(found.network_interface_id.as_deref(), Some(id.as_str()));
+        assert_eq!(found.private_ip_address.as_deref(), Some("172.31.0.9"));
+    }
+    let mut txn = cx.store.begin();
+    txn.delete::<NetworkInterface>(id.as_str());
+    txn.commit().await.expect("committed");
+    let input = DescribeNetworkInterfacesRequest {
+        network_interface_ids: Some(vec![id.to_string()]),
+        ..Default::default()
+    };
+    let fault = describe_network_interfaces(cx, caller, input).await.expect_err("gone");
+    assert_eq!(fault.code, "InvalidNetworkInterfaceID.NotFound");
+}
