@@ -44,10 +44,27 @@ pub fn run(args: &[String]) -> Result<()> {
             write_if_changed(&path, &source)?;
         }
     }
+    if check {
+        stale.extend(orphans(&folder)?);
+    }
     if !stale.is_empty() {
         bail!("not what the models give, run `cargo xtask codegen`: {}", stale.join(", "));
     }
     Ok(())
+}
+
+/// Files that no service of the table accounts for.
+fn orphans(folder: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let module = name.strip_suffix(".rs").unwrap_or(&name);
+        if !services::SERVICES.iter().any(|plan| plan.module == module) {
+            found.push(format!("{OUTPUT_DIR}/{name} (of no service)"));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// An untouched file keeps its time stamp, and cargo need not rebuild `wire`.
