@@ -8,7 +8,7 @@ const LINES_PER_FILE: usize = 800;
 const LINES_PER_FUNCTION: usize = 70;
 const COLUMNS_PER_LINE: usize = 100;
 /// An opening shorter than this says nothing that the file's name does not.
-const OPENING_CHARS: usize = 40;
+const OPENING_CHARS: usize = 20;
 
 pub fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     for file in tree.rust() {
