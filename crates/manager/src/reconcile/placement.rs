@@ -15,6 +15,7 @@ use plan::placement::{Address, Demand, InstanceRoom, Placed, Placements, Spread,
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use store::kinds::task_key;
 use store::{CommitFailure, Snapshot, Txn};
 
 /// Tasks looked at in one plan; the rest follow in the next.
@@ -25,6 +26,8 @@ const DEMANDS_PER_PLAN_MAX: usize = 1000;
 struct Index {
     /// In the order in which they came.
     waiting: BTreeSet<(Timestamp, Arc<str>)>,
+    /// Those of them that no plan has looked at since room last changed: the others would find none again.
+    fresh: BTreeSet<(Timestamp, Arc<str>)>,
     known: BTreeMap<Arc<str>, Entry>,
     spread: Spread,
 }
@@ -44,8 +47,11 @@ impl Index {
     }
 
     fn fold(&mut self, key: Arc<str>, task: Option<&Task>) {
+        let mut is_fresh = true;
         if let Some(old) = self.known.remove(&key) {
-            self.waiting.remove(&(old.created_at, Arc::clone(&key)));
+            let place = (old.created_at, Arc::clone(&key));
+            let waited = self.waiting.remove(&place);
+            is_fresh = self.fresh.remove(&place) || !waited;
             self.count(&old, -1);
         }
         let Some(task) = task.filter(|task| task.last_status() != TaskStatus::Stopped) else {
@@ -53,6 +59,9 @@ impl Index {
         };
         if task.facts.placed.is_none() && task.facts.desired == Desired::Running {
             self.waiting.insert((task.created_at, Arc::clone(&key)));
+            if is_fresh {
+                self.fresh.insert((task.created_at, Arc::clone(&key)));
+            }
         }
         let entry = Entry {
             created_at: task.created_at,
@@ -61,6 +70,32 @@ impl Index {
         };
         self.count(&entry, 1);
         self.known.insert(key, entry);
+    }
+
+    /// Room may have come free: everything that waits is looked at again.
+    fn room_changed(&mut self) {
+        self.fresh.clone_from(&self.waiting);
+    }
+
+    /// These must be planned again.
+    fn freshen(&mut self, keys: Vec<Arc<str>>) {
+        for key in keys {
+            let Some(entry) = self.known.get(&key) else { continue };
+            let place = (entry.created_at, key);
+            if self.waiting.contains(&place) {
+                self.fresh.insert(place);
+            }
+        }
+    }
+
+    /// The next tasks to plan for, no longer fresh.
+    fn take_fresh(&mut self) -> Vec<Arc<str>> {
+        let mut taken = Vec::new();
+        while taken.len() < DEMANDS_PER_PLAN_MAX {
+            let Some((_, key)) = self.fresh.pop_first() else { break };
+            taken.push(key);
+        }
+        taken
     }
 
     fn count(&mut self, entry: &Entry, by: i32) {
@@ -81,8 +116,8 @@ pub async fn run(cx: &Context, connected: &Connected) {
     let mut tasks = Follow::<Task>::new(&cx.store);
     let mut rooms = Follow::<Allocation>::new(&cx.store);
     let mut instances = Follow::<Instance>::new(&cx.store);
+    let mut sessions = connected.changes();
     let mut index = Index::default();
-    let mut found_no_room = false;
     loop {
         let woken = tokio::select! {
             step = tasks.next() => step.map(|step| match step {
@@ -93,33 +128,42 @@ pub async fn run(cx: &Context, connected: &Connected) {
                     }
                 }
             }),
-            // Room may have come free for what waits.
-            step = rooms.next(), if found_no_room => step.map(|_| ()),
-            step = instances.next() => step.map(|_| ()),
+            step = rooms.next() => step.map(|_| index.room_changed()),
+            step = instances.next() => step.map(|_| index.room_changed()),
+            // `connected` lives as long as this loop, so its end is never what is told.
+            _ = sessions.changed() => {
+                index.room_changed();
+                Ok(())
+            }
         };
         if woken.is_err() {
             return;
         }
-        if index.waiting.is_empty() {
-            continue;
-        }
-        match place(cx, connected, &index).await {
-            Ok(all_placed) => found_no_room = !all_placed,
-            Err(failure) => {
-                tracing::error!(%failure, "tasks could not be placed; trying on");
-                tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
-                index.rebuild(&cx.store.snapshot());
+        while !index.fresh.is_empty() {
+            let keys = index.take_fresh();
+            match place(cx, connected, &keys, &index.spread).await {
+                Ok(overtaken) => index.freshen(overtaken),
+                Err(failure) => {
+                    tracing::error!(%failure, "tasks could not be placed; trying on");
+                    tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
+                    index.rebuild(&cx.store.snapshot());
+                }
             }
         }
     }
 }
 
-/// Returns whether everything that waits now has a place.
-async fn place(cx: &Context, connected: &Connected, index: &Index) -> Result<bool, CommitFailure> {
+/// Returns the keys of tasks whose place was taken by something else meanwhile.
+async fn place(
+    cx: &Context,
+    connected: &Connected,
+    keys: &[Arc<str>],
+    spread: &Spread,
+) -> Result<Vec<Arc<str>>, CommitFailure> {
     let snapshot = cx.store.snapshot();
     let mut tasks = BTreeMap::new();
     let mut demands = Vec::new();
-    for (_, key) in index.waiting.iter().take(DEMANDS_PER_PLAN_MAX) {
+    for key in keys {
         // The index may be behind: only what still waits is planned.
         let task = snapshot.get::<Task>(key).map(|found| found.value);
         if let Some(task) = task.filter(|t| waits(t)) {
@@ -127,17 +171,20 @@ async fn place(cx: &Context, connected: &Connected, index: &Index) -> Result<boo
             tasks.insert(task.id.clone(), task);
         }
     }
-    let placements = decide(&snapshot, connected, &demands, &index.spread);
-    let all_placed = placements.waiting.is_empty();
+    let placements = decide(&snapshot, connected, &demands, spread);
+    let mut overtaken = Vec::new();
     for group in placements.placed.chunks(PLACEMENTS_PER_COMMIT_MAX) {
-        commit(cx, &snapshot, &tasks, group).await?;
+        if !commit(cx, &snapshot, &tasks, group).await? {
+            let again = group.iter().filter_map(|placed| tasks.get(&placed.task));
+            overtaken.extend(again.map(|task| Arc::from(task_key(&task.cluster, &task.id))));
+        }
     }
     for waiting in placements.waiting {
         if let Some(task) = tasks.get(&waiting.task) {
             explain(cx, task, waiting.text()).await?;
         }
     }
-    Ok(all_placed)
+    Ok(overtaken)
 }
 
 fn waits(task: &Task) -> bool {
@@ -165,20 +212,18 @@ fn decide(
             Some((subnet, snapshot.get::<AddressPool>(id.as_str())))
         })
         .collect();
-    let subnets: Vec<SubnetRoom<'_>> = subnets
-        .iter()
-        .map(|(subnet, pool)| SubnetRoom { subnet, pool: pool.as_deref() })
-        .collect();
+    let subnets: Vec<SubnetRoom<'_>> =
+        subnets.iter().map(|(subnet, pool)| SubnetRoom { subnet, pool: pool.as_deref() }).collect();
     plan::place(demands, &rooms, &subnets, spread)
 }
 
-/// Takes the places, all or none.
+/// Takes the places, all or none; false: something has changed since the snapshot.
 async fn commit(
     cx: &Context,
     snapshot: &Snapshot,
     tasks: &BTreeMap<TaskId, Arc<Task>>,
     group: &[Placed],
-) -> Result<(), CommitFailure> {
+) -> Result<bool, CommitFailure> {
     let now = cx.now();
     let mut txn = cx.store.begin();
     // The plan was made of an older snapshot: what it relied on must be as it was there.
@@ -195,16 +240,15 @@ async fn commit(
     }
     for placed in group {
         let Some(task) = tasks.get(&placed.task) else { continue };
-        let key = store::kinds::task_key(&task.cluster, &task.id);
+        let key = task_key(&task.cluster, &task.id);
         expect::<Task>(&mut txn, snapshot, &key);
         take(cx, &mut txn, task, placed, now);
     }
     match txn.commit().await {
-        Ok(_) => Ok(()),
-        // Something has changed: the change wakes this loop, which plans again.
+        Ok(_) => Ok(true),
         Err(CommitFailure::Conflict { key }) => {
             tracing::debug!(key, "a placement was overtaken and is planned again");
-            Ok(())
+            Ok(false)
         }
         Err(failure) => Err(failure),
     }
@@ -295,7 +339,7 @@ async fn explain(cx: &Context, task: &Task, why: String) -> Result<(), CommitFai
     if task.waiting.as_ref() == Some(&why) {
         return Ok(());
     }
-    let key = store::kinds::task_key(&task.cluster, &task.id);
+    let key = task_key(&task.cluster, &task.id);
     let mut txn = cx.store.begin();
     if let Some(task) = txn.get::<Task>(&key).filter(|task| waits(task)) {
         let mut waiting = (*task).clone();

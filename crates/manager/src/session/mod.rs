@@ -14,32 +14,41 @@ use model::InstanceId;
 use model::limits::SESSION_LEASE_SECONDS;
 use model::session::{Hello, LogBatch, PROTOCOL_VERSION, ToAgent, ToControl};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use stream::{Messages, StreamFailure, write_all};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Which instances have a session, and its epoch.
 #[derive(Clone, Default)]
-pub struct Connected(Arc<Mutex<BTreeMap<InstanceId, u64>>>);
+pub struct Connected(Arc<watch::Sender<BTreeMap<InstanceId, u64>>>);
 
 impl Connected {
     pub fn has(&self, instance: &InstanceId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(instance)
+        self.0.borrow().contains_key(instance)
+    }
+
+    /// Tells of every session that begins or ends from now on.
+    pub fn changes(&self) -> watch::Receiver<BTreeMap<InstanceId, u64>> {
+        self.0.subscribe()
     }
 
     fn enter(&self, instance: &InstanceId, epoch: u64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(instance.clone(), epoch);
+        self.0.send_modify(|all| {
+            all.insert(instance.clone(), epoch);
+        });
     }
 
     /// Only the newest session leaves; an older one was replaced already.
     fn leave(&self, instance: &InstanceId, epoch: u64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(instance) == Some(&epoch) {
-            all.remove(instance);
-        }
+        self.0.send_if_modified(|all| {
+            let newest = all.get(instance) == Some(&epoch);
+            if newest {
+                all.remove(instance);
+            }
+            newest
+        });
     }
 }
 
