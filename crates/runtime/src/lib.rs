@@ -3,17 +3,30 @@
 //! interface that agents are written against; `embedded` is the real one (no daemon: a small process
 //! forks one supervisor for each task), `fake` obeys the same rules in memory, for tests.
 
+mod cgroup;
+mod container;
+pub mod embedded;
 pub mod event;
 pub mod failure;
 pub mod fake;
 pub mod image;
 pub mod limits;
+mod net;
+mod protocol;
+mod remains;
+mod seccomp;
 pub mod spec;
 pub mod spool;
+mod supervisor;
+#[allow(unsafe_code)]
+mod sys;
+mod zygote;
 
+pub use embedded::{Embedded, EmbeddedConfig};
 pub use event::*;
 pub use failure::Failure;
 pub use spec::*;
+pub use zygote::zygote_main;
 use std::future::Future;
 
 /// A way to run tasks. Whoever makes one hands it a channel for its events.

@@ -8,7 +8,7 @@ pub const LOG_LINE_BYTES_MAX: usize = 256 * 1024 - 26;
 /// Bytes of unread log a container may have when its launch says nothing.
 pub const LOG_SPOOL_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
 /// Bytes read from a container's output at a time.
-pub const LOG_READ_BYTES: usize = 64 * 1024;
+pub const LOG_READ_BYTES: usize = 16 * 1024;
 /// Acknowledged bytes are given back to the file system in steps of this many bytes.
 pub const LOG_PUNCH_BYTES: u64 = 1024 * 1024;
 /// Containers of one task.
@@ -31,3 +31,6 @@ pub const MOUNT_OPTIONS_BYTES_MAX: usize = 4000;
 pub const USER_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// VPCs of one instance: each needs a /30 of the uplinks' range.
 pub const VPCS_MAX: u32 = 4096;
+/// Bytes a supervisor holds for an agent that doesn't read; beyond it events are given up and the whole
+/// observed state is sent when the agent reads again.
+pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;

@@ -1,0 +1,154 @@
+//! Control groups, version 2: one hierarchy; containers are born in their group (CLONE_INTO_CGROUP).
+
+use super::{
+    CPU_PERIOD_MICROSECONDS, CPU_SHARES_MIN, OWN_GROUP, cpu_quota_microseconds, make_dir,
+    mebibytes, read_keyed, read_number, write,
+};
+use crate::spec::{ContainerLaunch, SandboxSpec};
+use crate::sys;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Controllers that limits need; one that the kernel lacks here is done without.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+pub struct V2 {
+    root: PathBuf,
+    parent: PathBuf,
+    controllers: Vec<&'static str>,
+    device_filter: bool,
+}
+
+impl V2 {
+    pub fn new(parent: &str, root: PathBuf) -> Self {
+        let text = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let has = |c: &&str| text.split_whitespace().any(|have| have == *c);
+        let controllers = CONTROLLERS.into_iter().filter(has).collect();
+        let parent = root.join(parent);
+        let device_filter = sys::bpf::can_filter_devices();
+        Self { root, parent, controllers, device_filter }
+    }
+
+    /// The folder that tasks are under.
+    pub fn parent(&self) -> PathBuf {
+        self.parent.clone()
+    }
+
+    pub fn prepare(&self) -> io::Result<()> {
+        make_dir(&self.parent)?;
+        make_dir(&self.parent.join(OWN_GROUP))?;
+        write(&self.parent.join(OWN_GROUP), "cgroup.procs", std::process::id())?;
+        if self.device_filter {
+            let opened = fs::File::open(&self.parent)?;
+            sys::bpf::filter_devices(opened.as_fd())?;
+        }
+        self.delegate(&self.root)?;
+        self.delegate(&self.parent)
+    }
+
+    /// Lets groups below `dir` have the controllers.
+    fn delegate(&self, dir: &Path) -> io::Result<()> {
+        for controller in &self.controllers {
+            write(dir, "cgroup.subtree_control", format!("+{controller}"))?;
+        }
+        Ok(())
+    }
+
+    fn task(&self, task: &str) -> PathBuf {
+        self.parent.join(task)
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.contains(&controller)
+    }
+
+    pub fn make_task(&self, spec: &SandboxSpec) -> io::Result<()> {
+        let dir = self.task(spec.task.as_str());
+        make_dir(&dir)?;
+        self.delegate(&dir)?;
+        if let (true, Some(units)) = (self.has("cpu"), spec.cpu_units) {
+            let quota = cpu_quota_microseconds(units);
+            write(&dir, "cpu.max", format!("{quota} {CPU_PERIOD_MICROSECONDS}"))?;
+            write(&dir, "cpu.weight", weight(units))?;
+        }
+        if let (true, Some(mib)) = (self.has("memory"), spec.memory_mib) {
+            limit_memory(&dir, mib)?;
+        }
+        if self.has("pids") {
+            write(&dir, "pids.max", spec.pids_max)?;
+        }
+        Ok(())
+    }
+
+    pub fn make_container(&self, task: &str, launch: &ContainerLaunch) -> io::Result<()> {
+        let dir = self.task(task).join(&launch.name);
+        make_dir(&dir)?;
+        if self.has("cpu") {
+            write(&dir, "cpu.weight", weight(launch.cpu_units.unwrap_or(0)))?;
+        }
+        if let (true, Some(mib)) = (self.has("memory"), launch.memory_mib) {
+            limit_memory(&dir, mib)?;
+        }
+        if let (true, Some(mib)) = (self.has("memory"), launch.memory_reservation_mib) {
+            write(&dir, "memory.low", mebibytes(mib))?;
+        }
+        Ok(())
+    }
+
+    pub fn open_container(&self, task: &str, container: &str) -> io::Result<OwnedFd> {
+        Ok(fs::File::open(self.task(task).join(container))?.into())
+    }
+
+    pub fn attach(&self, task: &str, container: &str, pid: u32) -> io::Result<()> {
+        write(&self.task(task).join(container), "cgroup.procs", pid)
+    }
+
+    pub fn filters_devices(&self) -> bool {
+        self.device_filter
+    }
+
+    pub fn out_of_memory_kills(&self, task: &str, container: &str) -> u64 {
+        read_keyed(&self.task(task).join(container), "memory.events", "oom_kill")
+    }
+
+    pub fn cpu_nanoseconds(&self, task: &str, container: Option<&str>) -> u64 {
+        let dir = self.task(task).join(container.unwrap_or(""));
+        read_keyed(&dir, "cpu.stat", "usage_usec") * 1000
+    }
+
+    pub fn memory_bytes(&self, task: &str, container: Option<&str>) -> u64 {
+        read_number(&self.task(task).join(container.unwrap_or("")), "memory.current")
+    }
+
+    pub fn pids(&self, task: &str) -> u64 {
+        read_number(&self.task(task), "pids.current")
+    }
+}
+
+fn limit_memory(dir: &Path, mib: u64) -> io::Result<()> {
+    write(dir, "memory.max", mebibytes(mib))?;
+    match write(dir, "memory.swap.max", 0) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Version 2's weight for version 1's shares, by the formula the container runtimes share.
+fn weight(shares: u32) -> u64 {
+    let shares = u64::from(shares.max(CPU_SHARES_MIN)).min(262_144);
+    1 + (shares - 2) * 9999 / 262_142
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights_within_the_kernels_range() {
+        assert_eq!(weight(0), 1);
+        assert_eq!(weight(1024), 39);
+        assert_eq!(weight(u32::MAX), 10_000);
+    }
+}

@@ -1,0 +1,413 @@
+//! The supervisor: one small single-threaded process for each task. It holds the task's network
+//! namespace alive, starts its containers, owns their output and exit codes, checks their health, and
+//! tells whoever is connected. It decides nothing, outlives agents, and if it is killed its containers
+//! die with it. Forked by the zygote and never exec'ed, so that a task costs a fork.
+
+mod health;
+mod link;
+mod run;
+mod spool;
+
+use crate::cgroup::Cgroups;
+use crate::event::*;
+use crate::net;
+use crate::protocol::{Command, Tell};
+use crate::remains;
+use crate::spec::SandboxSpec;
+use crate::sys::{self, process, socket};
+use link::Link;
+use run::Container;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What all supervisors of a zygote share.
+pub struct Context {
+    /// The folder that tasks' folders are in.
+    pub tasks: PathBuf,
+    pub cgroups: Cgroups,
+    /// The filter for a container with default capabilities.
+    pub default_filter: Vec<libc::sock_filter>,
+}
+
+/// Files of a task's folder.
+pub const SPEC_FILE: &str = "spec.json";
+pub const SOCKET_FILE: &str = "socket";
+const HOSTS_FILE: &str = "hosts";
+const RESOLV_FILE: &str = "resolv.conf";
+const HOSTNAME_FILE: &str = "hostname";
+
+/// The log of a container, in its task's folder.
+pub fn log_file(container: &str) -> String {
+    format!("log.{container}")
+}
+
+struct Supervisor<'a> {
+    context: &'a Context,
+    spec: SandboxSpec,
+    home: PathBuf,
+    /// The task's folder, locked as long as this process lives.
+    folder: OwnedFd,
+    /// Requests about the VPC's side of the interface; None: no network.
+    vpc: Option<OwnedFd>,
+    interface: Option<net::Interface>,
+    task_cgroup_made: bool,
+    sandbox: ObservedSandbox,
+    containers: Vec<Container>,
+    link: Option<Link>,
+    listener: Option<UnixListener>,
+    removing: bool,
+}
+
+/// What became ready in one round of waiting.
+#[derive(Clone, Copy)]
+enum Source {
+    Listener,
+    Agent,
+    Container(usize),
+}
+
+/// Serves a task until it is removed. `agent` is connected to the agent that asked for it, `folder` is
+/// the task's own, made and locked; `vpc` a netlink-capable namespace descriptor of its VPC.
+pub fn run(context: &Context, task: &str, folder: OwnedFd, agent: OwnedFd, vpc: Option<OwnedFd>) -> ! {
+    let code = match serve(context, task, folder, agent, vpc) {
+        Ok(()) => 0,
+        Err(e) => {
+            // The agent sees the socket close and reports the task as lost; this is for the operator.
+            let text = format!("supervisor of {task}: {e}\n");
+            let _ = socket::write(sys::STDERR, text.as_bytes());
+            1
+        }
+    };
+    process::exit(code)
+}
+
+fn serve(
+    context: &Context,
+    task: &str,
+    folder: OwnedFd,
+    agent: OwnedFd,
+    vpc: Option<OwnedFd>,
+) -> io::Result<()> {
+    process::default_signal(libc::SIGCHLD);
+    let home = context.tasks.join(task);
+    let mut link = Link::new(agent)?;
+    let Some((spec, commands)) = first_commands(&mut link)? else {
+        // The agent died before it said what to run: nothing was promised to anybody.
+        return fs::remove_dir_all(&home);
+    };
+    let mut supervisor = Supervisor {
+        context,
+        spec,
+        home,
+        folder,
+        vpc: None,
+        interface: None,
+        task_cgroup_made: false,
+        sandbox: ObservedSandbox::Making,
+        containers: Vec::new(),
+        link: Some(link),
+        listener: None,
+        removing: false,
+    };
+    match supervisor.prepare(vpc) {
+        Ok(()) => {
+            // Children are born before the network is ready: both take about as long, side by side.
+            for command in commands {
+                supervisor.obey(command);
+            }
+            let made = supervisor.make_sandbox();
+            supervisor.conclude(made);
+        }
+        Err(e) => {
+            supervisor.conclude(Err(e));
+            for command in commands {
+                supervisor.obey(command);
+            }
+        }
+    }
+    supervisor.listen()?;
+    supervisor.serve_until_removed()
+}
+
+/// Waits for the spec, and returns what else came with it.
+fn first_commands(link: &mut Link) -> io::Result<Option<(SandboxSpec, Vec<Command>)>> {
+    loop {
+        socket::poll(&mut [socket::interest(link.fd(), libc::POLLIN)], None)?;
+        let Some(mut commands) = link.commands()? else { return Ok(None) };
+        if commands.is_empty() {
+            continue;
+        }
+        return match commands.remove(0) {
+            Command::Create(spec) => Ok(Some((*spec, commands))),
+            other => Err(io::Error::other(format!("first command is {other:?}, not Create"))),
+        };
+    }
+}
+
+impl Supervisor<'_> {
+    fn task(&self) -> &str {
+        self.spec.task.as_str()
+    }
+
+    /// Namespaces and files: what a container's process must find when it is born.
+    fn prepare(&mut self, vpc: Option<OwnedFd>) -> io::Result<()> {
+        if let Some(namespace) = vpc {
+            process::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
+            self.vpc = Some(socket::netlink(libc::NETLINK_ROUTE)?);
+        } else if self.spec.network.is_some() {
+            return Err(io::Error::other("the VPC is not known on this instance"));
+        }
+        process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS)?;
+        process::set_hostname(&self.spec.hostname)?;
+        for (name, text) in files(&self.spec) {
+            fs::write(self.home.join(name), text)?;
+        }
+        Ok(())
+    }
+
+    fn make_task_cgroup(&mut self) -> io::Result<()> {
+        if !self.task_cgroup_made {
+            self.context.cgroups.make_task(&self.spec)?;
+            self.task_cgroup_made = true;
+        }
+        Ok(())
+    }
+
+    fn make_sandbox(&mut self) -> io::Result<()> {
+        let name = net::host_side_name(self.task());
+        let made = net::attach(self.spec.network.as_ref(), self.vpc.as_ref(), &name)?;
+        self.interface = Some(made);
+        self.vpc = None;
+        self.make_task_cgroup()
+    }
+
+    /// The sandbox is ready, or it is not: containers that wait for it go on or fail.
+    fn conclude(&mut self, made: io::Result<()>) {
+        let at = sys::now();
+        match made {
+            Ok(()) => {
+                self.sandbox = ObservedSandbox::Ready { at };
+                for at in 0..self.containers.len() {
+                    self.release(at);
+                }
+                self.event(EventKind::SandboxReady { at });
+            }
+            Err(e) => {
+                let reason = e.to_string();
+                self.sandbox = ObservedSandbox::Failed { reason: reason.clone(), at };
+                for container in &mut self.containers {
+                    container.kill();
+                }
+                self.event(EventKind::SandboxFailed { reason, at });
+            }
+        }
+    }
+
+    /// From here on another agent can connect, and knows what this task is.
+    fn listen(&mut self) -> io::Result<()> {
+        let spec = serde_json::to_vec(&self.spec)?;
+        fs::write(self.home.join(SPEC_FILE), spec)?;
+        // Named through the open folder, as paths of sockets may have 107 bytes only.
+        let path = format!("/proc/self/fd/{}/{SOCKET_FILE}", self.folder.as_raw_fd());
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    fn serve_until_removed(&mut self) -> io::Result<()> {
+        loop {
+            if self.removing && self.containers.iter().all(|c| !c.has_processes()) {
+                return self.finish_removal();
+            }
+            let (mut fds, sources) = self.interests();
+            let timeout_ms = self.timeout_ms();
+            socket::poll(&mut fds, timeout_ms)?;
+            let mut last = None;
+            for (fd, source) in fds.iter().zip(sources) {
+                if fd.revents == 0 {
+                    continue;
+                }
+                match source {
+                    Source::Listener => self.accept(),
+                    Source::Agent => self.serve_agent()?,
+                    // One look at a container serves all its descriptors.
+                    Source::Container(at) if last == Some(at) => {}
+                    Source::Container(at) => {
+                        last = Some(at);
+                        self.look_at(at);
+                    }
+                }
+            }
+            self.check_health();
+        }
+    }
+
+    fn interests(&self) -> (Vec<libc::pollfd>, Vec<Source>) {
+        let (mut fds, mut sources) = (Vec::with_capacity(8), Vec::with_capacity(8));
+        if let Some(listener) = &self.listener {
+            fds.push(socket::interest(listener.as_fd(), libc::POLLIN));
+            sources.push(Source::Listener);
+        }
+        if let Some(link) = &self.link {
+            let out = if link.has_output() { libc::POLLOUT } else { 0 };
+            fds.push(socket::interest(link.fd(), libc::POLLIN | out));
+            sources.push(Source::Agent);
+        }
+        for (at, container) in self.containers.iter().enumerate() {
+            for fd in container.interests() {
+                fds.push(socket::interest(fd, libc::POLLIN));
+                sources.push(Source::Container(at));
+            }
+        }
+        (fds, sources)
+    }
+
+    fn timeout_ms(&self) -> Option<u64> {
+        let due = self.containers.iter().filter_map(Container::due).min()?;
+        let wait = due.saturating_duration_since(Instant::now());
+        // Rounded up, or the last millisecond would be spent asking.
+        Some(u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
+    }
+
+    fn accept(&mut self) {
+        let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) else { return };
+        let Ok(link) = Link::new(stream.into()) else { return };
+        // The newest agent is the agent: the earlier one has died or is about to.
+        self.link = Some(link);
+        self.tell_everything();
+    }
+
+    fn serve_agent(&mut self) -> io::Result<()> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        link.flush();
+        if link.take_behind() {
+            self.tell_everything();
+        }
+        let Some(link) = &mut self.link else { return Ok(()) };
+        match link.commands() {
+            Ok(Some(commands)) => commands.into_iter().for_each(|c| self.obey(c)),
+            // A task lives on without an agent.
+            Ok(None) | Err(_) => self.link = None,
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            // Said again by an agent that doesn't know it was heard.
+            Command::Create(_) => {}
+            Command::Start(launch) => self.start(*launch),
+            Command::Signal { name, signal } => {
+                if let Some(container) = self.containers.iter_mut().find(|c| c.name() == name) {
+                    container.signal(signal);
+                }
+            }
+            Command::Acknowledge { name, offset } => {
+                if let Some(container) = self.containers.iter_mut().find(|c| c.name() == name) {
+                    container.acknowledge(offset);
+                }
+                self.tell_logs();
+            }
+            Command::Usage { ticket } => {
+                let living = self.containers.iter().filter(|c| c.has_processes());
+                let names: Vec<String> = living.map(|c| c.name().to_owned()).collect();
+                let usage = self.context.cgroups.usage(self.task(), &names);
+                self.tell(&Tell::Usage { ticket, usage });
+            }
+            Command::Remove => {
+                self.removing = true;
+                for container in &mut self.containers {
+                    container.kill();
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, tell: &Tell) {
+        if let Some(link) = &mut self.link {
+            link.tell(tell);
+        }
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        self.tell(&Tell::Event(kind));
+    }
+
+    /// The whole observed state, for an agent that is new or missed something.
+    fn tell_everything(&mut self) {
+        let observed = ObservedTask {
+            supervisor_pid: std::process::id(),
+            sandbox: self.sandbox.clone(),
+            containers: self.containers.iter().map(Container::observed).collect(),
+        };
+        let spec = Box::new(self.spec.clone());
+        self.tell(&Tell::Observed { spec, observed: Box::new(observed) });
+        for container in &mut self.containers {
+            container.forget_told();
+        }
+        self.tell_logs();
+    }
+
+    fn tell_logs(&mut self) {
+        for at in 0..self.containers.len() {
+            if self.containers[at].should_tell_log() {
+                let name = self.containers[at].name().to_owned();
+                self.event(EventKind::LogGrew { name });
+            }
+        }
+    }
+
+    fn finish_removal(&mut self) -> io::Result<()> {
+        // The namespace ends some time after this process, but its address is free from here on.
+        if let Some(interface) = self.interface.take() {
+            interface.release();
+        }
+        let removed = remains::remove(&self.context.cgroups, &self.context.tasks, self.task());
+        let failure = removed.err().map(|e| e.to_string());
+        self.tell(&Tell::Removed { failure });
+        let Some(link) = &mut self.link else { return Ok(()) };
+        while link.has_output() {
+            socket::poll(&mut [socket::interest(link.fd(), libc::POLLOUT)], None)?;
+            link.flush();
+        }
+        Ok(())
+    }
+}
+
+/// The task's own files, by name, as Docker writes them.
+fn files(spec: &SandboxSpec) -> [(&'static str, String); 3] {
+    let mut hosts = "127.0.0.1\tlocalhost\n".to_owned();
+    if let Some(network) = &spec.network {
+        hosts += &format!("{}\t{}\n", network.address, spec.hostname);
+    } else {
+        hosts += &format!("127.0.0.1\t{}\n", spec.hostname);
+    }
+    for (name, address) in &spec.extra_hosts {
+        hosts += &format!("{address}\t{name}\n");
+    }
+    let mut resolv = String::new();
+    for server in &spec.dns.nameservers {
+        resolv += &format!("nameserver {server}\n");
+    }
+    for (word, values) in [("search", &spec.dns.search), ("options", &spec.dns.options)] {
+        if !values.is_empty() {
+            resolv += &format!("{word} {}\n", values.join(" "));
+        }
+    }
+    let hostname = format!("{}\n", spec.hostname);
+    [(HOSTS_FILE, hosts), (RESOLV_FILE, resolv), (HOSTNAME_FILE, hostname)]
+}
+
+/// Where those files appear in a container.
+fn placed_files(home: &Path) -> Vec<(PathBuf, &'static str)> {
+    vec![
+        (home.join(HOSTS_FILE), "/etc/hosts"),
+        (home.join(RESOLV_FILE), "/etc/resolv.conf"),
+        (home.join(HOSTNAME_FILE), "/etc/hostname"),
+    ]
+}

@@ -1,0 +1,144 @@
+//! The zygote: a small single-threaded process that forks a supervisor for each task. It is exec'ed once
+//! by the agent from the agent's own binary, before which nothing is known about threads, and does
+//! nothing else: what is expensive to make and the same for every task is made here once and shared by
+//! all forks. It ends when its agent does; supervisors don't.
+//!
+//! Making a task's folder is what decides that a task runs here: it succeeds once, so a task that is
+//! asked for again, by whomever, is never run twice.
+
+use crate::cgroup::Cgroups;
+use crate::protocol::{self, Tell};
+use crate::seccomp;
+use crate::supervisor::{self, Context};
+use crate::sys::process::Fork;
+use crate::sys::{self, mount, process, socket};
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a request: a task's id, filled up with zeros.
+pub const REQUEST_BYTES: usize = 64;
+/// The folder of tasks' folders.
+pub const TASKS_FOLDER: &str = "tasks";
+/// What the zygote says when it serves.
+pub const READY: u8 = b'r';
+/// Marks the second start, from the protected copy of the binary.
+const PROTECTED: &str = "protected";
+
+/// A request of the agent: run a supervisor for this task. The socket for the task comes with it, and
+/// the VPC's namespace if it has one.
+pub fn request(task: &str) -> Option<[u8; REQUEST_BYTES]> {
+    let mut bytes = [0; REQUEST_BYTES];
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if task.is_empty() || task.len() > REQUEST_BYTES || !task.bytes().all(plain) {
+        return None;
+    }
+    bytes[..task.len()].copy_from_slice(task.as_bytes());
+    Some(bytes)
+}
+
+/// The whole program of a zygote. `args` are those after the subcommand: the runtime's folder and the
+/// name of its parent control group. Standard input is the socket to the agent. To be called before
+/// anything starts a thread.
+pub fn zygote_main(args: impl IntoIterator<Item = OsString>) -> ! {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // A panic in a fork must not unwind into the zygote's own loop.
+    std::panic::set_hook(Box::new(|info| {
+        let _ = socket::write(sys::STDERR, format!("zygote: {info}\n").as_bytes());
+        process::exit(101)
+    }));
+    let Err(e) = serve(args);
+    let _ = socket::write(sys::STDERR, format!("zygote: {e}\n").as_bytes());
+    process::exit(1)
+}
+
+fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
+    let [root, parent, ..] = args.as_slice() else {
+        return Err(io::Error::other("usage: zygote FOLDER CGROUP"));
+    };
+    if args.len() < 3 {
+        return Err(run_from_protected_copy(args));
+    }
+    let agent = sys::take_stdin()?;
+    process::set_dumpable(false)?;
+    process::set_session()?;
+    process::set_name(c"neargate-zygote")?;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGCHLD] {
+        // Ended supervisors vanish by themselves; a terminal's signals are for the agent.
+        process::ignore_signal(signal);
+    }
+    let parent = parent.to_string_lossy();
+    let cgroups = Cgroups::detect(&parent)?;
+    cgroups.prepare()?;
+    let tasks = PathBuf::from(root).join(TASKS_FOLDER);
+    let default_filter = seccomp::filter(seccomp::default_capabilities());
+    let context = Context { tasks, cgroups, default_filter };
+    socket::write(agent.as_fd(), &[READY])?;
+    loop {
+        let mut bytes = [0; REQUEST_BYTES];
+        let (got, fds) = socket::receive_with_fds(agent.as_fd(), &mut bytes)?;
+        if got == 0 {
+            process::exit(0);
+        }
+        if got != REQUEST_BYTES {
+            return Err(io::Error::other(format!("a request of {got} bytes")));
+        }
+        let length = bytes.iter().position(|b| *b == 0).unwrap_or(REQUEST_BYTES);
+        let task = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        let mut fds = fds.into_iter();
+        let Some(link) = fds.next() else { continue };
+        if let Err(e) = begin(&context, &agent, &task, link, fds.next()) {
+            // The task's socket closes, which tells its agent; this is for the operator.
+            let text = format!("zygote: task {task}: {e}\n");
+            let _ = socket::write(sys::STDERR, text.as_bytes());
+        }
+    }
+}
+
+fn begin(
+    context: &Context,
+    agent: &OwnedFd,
+    task: &str,
+    link: OwnedFd,
+    vpc: Option<OwnedFd>,
+) -> io::Result<()> {
+    let folder = context.tasks.join(task);
+    match std::fs::create_dir(&folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            socket::write(link.as_fd(), &protocol::encode(&Tell::Exists))?;
+            return Ok(());
+        }
+        other => other?,
+    }
+    let folder = OwnedFd::from(File::open(&folder)?);
+    if !mount::try_lock(&folder)? {
+        return Err(io::Error::other("a new folder is locked"));
+    }
+    match process::fork()? {
+        Fork::Parent(_) => Ok(()),
+        Fork::Child => {
+            sys::close_in_child(agent);
+            supervisor::run(context, task, folder, link, vpc)
+        }
+    }
+}
+
+/// Starts this binary again through a read-only mount of it that nobody else has. A container whose
+/// process 1 is our own code (`init`) can open /proc/1/exe, and must not be able to write to it.
+fn run_from_protected_copy(args: Vec<OsString>) -> io::Error {
+    let run = || -> io::Result<std::convert::Infallible> {
+        let binary = mount::clone_tree(Path::new("/proc/self/exe"))?;
+        let locked = mount::RDONLY | mount::NOSUID | mount::NODEV;
+        mount::set_attributes(binary.as_fd(), locked, false)?;
+        let mut argv = vec![CString::from(c"neargate"), CString::from(c"zygote")];
+        for arg in args.into_iter().chain([OsString::from(PROTECTED)]) {
+            argv.push(sys::c_string(&arg.into_vec())?);
+        }
+        Err(process::execute_fd(binary.as_fd(), &argv, &[]))
+    };
+    let Err(e) = run();
+    io::Error::new(e.kind(), format!("starting from a protected copy: {e}"))
+}
