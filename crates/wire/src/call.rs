@@ -8,7 +8,8 @@ use crate::form::Form;
 use crate::outcome::{Frame, Output, Payload, Request};
 use crate::{Fault, Operation, Protocol, SERVICES, Service};
 
-/// A request without its body, as it came: nothing decoded, nothing normalised.
+/// A request without its body, as it came: nothing decoded, nothing normalised. HTTP/2 has the
+/// host in `:authority`; who takes such a request puts it among the headers as `host` before.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestParts<'a> {
     pub method: &'a str,

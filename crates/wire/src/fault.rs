@@ -87,6 +87,7 @@ impl Fault {
         out.leaf("Type", if self.status >= 500 { "Receiver" } else { "Sender" });
         out.leaf("Code", &self.code);
         out.leaf("Message", &self.message);
+        self.fields_xml(&mut out);
         out.close("Error");
         out.leaf("RequestId", request_id);
         out.close("ErrorResponse");
@@ -101,11 +102,18 @@ impl Fault {
         out.open("Error");
         out.leaf("Code", &self.code);
         out.leaf("Message", &self.message);
+        self.fields_xml(&mut out);
         out.close("Error");
         out.close("Errors");
         out.leaf("RequestID", request_id);
         out.close("Response");
         out.finish()
+    }
+
+    fn fields_xml(&self, out: &mut XmlWriter) {
+        for (name, value) in &self.fields {
+            value_xml(out, name, value);
+        }
     }
 
     /// A CBOR map of two text strings: all of CBOR that is needed to say we don't speak it.
@@ -121,6 +129,20 @@ impl Fault {
         }
         out
     }
+}
+
+fn value_xml(out: &mut XmlWriter, name: &str, value: &Value) {
+    out.open(name);
+    match value {
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) => out.text(&value.to_string()),
+        Value::String(text) => out.text(text),
+        Value::Array(items) => items.iter().for_each(|item| value_xml(out, "member", item)),
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| value_xml(out, name, value));
+        }
+    }
+    out.close(name);
 }
 
 /// A reply of status 200 with the headers that every reply has.

@@ -288,6 +288,17 @@ fn faults_speak_every_protocol() {
          </Error></Errors><RequestID>id-4</RequestID></Response>"
     );
 
+    let fault = Fault::client("ComplexError", "Hi")
+        .with("TopLevel", "Top & level")
+        .with("Nested", serde_json::json!({"Foo": ["bar", 1, true]}));
+    let (_, body, _) = render(&fault, Protocol::Ec2Query, None);
+    assert!(body.contains(
+        "<Message>Hi</Message><Nested><Foo><member>bar</member><member>1</member>\
+         <member>true</member></Foo></Nested><TopLevel>Top &amp; level</TopLevel></Error>"
+    ));
+    let (_, body, _) = render(&fault, Protocol::AwsQuery, None);
+    assert!(body.contains("<TopLevel>Top &amp; level</TopLevel></Error>"));
+
     let fault = Fault::client("Code", "text");
     let reply = fault.render(Protocol::RpcV2Cbor, None, "id-4");
     assert_eq!(reply.headers()["smithy-protocol"], "rpc-v2-cbor");
