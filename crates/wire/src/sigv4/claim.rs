@@ -313,7 +313,7 @@ impl QueryAuth {
         for (name, value) in canonical::parameters(query) {
             // Spelled otherwise they would slip past this reader and reach another.
             let known = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-            let Some(index) = PARAMETERS.iter().position(|name| known(name)) else { continue };
+            let Some(index) = PARAMETERS.iter().position(known) else { continue };
             let name = PARAMETERS[index];
             any = true;
             let Ok(value) = String::from_utf8(value) else {
