@@ -38,15 +38,8 @@ pub async fn ensure(
         return Ok(credentials);
     }
     let secret = Secret::new(credentials.secret_access_key.clone().into_bytes());
-    let sealed = sealer.seal(&frontend::access_key_seal_context(&id), &secret);
-    let key = AccessKey {
-        id,
-        sealed_secret: sealed.context("cannot seal the administrator's key")?.to_hex(),
-        principal_arn: locality.root_principal(),
-        user_id: locality.account.to_string(),
-        created_at: now,
-        active: true,
-    };
+    let key = frontend::root_access_key(locality, sealer, id, &secret, now);
+    let key = key.context("cannot seal the administrator's key")?;
     let mut txn = store.begin();
     txn.put(key);
     txn.commit().await.context("cannot store the administrator's key")?;

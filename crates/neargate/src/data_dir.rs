@@ -66,6 +66,10 @@ impl DataDir {
         self.root.join("agent")
     }
 
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
     pub fn root_key(&self) -> PathBuf {
         self.root.join("root.key")
     }

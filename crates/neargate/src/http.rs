@@ -63,7 +63,7 @@ pub async fn serve(listener: TcpListener, router: Router, mut end: watch::Receiv
                     continue;
                 }
             },
-            _ = end.wait_for(|end| *end) => break,
+            () = told(&mut end) => break,
         };
         let watcher = graceful.watcher();
         let router = router.clone();
@@ -78,6 +78,11 @@ pub async fn serve(listener: TcpListener, router: Router, mut end: watch::Receiv
     if finished.await.is_err() {
         tracing::warn!("some requests were cut off: they took too long to finish");
     }
+}
+
+async fn told(end: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the end as well.
+    let _ = end.wait_for(|end| *end).await;
 }
 
 async fn converse(

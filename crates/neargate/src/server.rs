@@ -100,7 +100,16 @@ pub async fn start(up: &Up) -> Result<Server> {
     });
     let agent = match up.no_agent {
         true => None,
-        false => Some(local_agent::start(up, &parts.dir, &parts.clock, manager).await?),
+        false => {
+            let place = local_agent::Place {
+                dir: &parts.dir,
+                clock: &parts.clock,
+                cluster_id: parts.store.cluster_id(),
+                registry_host: parts.locality.registry_host(),
+                address,
+            };
+            Some(local_agent::start(up, place, manager).await?)
+        }
     };
     let endpoint = Endpoint {
         url,
