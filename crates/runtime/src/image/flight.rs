@@ -125,7 +125,8 @@ mod tests {
         });
         {
             let mut waiter = std::pin::pin!(waiter);
-            assert!(futures_util::poll!(waiter.as_mut()).is_pending());
+            let once = futures_util::future::poll_immediate(waiter.as_mut()).await;
+            assert!(once.is_none());
         }
         ended.await.unwrap();
         assert_eq!(flights.join("layer", || async { 7 }).await, Some(7));

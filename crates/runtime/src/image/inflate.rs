@@ -185,10 +185,43 @@ pub(crate) fn blocks() -> (BlockSender, BlockReader) {
     (BlockSender { full, empty }, reader)
 }
 
+/// How large a layer may become.
+#[derive(Clone, Copy)]
+pub(crate) struct Growth {
+    bytes_max: u64,
+    ratio_max: u64,
+    ratio_free_bytes: u64,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self {
+            bytes_max: limits::LAYER_UNPACKED_BYTES_MAX,
+            ratio_max: limits::RATIO_MAX,
+            ratio_free_bytes: limits::RATIO_FREE_BYTES,
+        }
+    }
+}
+
+impl Growth {
+    fn check(&self, unpacked: u64, compressed: u64) -> Result<(), LayerProblem> {
+        let too_large = |what, bound| Err(LayerProblem::TooLarge { what, bound });
+        if unpacked > self.bytes_max {
+            return too_large("the unpacked layer", self.bytes_max);
+        }
+        let allowed = compressed.saturating_mul(self.ratio_max).max(self.ratio_free_bytes);
+        if unpacked > allowed {
+            return too_large("the ratio of unpacked to compressed bytes", self.ratio_max);
+        }
+        Ok(())
+    }
+}
+
 /// Inflates to the end and tells what the uncompressed whole is. To be called on a thread of its own.
 pub(crate) fn inflate(
     chunks: tokio::sync::mpsc::Receiver<Chunk>,
     blocks: &BlockSender,
+    growth: Growth,
 ) -> Result<(Digest, u64), LayerProblem> {
     let reader = ChunkReader { chunks, current: Bytes::new(), ended: false, compressed_bytes: 0 };
     let mut decoder = Decoder::detect(reader).map_err(decoding)?;
@@ -211,7 +244,7 @@ pub(crate) fn inflate(
             at_end = read == 0;
         }
         hasher.update(&buffer[..filled]);
-        check_growth(hasher.bytes(), decoder.compressed_bytes())?;
+        growth.check(hasher.bytes(), decoder.compressed_bytes())?;
         if filled > 0 {
             let sent = blocks.full.send(Block::Data(buffer, filled));
             sent.map_err(|_| LayerProblem::CutShort)?;
@@ -222,19 +255,6 @@ pub(crate) fn inflate(
             return Ok((hasher.finish(), bytes));
         }
     }
-}
-
-fn check_growth(unpacked: u64, compressed: u64) -> Result<(), LayerProblem> {
-    if unpacked > limits::LAYER_UNPACKED_BYTES_MAX {
-        let bound = limits::LAYER_UNPACKED_BYTES_MAX;
-        return Err(LayerProblem::TooLarge { what: "the unpacked layer", bound });
-    }
-    let allowed = limits::RATIO_FREE_BYTES.max(compressed.saturating_mul(limits::RATIO_MAX));
-    if unpacked > allowed {
-        let what = "the ratio of unpacked to compressed bytes";
-        return Err(LayerProblem::TooLarge { what, bound: limits::RATIO_MAX });
-    }
-    Ok(())
 }
 
 fn decoding(error: io::Error) -> LayerProblem {
@@ -320,7 +340,11 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
-    fn through(compressed: &[u8], crumb: usize) -> (Result<(Digest, u64), LayerProblem>, Vec<u8>) {
+    fn grown(
+        compressed: &[u8],
+        crumb: usize,
+        growth: Growth,
+    ) -> (Result<(Digest, u64), LayerProblem>, Vec<u8>) {
         let (sender, receiver) = tokio::sync::mpsc::channel(limits::CHUNKS_WAITING_MAX);
         let (block_sender, mut reader) = blocks();
         std::thread::scope(|scope| {
@@ -332,7 +356,7 @@ mod tests {
                 }
                 let _ = sender.blocking_send(Chunk::End);
             });
-            let inflating = scope.spawn(move || inflate(receiver, &block_sender));
+            let inflating = scope.spawn(move || inflate(receiver, &block_sender, growth));
             let mut whole = Vec::new();
             while let Ok(available) = reader.available() {
                 if available.is_empty() {
@@ -346,8 +370,12 @@ mod tests {
         })
     }
 
+    fn through(compressed: &[u8], crumb: usize) -> (Result<(Digest, u64), LayerProblem>, Vec<u8>) {
+        grown(compressed, crumb, Growth::default())
+    }
+
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
@@ -373,12 +401,19 @@ mod tests {
 
     #[test]
     fn a_bomb_goes_off_at_its_bound() {
-        // A gzip of 2 GiB of zeros is 2 MiB: far beyond the ratio, once the free bytes are used up.
-        let mebibyte = gzip(&vec![0; 1 << 20]);
-        let bomb = mebibyte.repeat(2048);
-        let (told, whole) = through(&bomb, 1 << 16);
-        assert!(matches!(told, Err(LayerProblem::TooLarge { .. })), "{told:?}");
-        assert!(whole.len() as u64 <= limits::RATIO_FREE_BYTES + limits::BUFFER_BYTES as u64);
+        let growth = Growth { bytes_max: 64 << 20, ratio_max: 200, ratio_free_bytes: 4 << 20 };
+        let zeros = vec![0; 32 << 20];
+        // Real gzip can't be far above a thousand to one, zstd can.
+        for bomb in [gzip(&zeros), zstd::encode_all(&*zeros, 1).unwrap()] {
+            let (told, whole) = grown(&bomb, 1 << 16, growth);
+            assert!(matches!(told, Err(LayerProblem::TooLarge { bound: 200, .. })), "{told:?}");
+            assert!(whole.len() < zeros.len() / 2, "{}", whole.len());
+        }
+        let honest = Growth { ratio_max: 100_000, ..growth };
+        assert!(grown(&gzip(&zeros), 1 << 16, honest).0.is_ok());
+        let small = Growth { bytes_max: 1 << 20, ..honest };
+        let (told, _) = grown(&gzip(&zeros), 1 << 16, small);
+        assert!(matches!(told, Err(LayerProblem::TooLarge { bound: 1_048_576, .. })), "{told:?}");
     }
 
     #[test]
@@ -395,7 +430,7 @@ mod tests {
         sender.blocking_send(Chunk::Data(compressed.into())).unwrap();
         drop(sender);
         let (block_sender, reader) = blocks();
-        let told = inflate(receiver, &block_sender);
+        let told = inflate(receiver, &block_sender, Growth::default());
         drop(reader);
         assert!(matches!(told, Err(LayerProblem::CutShort)), "{told:?}");
     }

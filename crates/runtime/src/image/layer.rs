@@ -7,7 +7,7 @@ use super::confine::Root;
 use super::digest::Digest;
 use super::disk::{Disk, LayerRecord, Scratch};
 use super::failure::PullFailure;
-use super::inflate::{self, Chunk, LayerProblem};
+use super::inflate::{self, Chunk, Growth, LayerProblem};
 use super::limits;
 use super::manifest::Descriptor;
 use super::unpack::{self, Unpacked};
@@ -70,7 +70,7 @@ fn start(scratch: Scratch) -> (mpsc::Sender<Chunk>, Inflating, Writing) {
     let inflating = tokio::task::spawn_blocking(move || {
         // Moved in whole: when this thread is done, for whatever reason, the writer must see it.
         let block_sender = block_sender;
-        inflate::inflate(receiver, &block_sender)
+        inflate::inflate(receiver, &block_sender, Growth::default())
     });
     let writing = tokio::task::spawn_blocking(move || {
         let root = Root::new(scratch.open("fs")?, scratch.open("trash")?);
