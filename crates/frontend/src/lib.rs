@@ -4,6 +4,7 @@
 
 mod auth;
 mod context;
+mod cursor;
 mod dispatch;
 mod ec2;
 mod ecr;
@@ -11,6 +12,7 @@ mod ecs;
 mod fault;
 #[cfg(test)]
 mod fixture;
+pub mod gap;
 mod http;
 mod limits;
 mod logs;

@@ -1,6 +1,6 @@
-//! Signing keys of late. A key is good for one day, region and service; unsealing the secret and deriving the
-//! key anew for each call would be most of the call. Readers take no lock: the table is replaced whole when
-//! something is added.
+//! Signing keys of late. A key is good for one day, region and service; unsealing the secret and
+//! deriving the key anew for each call would be most of the call. Readers take no lock: the table
+//! is replaced whole when something is added.
 
 use super::seal_context;
 use crate::limits::{SIGNING_KEYS_PER_ACCESS_KEY_MAX, UNSEALED_KEYS_MAX};
@@ -30,8 +30,8 @@ impl Keys {
         Self { table: ArcSwap::from_pointee(Table::new()) }
     }
 
-    /// The signing key of an access key; a decoy when there is none, so that the signature fails in its own
-    /// time.
+    /// The signing key of an access key; a decoy when there is none, so that the signature fails in
+    /// its own time.
     pub fn signing_key(
         &self,
         sealer: &Sealer,
@@ -77,8 +77,8 @@ impl Keys {
     }
 }
 
-/// The table with one more key. The oldest of the same access key goes first; a table of very many access
-/// keys begins anew.
+/// The table with one more key. The oldest of the same access key goes first; a table of very many
+/// access keys begins anew.
 fn with(table: &Table, id: &str, derived: &Derived) -> Table {
     let full = table.len() >= UNSEALED_KEYS_MAX && !table.contains_key(id);
     let mut table = if full { Table::new() } else { table.clone() };

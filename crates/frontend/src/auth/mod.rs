@@ -1,6 +1,6 @@
-//! Who calls: every request carries a signature, and it is checked before anything else is believed. An
-//! unknown key and a wrong signature are answered alike and cost alike, so that nobody learns which keys
-//! exist.
+//! Who calls: every request carries a signature, and it is checked before anything else is
+//! believed. An unknown key and a wrong signature are answered alike and cost alike, so that nobody
+//! learns which keys exist.
 
 mod keys;
 
@@ -69,8 +69,8 @@ pub fn verify(
     })
 }
 
-/// The service that the signature's scope claims, before anything is verified: only for choosing the form of
-/// a refusal.
+/// The service that the signature's scope claims, before anything is verified: only for choosing
+/// the form of a refusal.
 pub fn claimed_service(parts: &RequestParts<'_>) -> Option<String> {
     sigv4::parse(parts).ok().map(|claim| claim.scope.service)
 }

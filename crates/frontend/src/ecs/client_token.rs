@@ -1,6 +1,6 @@
-//! Idempotency: a call with a client token that was used before answers with what was made then, and makes
-//! nothing. Source: developer guide, ECS_Idempotency: a token is remembered for a day, or for an hour after
-//! its tasks ended if that is sooner.
+//! Idempotency: a call with a client token that was used before answers with what was made then,
+//! and makes nothing. Source: developer guide, ECS_Idempotency: a token is remembered for a day, or
+//! for an hour after its tasks ended if that is sooner.
 
 use crate::fault::{Fault, invalid_parameter};
 use crate::limits::{CLIENT_TOKEN_CHARS_MAX, CLIENT_TOKEN_SECONDS};
@@ -32,9 +32,9 @@ pub fn check(text: &str) -> Result<(), Fault> {
     Err(invalid_parameter("clientToken must have 1 to 64 visible ASCII characters."))
 }
 
-/// A digest over everything the call asks for, by way of its debug form: it has all fields in a fixed order.
-/// A program of another version may write it differently; a call repeated across an upgrade is then refused,
-/// not run twice.
+/// A digest over everything the call asks for, by way of its debug form: it has all fields in a
+/// fixed order. A program of another version may write it differently; a call repeated across an
+/// upgrade is then refused, not run twice.
 pub fn fingerprint(input: &impl std::fmt::Debug) -> String {
     struct Hash(Context);
     impl Write for Hash {
@@ -52,8 +52,8 @@ pub fn fingerprint(input: &impl std::fmt::Debug) -> String {
     hex
 }
 
-/// The tasks that a call with this token has made already; None when it is new. The transaction then depends
-/// on it staying new.
+/// The tasks that a call with this token has made already; None when it is new. The transaction
+/// then depends on it staying new.
 pub fn used(
     txn: &mut Txn,
     token: &Token,

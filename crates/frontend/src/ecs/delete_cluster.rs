@@ -1,6 +1,7 @@
-//! DeleteCluster: an empty cluster becomes INACTIVE. A scan for tasks is not guarded by a transaction, so it
-//! is made twice: before, to refuse without doing anything; and after the cluster took its new status, when
-//! no RunTask can add to it any more. Should one have slipped in between, the cluster is given back.
+//! DeleteCluster: an empty cluster becomes INACTIVE. A scan for tasks is not guarded by a
+//! transaction, so it is made twice: before, to refuse without doing anything; and after the
+//! cluster took its new status, when no RunTask can add to it any more. Should one have slipped in
+//! between, the cluster is given back.
 
 use super::{clusters, names};
 use crate::context::{Caller, Context};

@@ -1,5 +1,5 @@
-//! DeleteTaskDefinitions: inactive revisions are marked for deletion. They stay describable as long as a task
-//! refers to them; their numbers are never used again.
+//! DeleteTaskDefinitions: inactive revisions are marked for deletion. They stay describable as long
+//! as a task refers to them; their numbers are never used again.
 
 use super::{clusters, definition, names};
 use crate::context::{Caller, Context};

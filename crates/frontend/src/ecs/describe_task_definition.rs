@@ -1,4 +1,5 @@
-//! DescribeTaskDefinition: any revision, also an inactive one; of a family alone the newest active one.
+//! DescribeTaskDefinition: any revision, also an inactive one; of a family alone the newest active
+//! one.
 
 use super::{definition, names};
 use crate::context::{Caller, Context};

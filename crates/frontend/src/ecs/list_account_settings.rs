@@ -1,5 +1,5 @@
-//! ListAccountSettings: what a principal has set, or with `effectiveSettings` what holds for it, which is
-//! always exactly one value for every setting.
+//! ListAccountSettings: what a principal has set, or with `effectiveSettings` what holds for it,
+//! which is always exactly one value for every setting.
 
 use super::page::Page;
 use super::settings::{self, Known};

@@ -1,5 +1,5 @@
-//! ListTaskDefinitionFamilies: families that begin with a prefix; a family is active as long as one of its
-//! revisions is.
+//! ListTaskDefinitionFamilies: families that begin with a prefix; a family is active as long as one
+//! of its revisions is.
 
 use super::definition;
 use super::names::DefinitionName;

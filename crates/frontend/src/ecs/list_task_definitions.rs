@@ -1,5 +1,5 @@
-//! ListTaskDefinitions: revisions by family and number. `familyPrefix` is, in spite of its name, a whole
-//! family.
+//! ListTaskDefinitions: revisions by family and number. `familyPrefix` is, in spite of its name, a
+//! whole family.
 
 use super::definition;
 use super::page::Page;

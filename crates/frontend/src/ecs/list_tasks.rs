@@ -1,5 +1,5 @@
-//! ListTasks: a cluster's tasks by what is desired of them, RUNNING unless another is asked for. PENDING is
-//! never desired, so asking for it finds nothing, as on AWS.
+//! ListTasks: a cluster's tasks by what is desired of them, RUNNING unless another is asked for.
+//! PENDING is never desired, so asking for it finds nothing, as on AWS.
 
 use super::page::Page;
 use super::{clusters, tasks};

@@ -1,5 +1,6 @@
-//! What clients call things by: short names, `family:revision`, ARNs of ours and of others. Everything comes
-//! out as a typed id, or as a fault in AWS's words. Whether the thing exists is not asked here.
+//! What clients call things by: short names, `family:revision`, ARNs of ours and of others.
+//! Everything comes out as a typed id, or as a fault in AWS's words. Whether the thing exists is
+//! not asked here.
 
 use crate::fault::{self, Fault};
 use crate::limits::NAME_CHARS_MAX;
@@ -73,8 +74,8 @@ fn unsupported_kind(kind: &str) -> Fault {
     fault::invalid_parameter(format!("Unsupported resource type: {kind}"))
 }
 
-/// A task by id or ARN (`task/cluster/id`, or `task/id` of the old format). An ARN of another cluster than
-/// the call's is refused.
+/// A task by id or ARN (`task/cluster/id`, or `task/id` of the old format). An ARN of another
+/// cluster than the call's is refused.
 pub fn task(locality: &Locality, cluster: &ClusterName, text: &str) -> Result<TaskId, Fault> {
     let id = if text.starts_with("arn:") {
         let arn = ours(locality, text)?;

@@ -1,5 +1,5 @@
-//! RunTask's overrides: checked against the definition, taken over into the model, and kept as they will be
-//! echoed. Source: API reference, TaskOverride and ContainerOverride.
+//! RunTask's overrides: checked against the definition, taken over into the model, and kept as they
+//! will be echoed. Source: API reference, TaskOverride and ContainerOverride.
 
 use super::definition::template::pairs;
 use super::size;

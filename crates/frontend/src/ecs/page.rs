@@ -1,6 +1,7 @@
-//! Pages of lists. A `nextToken` says where the next page begins and which request it belongs to; it is of no
-//! use with other filters, and one that was not ours is refused. A list is served from one snapshot a page:
-//! what is added or removed between pages shows or not, but nothing is served twice.
+//! Pages of lists. A `nextToken` says where the next page begins and which request it belongs to;
+//! it is of no use with other filters, and one that was not ours is refused. A list is served from
+//! one snapshot a page: what is added or removed between pages shows or not, but nothing is served
+//! twice.
 
 use crate::fault::{self, Fault};
 use crate::limits::{PAGE_ITEMS_MAX, PAGE_TOKEN_BYTES_MAX};
@@ -50,8 +51,8 @@ impl Page {
         self.after.as_deref()
     }
 
-    /// Takes a page off the items that follow `after`, and the token for the next one if there are more.
-    /// `key` is what `after` will be.
+    /// Takes a page off the items that follow `after`, and the token for the next one if there are
+    /// more. `key` is what `after` will be.
     pub fn take<T>(
         &self,
         mut items: impl Iterator<Item = T>,

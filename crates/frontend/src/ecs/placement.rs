@@ -1,5 +1,5 @@
-//! Where and how a task is to be launched, as RunTask's parameters say: launch type or capacity providers,
-//! platform version, and the network it is to be in.
+//! Where and how a task is to be launched, as RunTask's parameters say: launch type or capacity
+//! providers, platform version, and the network it is to be in.
 
 use super::strategy;
 use crate::fault::{Fault, invalid_parameter};

@@ -1,4 +1,5 @@
-//! PutClusterCapacityProviders: replaces the attached providers and the default strategy, both whole.
+//! PutClusterCapacityProviders: replaces the attached providers and the default strategy, both
+//! whole.
 
 use super::{clusters, names, strategy};
 use crate::context::{Caller, Context};

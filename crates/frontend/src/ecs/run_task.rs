@@ -1,5 +1,5 @@
-//! RunTask: commits tasks that nothing has placed yet, together with the client token, in one transaction.
-//! Everything else follows from the tasks being there.
+//! RunTask: commits tasks that nothing has placed yet, together with the client token, in one
+//! transaction. Everything else follows from the tasks being there.
 
 use super::client_token::{self, Token};
 use super::definition::{self, Stored, fargate, unhonoured};
@@ -151,8 +151,8 @@ impl Request {
         Ok(tasks)
     }
 
-    /// The transaction depends on the definition staying as it is: one that is being deregistered is not
-    /// run.
+    /// The transaction depends on the definition staying as it is: one that is being deregistered
+    /// is not run.
     fn definition(&self, txn: &mut Txn) -> Result<Arc<TaskDefinition>, Fault> {
         let found = definition::find(txn.snapshot(), &self.definition);
         let found = found.ok_or_else(|| client("TaskDefinition not found."))?;

@@ -1,6 +1,6 @@
-//! Account settings: their names, values and defaults, and which one holds for a caller. A principal's own
-//! comes first, then the account's, then AWS's default.
-//! Source: developer guide, ecs-account-settings; API reference, PutAccountSetting.
+//! Account settings: their names, values and defaults, and which one holds for a caller. A
+//! principal's own comes first, then the account's, then AWS's default. Source: developer guide,
+//! ecs-account-settings; API reference, PutAccountSetting.
 
 use crate::context::{Caller, Context};
 use crate::fault::{Fault, invalid_parameter};
@@ -77,8 +77,8 @@ pub fn effective(cx: &Context, caller: &Caller, name: &str) -> String {
     effective_in(&cx.store.snapshot(), &caller.principal_arn, setting)
 }
 
-/// Whose setting a call means: None is the account's default. What the root user sets holds for everybody
-/// who has set nothing. Source: API reference, PutAccountSetting.
+/// Whose setting a call means: None is the account's default. What the root user sets holds for
+/// everybody who has set nothing. Source: API reference, PutAccountSetting.
 pub fn principal(
     cx: &Context,
     caller: &Caller,

@@ -1,5 +1,5 @@
-//! Fargate's task sizes: how `cpu` and `memory` may be written, and which pairs exist.
-//! Source: ECS developer guide, fargate-tasks-services (task CPU and memory), checked against probes of the
+//! Fargate's task sizes: how `cpu` and `memory` may be written, and which pairs exist. Source: ECS
+//! developer guide, fargate-tasks-services (task CPU and memory), checked against probes of the
 //! real service for all sizes below 32 vCPU.
 
 /// CPU units of one vCPU.

@@ -1,4 +1,5 @@
-//! StopTask: one new fact, `desired = STOPPED`; the rest follows. Stopping a stopped task is no error.
+//! StopTask: one new fact, `desired = STOPPED`; the rest follows. Stopping a stopped task is no
+//! error.
 
 use super::{clusters, names, tasks};
 use crate::context::{Caller, Context};

@@ -1,5 +1,6 @@
-//! Capacity providers and strategies over them. FARGATE and FARGATE_SPOT always exist; no other can be made
-//! yet. Source: developer guide, fargate-capacity-providers; API reference, CapacityProviderStrategyItem.
+//! Capacity providers and strategies over them. FARGATE and FARGATE_SPOT always exist; no other can
+//! be made yet. Source: developer guide, fargate-capacity-providers; API reference,
+//! CapacityProviderStrategyItem.
 
 use crate::fault::{Fault, invalid_parameter};
 use crate::limits::STRATEGY_ITEMS_MAX;
@@ -82,8 +83,8 @@ pub fn launchable(items: &[CapacityProviderStrategyItem]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Which provider each of `count` tasks goes to: the base first, the rest in proportion to the weights, each
-/// task to the provider that is furthest behind its share.
+/// Which provider each of `count` tasks goes to: the base first, the rest in proportion to the
+/// weights, each task to the provider that is furthest behind its share.
 pub fn assign(items: &[CapacityProviderStrategyItem], count: usize) -> Vec<String> {
     let mut out = Vec::with_capacity(count);
     if let Some(based) = items.iter().find(|item| item.base > 0) {

@@ -1,5 +1,5 @@
-//! How a task is shown. Its status is derived from its facts (`model::facts`); here they only get AWS's names
-//! and shape.
+//! How a task is shown. Its status is derived from its facts (`model::facts`); here they only get
+//! AWS's names and shape.
 
 use super::{tags, time};
 use crate::context::Context;
@@ -16,8 +16,8 @@ use wire::ecs;
 /// Told apart from the ids of the task's containers by these bits.
 const ATTACHMENT_SALT: u128 = 0x6e65_7477_6f72_6b20_6174_7461_6368_6564;
 
-/// The id of the attachment of a task's interface. It is shown before the task has a place, so it follows
-/// from the task's id.
+/// The id of the attachment of a task's interface. It is shown before the task has a place, so it
+/// follows from the task's id.
 fn attachment_id(task: &ids::TaskId) -> AttachmentId {
     let bits = u128::from_str_radix(task.as_str(), 16).unwrap_or(0);
     AttachmentId::mint(bits ^ ATTACHMENT_SALT)

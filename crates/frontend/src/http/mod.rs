@@ -1,6 +1,6 @@
-//! One request through the pipeline: bounded body, signature, operation, function, reply. The order matters:
-//! nothing of a body is interpreted before its signature holds, and whatever goes wrong is answered in the
-//! protocol the client seems to speak, always with a request id.
+//! One request through the pipeline: bounded body, signature, operation, function, reply. The order
+//! matters: nothing of a body is interpreted before its signature holds, and whatever goes wrong is
+//! answered in the protocol the client seems to speak, always with a request id.
 
 mod body;
 mod operator;
@@ -98,7 +98,8 @@ fn healthy() -> Response<Full<Bytes>> {
     Response::new(Full::new(Bytes::from_static(b"ok\n")))
 }
 
-/// What the client seems to speak and to whom, for refusals that come before that is known for sure.
+/// What the client seems to speak and to whom, for refusals that come before that is known for
+/// sure.
 fn seeming(parts: &RequestParts<'_>) -> (Protocol, Option<&'static Service>) {
     wire::seeming(parts, auth::claimed_service(parts).as_deref())
 }

@@ -1,5 +1,5 @@
-//! The operator API, for what AWS has no call for: `GET /neargate/v1/instances`. Signed like everything else,
-//! with service name `neargate`; described in docs/operator-api.md.
+//! The operator API, for what AWS has no call for: `GET /neargate/v1/instances`. Signed like
+//! everything else, with service name `neargate`; described in docs/operator-api.md.
 
 use super::json;
 use crate::auth::Signed;

@@ -1,5 +1,5 @@
-//! What AWS works out of a task definition and shows beside it: `requiresAttributes` and `compatibilities`.
-//! Nobody decides on them here; clients and their diffs read them.
+//! What AWS works out of a task definition and shows beside it: `requiresAttributes` and
+//! `compatibilities`. Nobody decides on them here; clients and their diffs read them.
 
 use super::fargate;
 use super::stored::Stored;

@@ -1,5 +1,5 @@
-//! What any task definition must satisfy, on Fargate or not, in AWS's words (from published output of the
-//! real service where it is known). Checks run after defaults are filled in.
+//! What any task definition must satisfy, on Fargate or not, in AWS's words (from published output
+//! of the real service where it is known). Checks run after defaults are filled in.
 
 use super::stored::Stored;
 use crate::ecs::names::is_name;

@@ -1,8 +1,8 @@
-//! What Fargate refuses of a task definition, in AWS's words. A definition that requires FARGATE is refused
-//! at once; any other one may be registered, and whether it could run on Fargate decides its
-//! `compatibilities` and whether RunTask takes it.
-//! Source: ECS developer guide, fargate-tasks-services (parameters that aren't valid); texts from published
-//! output of the real service.
+//! What Fargate refuses of a task definition, in AWS's words. A definition that requires FARGATE is
+//! refused at once; any other one may be registered, and whether it could run on Fargate decides
+//! its `compatibilities` and whether RunTask takes it. Source: ECS developer guide,
+//! fargate-tasks-services (parameters that aren't valid); texts from published output of the real
+//! service.
 
 use super::stored::Stored;
 use crate::ecs::size;

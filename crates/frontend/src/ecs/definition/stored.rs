@@ -1,5 +1,6 @@
-//! What of a task definition came from its caller, defaults filled in as AWS echoes them. It is kept as JSON
-//! beside the typed template: the template is what decisions read, this is what DescribeTaskDefinition says.
+//! What of a task definition came from its caller, defaults filled in as AWS echoes them. It is
+//! kept as JSON beside the typed template: the template is what decisions read, this is what
+//! DescribeTaskDefinition says.
 
 use model::Document;
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,8 @@ impl Stored {
         Document::new(json)
     }
 
-    /// What `to_document` wrote, also by an older version: members that were added since are absent.
+    /// What `to_document` wrote, also by an older version: members that were added since are
+    /// absent.
     pub fn from_document(document: &Document) -> Self {
         serde_json::from_str(document.as_str()).expect("the document was written by to_document")
     }
@@ -81,7 +83,8 @@ impl Stored {
         required.contains(&ecs::Compatibility::Fargate)
     }
 
-    /// Fills in what AWS fills in. `cpu` and `memory` come out as integers, however they were written.
+    /// Fills in what AWS fills in. `cpu` and `memory` come out as integers, however they were
+    /// written.
     pub fn fill_defaults(&mut self) {
         let same_port =
             matches!(self.network_mode, Some(ecs::NetworkMode::Awsvpc | ecs::NetworkMode::Host));

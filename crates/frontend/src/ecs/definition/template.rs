@@ -1,5 +1,5 @@
-//! From the caller's document to the template that decisions read: typed, defaults filled in, nothing left
-//! that only AWS's wire knows.
+//! From the caller's document to the template that decisions read: typed, defaults filled in,
+//! nothing left that only AWS's wire knows.
 
 use super::stored::{
     HEALTH_INTERVAL_SECONDS, HEALTH_RETRIES, HEALTH_TIMEOUT_SECONDS, RESTART_PERIOD_SECONDS, Stored,
@@ -10,7 +10,8 @@ use model::task_definition as td;
 use std::collections::BTreeMap;
 use wire::ecs;
 
-/// Ephemeral storage of a task that asks for none, in GiB. Source: developer guide, fargate-task-storage.
+/// Ephemeral storage of a task that asks for none, in GiB. Source: developer guide,
+/// fargate-task-storage.
 pub const EPHEMERAL_STORAGE_GIB_DEFAULT: u32 = 20;
 /// awslogs' buffer in non-blocking mode. Source: developer guide, using_awslogs (max-buffer-size).
 const LOG_BUFFER_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
@@ -104,8 +105,8 @@ fn dependency(given: &ecs::ContainerDependency) -> td::Dependency {
     }
 }
 
-/// None for `["NONE"]`, which turns the check off. A command that begins with neither CMD nor CMD-SHELL is
-/// run directly, as Docker does.
+/// None for `["NONE"]`, which turns the check off. A command that begins with neither CMD nor
+/// CMD-SHELL is run directly, as Docker does.
 fn health_check(given: &ecs::HealthCheck) -> Option<td::HealthCheck> {
     let mut command = given.command.clone().unwrap_or_default();
     match command.first().map(String::as_str) {
@@ -156,7 +157,8 @@ fn volume_from(given: &ecs::VolumeFrom) -> td::VolumeFrom {
     }
 }
 
-/// None for a range of ports: on awsvpc a mapping opens nothing, it only names a port for others to find.
+/// None for a range of ports: on awsvpc a mapping opens nothing, it only names a port for others to
+/// find.
 fn port_mapping(given: &ecs::PortMapping) -> Option<td::PortMapping> {
     let udp = given.protocol == Some(ecs::TransportProtocol::Udp);
     Some(td::PortMapping {

@@ -1,6 +1,6 @@
-//! Fields that are part of a definition but not honoured yet. A task without its secrets, or with its logs
-//! going nowhere, would run wrongly and look right: RunTask refuses those by name. What changes nothing that a
-//! container could notice is accepted and listed in the gap file.
+//! Fields that are part of a definition but not honoured yet. A task without its secrets, or with
+//! its logs going nowhere, would run wrongly and look right: RunTask refuses those by name. What
+//! changes nothing that a container could notice is accepted and listed in the gap file.
 
 use super::stored::Stored;
 use wire::ecs;
@@ -18,16 +18,6 @@ pub const REFUSED_AT_RUN_TASK: &[&str] = &[
     "pidMode",
     "proxyConfiguration",
     "runtimePlatform.operatingSystemFamily (other than LINUX)",
-];
-
-/// What is accepted and changes nothing, for the gap file.
-pub const ACCEPTED: &[&str] = &[
-    "containerDefinitions.portMappings.appProtocol",
-    "containerDefinitions.portMappings.containerPortRange",
-    "containerDefinitions.versionConsistency",
-    "enableFaultInjection",
-    "executionRoleArn (no roles are assumed yet)",
-    "taskRoleArn (no credentials are handed to tasks yet)",
 ];
 
 fn filled<T>(list: Option<&Vec<T>>) -> bool {

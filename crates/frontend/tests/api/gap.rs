@@ -1,0 +1,13 @@
+//! The gap file says what the tables say.
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gap.txt");
+
+#[test]
+fn the_gap_file_is_up_to_date() {
+    let now = frontend::gap::render();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(FILE, &now).expect("gap.txt can be written");
+    }
+    let kept = std::fs::read_to_string(FILE).unwrap_or_default();
+    assert_eq!(kept, now, "run this test with UPDATE=1 and review the difference");
+}

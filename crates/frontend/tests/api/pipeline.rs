@@ -1,0 +1,167 @@
+//! What holds for every call: signatures, request ids, protocols, bounds.
+
+use crate::endpoint::{Call, Endpoint, HOST, KEY_ID};
+use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
+
+const LIST: &str = "AmazonEC2ContainerServiceV20141113.ListClusters";
+const FORM: &str = "application/x-www-form-urlencoded";
+const IDENTITY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
+
+fn code(body: &[u8]) -> String {
+    let json: Value = serde_json::from_slice(body).expect("JSON");
+    json["__type"].as_str().expect("a code").to_owned()
+}
+
+#[tokio::test]
+async fn health_needs_no_signature() {
+    let endpoint = Endpoint::new().await;
+    let reply = endpoint.send_as_is("GET", "/healthz", HeaderMap::new(), "").await;
+    assert_eq!(reply.status(), 200);
+}
+
+#[tokio::test]
+async fn an_unknown_key_and_a_wrong_secret_are_refused_alike() {
+    let endpoint = Endpoint::new().await;
+    let base = Call { target: LIST, ..Call::default() };
+    assert_eq!(endpoint.send(&base).await.status(), 200);
+    let wrong = endpoint.send(&Call { secret: "guessed", ..base }).await;
+    let base = Call { target: LIST, ..Call::default() };
+    let unknown = endpoint.send(&Call { key_id: "AKIANOBODY0000000000", ..base }).await;
+    assert_eq!(wrong.status(), unknown.status());
+    assert!(wrong.status().is_client_error());
+    assert_eq!(wrong.body(), unknown.body());
+    assert_eq!(code(wrong.body()), "InvalidSignatureException");
+}
+
+#[tokio::test]
+async fn what_is_not_signed_for_us_is_refused() {
+    let endpoint = Endpoint::new().await;
+    let call = || Call { target: LIST, ..Call::default() };
+    for refused in [
+        Call { region: "eu-west-1", ..call() },
+        Call { service: "sts", ..call() },
+        Call { token: Some("a session token"), ..call() },
+        Call { key_id: "", ..call() },
+    ] {
+        let reply = endpoint.send(&refused).await;
+        assert!(reply.status().is_client_error(), "{:?}", reply.body());
+        assert!(reply.headers().contains_key("x-amzn-requestid"));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static(HOST));
+    headers.insert("x-amz-target", HeaderValue::from_static(LIST));
+    let reply = endpoint.send_as_is("POST", "/", headers, "{}").await;
+    assert_eq!(code(reply.body()), "MissingAuthenticationTokenException");
+}
+
+#[tokio::test]
+async fn a_key_that_is_off_signs_nothing() {
+    let endpoint = Endpoint::new().await;
+    let call = Call { target: LIST, ..Call::default() };
+    assert_eq!(endpoint.send(&call).await.status(), 200);
+    let mut txn = endpoint.store.begin();
+    let key = txn.get::<model::account::AccessKey>(KEY_ID).expect("made by the endpoint");
+    txn.put(model::account::AccessKey { active: false, ..(*key).clone() });
+    txn.commit().await.expect("committed");
+    assert_eq!(code(endpoint.send(&call).await.body()), "InvalidSignatureException");
+}
+
+#[tokio::test]
+async fn sts_says_who_calls_also_to_clients_of_its_global_endpoint() {
+    let endpoint = Endpoint::new().await;
+    let call = Call { service: "sts", content_type: FORM, body: IDENTITY, ..Call::default() };
+    let reply = endpoint.send(&call).await;
+    let text = String::from_utf8_lossy(reply.body());
+    assert_eq!(reply.status(), 200, "{text}");
+    assert!(text.contains("<Arn>arn:aws:iam::000000000000:root</Arn>"), "{text}");
+    assert!(text.contains("<Account>000000000000</Account>"), "{text}");
+    let wrong = endpoint.send(&Call { secret: "guessed", ..call }).await;
+    let text = String::from_utf8_lossy(wrong.body());
+    assert!(text.contains("<Code>SignatureDoesNotMatch</Code>"), "{text}");
+}
+
+#[tokio::test]
+async fn what_we_do_not_serve_is_refused_by_name() {
+    let endpoint = Endpoint::new().await;
+    let target = "AmazonEC2ContainerServiceV20141113.CreateExpressGatewayService";
+    let reply = endpoint.send(&Call { target, ..Call::default() }).await;
+    assert_eq!(code(reply.body()), "UnsupportedFeatureException");
+    let text = String::from_utf8_lossy(reply.body());
+    assert!(text.contains("CreateExpressGatewayService"), "{text}");
+
+    let target = "AmazonEC2ContainerServiceV20141113.MakeTea";
+    let reply = endpoint.send(&Call { target, ..Call::default() }).await;
+    assert_eq!(code(reply.body()), "UnknownOperationException");
+
+    let body = "Action=AssumeRoot&Version=2011-06-15";
+    let call = Call { service: "sts", content_type: FORM, body, ..Call::default() };
+    let reply = endpoint.send(&call).await;
+    let text = String::from_utf8_lossy(reply.body());
+    assert!(text.contains("<Code>InvalidAction</Code>"), "{text}");
+    assert!(text.contains("AssumeRoot"), "{text}");
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused_in_the_protocols_own_form() {
+    let endpoint = Endpoint::new().await;
+    for body in ["{", "[]", "{\"maxResults\": \"many\"}", "\"\""] {
+        let reply = endpoint.send(&Call { target: LIST, body, ..Call::default() }).await;
+        assert_eq!(reply.status(), 400, "{body}");
+        assert_eq!(code(reply.body()), "SerializationException", "{body}");
+    }
+    let body = " ".repeat(5 * 1024 * 1024);
+    let reply = endpoint.send(&Call { target: LIST, body: &body, ..Call::default() }).await;
+    assert_eq!(reply.status(), 413);
+}
+
+#[tokio::test]
+async fn unknown_fields_are_passed_over() {
+    let endpoint = Endpoint::new().await;
+    let body = "{\"maxResults\": 5, \"newerThanWe\": {\"a\": [1]}}";
+    let reply = endpoint.send(&Call { target: LIST, body, ..Call::default() }).await;
+    assert_eq!(reply.status(), 200);
+}
+
+#[tokio::test]
+async fn the_operator_sees_instances_and_only_with_its_own_signature() {
+    use model::instance::{Allocation, Instance, InstanceState};
+    let endpoint = Endpoint::new().await;
+    let mut txn = endpoint.store.begin();
+    txn.put(Instance {
+        id: "0123456789abcdef0123456789abcdef".into(),
+        name: "box".to_owned(),
+        zone: "us-east-1a".into(),
+        cpu_architecture: "X86_64".to_owned(),
+        state: InstanceState::Active,
+        cpu_units: 4096,
+        memory_mib: 8192,
+        registered_at: model::Timestamp(1),
+        boot_id: "boot".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        session_epoch: 1,
+        seen_at: model::Timestamp(2),
+    });
+    txn.put(Allocation {
+        instance: "0123456789abcdef0123456789abcdef".into(),
+        cpu_units: 256,
+        memory_mib: 512,
+        tasks: 1,
+    });
+    txn.commit().await.expect("committed");
+    let call = || Call {
+        service: "neargate",
+        method: "GET",
+        path: "/neargate/v1/instances",
+        body: "",
+        ..Call::default()
+    };
+    let reply = endpoint.send(&call()).await;
+    assert_eq!(reply.status(), 200);
+    let json: Value = serde_json::from_slice(reply.body()).expect("JSON");
+    assert_eq!(json["instances"][0]["cpuUnitsAllocated"], 256);
+    assert_eq!(json["instances"][0]["state"], "ACTIVE");
+    assert_eq!(endpoint.send(&Call { service: "ecs", ..call() }).await.status(), 403);
+    assert_eq!(endpoint.send(&Call { path: "/neargate/v1/tea", ..call() }).await.status(), 404);
+    assert!(endpoint.send(&Call { secret: "guessed", ..call() }).await.status().is_client_error());
+}
