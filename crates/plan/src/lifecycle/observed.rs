@@ -192,6 +192,8 @@ pub struct Observed {
     pub began_at: Option<Timestamp>,
     pub sandbox: Sandbox,
     pub ready_at: Option<Timestamp>,
+    /// Outlasts the removal of what was lost.
+    pub lost_at: Option<Timestamp>,
     pub remove_asked_at: Option<Timestamp>,
     pub ending: Option<Ending>,
     /// When the last of the containers was seen to have ended.
@@ -227,6 +229,7 @@ impl Observed {
             began_at: None,
             sandbox: Sandbox::None,
             ready_at: None,
+            lost_at: None,
             remove_asked_at: None,
             ending: None,
             ended_at: None,
@@ -258,7 +261,9 @@ impl Observed {
                 }
             }
             Event::PullFailed { container, reason, at } => {
-                if let Some(found) = self.container_mut(container) {
+                if self.ending.is_some() {
+                    // It was given up with the task; it is not why the container never ran.
+                } else if let Some(found) = self.container_mut(container) {
                     found.pull_failed(reason, *at);
                 }
             }
@@ -322,6 +327,7 @@ impl Observed {
         }
         self.began_at = self.began_at.or(Some(at));
         self.sandbox = Sandbox::Lost { at };
+        self.lost_at = Some(at);
         self.end_live(at, texts::SUPERVISOR_LOST);
     }
 

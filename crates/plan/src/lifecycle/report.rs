@@ -93,11 +93,11 @@ fn never_ran(seen: &ObservedContainer, observed: &Observed) -> Option<String> {
     if let Image::Failed { reason, .. } = &seen.image {
         return Some(reason.clone());
     }
-    if matches!(observed.sandbox, Sandbox::Lost { .. }) {
-        return Some(texts::SUPERVISOR_LOST.to_owned());
-    }
     let blocked = observed.ending.as_ref().and_then(|e| e.blocked.as_ref());
-    blocked.filter(|(name, _)| *name == seen.name).map(|(_, reason)| reason.clone())
+    match blocked.filter(|(name, _)| *name == seen.name) {
+        Some((_, reason)) => Some(reason.clone()),
+        None => observed.lost_at.map(|_| texts::SUPERVISOR_LOST.to_owned()),
+    }
 }
 
 fn times(observed: &Observed, fact: ContainersFact) -> ReportTimes {
