@@ -21,6 +21,7 @@ COMMON_ERRORS = {
     "ThrottlingException",
     "UnknownOperationException",
     "UnrecognizedClientException",
+    "UnsupportedFeatureException",
     "UnsupportedOperationException",
     "ValidationException",
 }

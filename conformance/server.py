@@ -59,7 +59,13 @@ class Server:
                 stderr=log,
             )
         until(self._ready, READY_SECONDS, f"{self.url}/healthz answers 200")
+        # That `env` answers as soon as /healthz does is one test's promise, not every test's need.
+        until(self._has_environment, READY_SECONDS, "`neargate env` answers")
         return self
+
+    def _has_environment(self):
+        command = [binary(), "env", "--data-dir", str(self.data_dir)]
+        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
 
     def _ready(self):
         if self.process.poll() is not None:
@@ -121,7 +127,8 @@ class Server:
     def environment(self):
         """What `eval "$(neargate env)"` would set."""
         command = [binary(), "env", "--data-dir", str(self.data_dir)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-        words = shlex.split(text.stdout, comments=True)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert ran.returncode == 0, f"{command}: {ran.stderr}"
+        words = shlex.split(ran.stdout, comments=True)
         pairs = [re.fullmatch(r"([A-Z_]+)=(.*);?", word) for word in words]
         return {pair[1]: pair[2].rstrip(";") for pair in pairs if pair}

@@ -43,6 +43,6 @@ def test_a_day_with_the_cli(cli, name, busybox, aws):
 
 def test_an_error_reaches_the_terminal(cli):
     ran = cli("ecs", "list-tasks", "--cluster", "never-made", check=False)
-    assert ran.returncode == 254
+    assert ran.returncode == 255
     assert "ClusterNotFoundException" in ran.stderr
     assert "Cluster not found." in ran.stderr

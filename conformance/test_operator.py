@@ -38,6 +38,22 @@ def test_env_is_for_eval(server, environment):
     assert said.stdout.strip() == environment["AWS_ACCESS_KEY_ID"]
 
 
+def test_env_answers_as_soon_as_healthz_does(folder):
+    """What starts Neargate waits for /healthz, and asks for the credentials next."""
+    other = Server(folder / "d")
+    command = [binary(), "up", "--data-dir", str(other.data_dir), "--no-agent",
+               "--listen", f"127.0.0.1:{other.port}"]
+    other.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(other.is_healthy, 30, "/healthz answers 200")
+        assert other.environment()["AWS_ENDPOINT_URL"] == other.url
+        other.stop()
+    finally:
+        if other.is_running():
+            other.kill()
+
+
 def test_secrets_are_for_their_owner_only(server):
     assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
     for path in server.data_dir.rglob("*"):
