@@ -19,7 +19,7 @@ pub async fn describe_vpc_attribute(
     let id = input.vpc_id.unwrap_or_default();
     let snapshot = cx.store.snapshot();
     let known = snapshot.get::<Vpc>(&id).map(|vpc| Some(vpc.id.to_string()));
-    by_ids(known.into_iter().collect(), Some(&[id.clone()]), &NOUN, |id: &Option<String>| id)?;
+    by_ids(known.into_iter().collect(), Some(std::slice::from_ref(&id)), &NOUN, |id: &Option<String>| id)?;
     let mut result = DescribeVpcAttributeResult { vpc_id: Some(id), ..Default::default() };
     let is = |value| Some(AttributeBooleanValue { value: Some(value) });
     // A default VPC has DNS names and resolution (VPC user guide, "DNS attributes"); whoever can make
