@@ -86,7 +86,9 @@ impl ObjectName {
     pub fn new(name: &str) -> Result<ObjectName, BlobFailure> {
         let good_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let good_part = |part: &str| {
-            !part.is_empty() && part.len() <= 255 && !part.starts_with('.')
+            !part.is_empty()
+                && part.len() <= 255
+                && !part.starts_with('.')
                 && part.chars().all(good_char)
         };
         if name.len() > OBJECT_NAME_BYTES_MAX || !name.split('/').all(good_part) {
@@ -201,10 +203,7 @@ pub async fn read_all(
 }
 
 /// Stores content that is in memory under its digest.
-pub async fn put_content(
-    objects: &dyn ObjectStore,
-    content: Bytes,
-) -> Result<Stored, BlobFailure> {
+pub async fn put_content(objects: &dyn ObjectStore, content: Bytes) -> Result<Stored, BlobFailure> {
     let mut upload = objects.begin().await?;
     upload.write(content).await?;
     upload.finish(None, None).await
@@ -386,9 +385,8 @@ impl Walk {
 
     fn may_hold(&self, folder: &str) -> bool {
         let in_prefix = folder.starts_with(&self.prefix) || self.prefix.starts_with(folder);
-        let is_past = |after: &ObjectName| {
-            folder > after.as_str() || after.as_str().starts_with(folder)
-        };
+        let is_past =
+            |after: &ObjectName| folder > after.as_str() || after.as_str().starts_with(folder);
         in_prefix && self.after.as_ref().is_none_or(is_past)
     }
 

@@ -16,12 +16,11 @@ use crate::watch::{Batch, Change, History};
 
 /// Where groups become durable.
 pub(crate) trait Journal: Send {
+    /// Tells where the newest durable state is found, before the first commit.
+    fn attach(&mut self, shared: &Arc<Shared>);
+
     /// Makes a group durable, or fails and leaves it without effect on what `append` writes later.
     fn append(&mut self, group: &Group, before: &State) -> Result<(), StorageFailure>;
-
-    /// Does a short piece of housekeeping if any is due: called when nobody waits. `newest` is
-    /// the published state. Says whether it did something.
-    fn tidy(&mut self, newest: &State) -> Result<bool, StorageFailure>;
 }
 
 /// What a group of transactions leaves behind: the last write of each key.
@@ -103,20 +102,9 @@ impl Committer {
         }
     }
 
-    /// The committer's thread: takes all that waits, commits it, tidies up when nobody waits.
+    /// The committer's thread: takes all that waits and commits it.
     pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
-        loop {
-            let message = match inbox.try_recv() {
-                Ok(message) => message,
-                Err(mpsc::error::TryRecvError::Disconnected) => return,
-                Err(mpsc::error::TryRecvError::Empty) => {
-                    if self.tidy() {
-                        continue;
-                    }
-                    let Some(message) = inbox.blocking_recv() else { return };
-                    message
-                }
-            };
+        while let Some(message) = inbox.blocking_recv() {
             let mut group = Vec::new();
             let mut closing = None;
             let mut bytes = 0;
@@ -145,17 +133,6 @@ impl Committer {
                 shared.history.close();
                 let _ = closed.send(());
                 return;
-            }
-        }
-    }
-
-    fn tidy(&mut self) -> bool {
-        let newest = self.shared.published.load_full();
-        match self.journal.tidy(&newest) {
-            Ok(did) => did,
-            Err(storage) => {
-                tracing::warn!(%storage, "the state database could not be tidied");
-                false
             }
         }
     }
@@ -240,11 +217,9 @@ impl Draft {
 pub(crate) struct Forgetful;
 
 impl Journal for Forgetful {
+    fn attach(&mut self, _shared: &Arc<Shared>) {}
+
     fn append(&mut self, _group: &Group, _before: &State) -> Result<(), StorageFailure> {
         Ok(())
-    }
-
-    fn tidy(&mut self, _newest: &State) -> Result<bool, StorageFailure> {
-        Ok(false)
     }
 }

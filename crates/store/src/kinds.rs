@@ -1,5 +1,5 @@
-//! The records of `model` as the store keeps them: for each its kind, its version and its key. Keys sort in the
-//! order in which lists are answered, and what is listed together shares a prefix.
+//! The records of `model` as the store keeps them: for each its kind, its version and its key. Keys
+//! sort in the order in which lists are answered, and what is listed together shares a prefix.
 
 use crate::record::{Kinds, Record};
 use model::account::{AccessKey, AccountSetting, ClientToken};
@@ -73,8 +73,8 @@ pub fn log_stream_prefix(group: &str) -> String {
     format!("{group}:")
 }
 
-/// Everything of a repository in one kind shares the prefix `repository_prefix(repository)`. Repository names
-/// and tags hold no `@`.
+/// Everything of a repository in one kind shares the prefix `repository_prefix(repository)`.
+/// Repository names and tags hold no `@`.
 pub fn manifest_key(repository: &RepositoryName, digest: &Digest) -> String {
     format!("{repository}@{digest}")
 }

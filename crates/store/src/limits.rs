@@ -18,8 +18,8 @@ pub const GROUP_TRANSACTIONS_MAX: usize = 1024;
 pub const HISTORY_BATCHES_MAX: usize = 16 * 1024;
 /// Encoded size of the records kept alive by those batches.
 pub const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The page cache of the embedded engine. Reads are served from decoded memory, so it has to
-/// hold only the pages that commits and folding touch.
+/// The page cache of the file of records. Reads are served from decoded memory, so it has to hold
+/// only the pages that folding touches.
 pub const ENGINE_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one durable write; the transaction that crosses it still belongs to the group.
 pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
@@ -31,15 +31,15 @@ pub const OBJECT_NAME_BYTES_MAX: usize = 512;
 pub const OBJECT_UPLOADS_MAX: usize = 256;
 /// The unit in which objects are read and written.
 pub const OBJECT_CHUNK_BYTES: usize = 256 * 1024;
-/// Rows of the engine's log that are not folded away even when there is time: a record that is
-/// written again soon need not be folded twice.
-pub const LOG_KEPT_BYTES: usize = 4 * 1024 * 1024;
-/// Rows in the log beyond which every commit folds twice what it adds. Bounds the file and the
-/// time to open it.
-pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Rows of the log in one value, and folded at one time: about a millisecond of work, which is
-/// what a commit may have to wait for it.
-pub const FOLD_BYTES: usize = 32 * 1024;
+/// A segment of the log is full when it has reached this.
+pub const WAL_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Full segments of the log that are not folded yet: a record that is written again soon need not
+/// be folded twice.
+pub const WAL_KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// The same as a number, because every start of the process begins a segment.
+pub const WAL_KEPT_SEGMENTS: usize = 8;
+/// A log of this size makes commits wait for folding: it bounds the disk and the time to open.
+pub const WAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Events of one append. CloudWatch's limit for PutLogEvents.
 pub const LOG_BATCH_EVENTS_MAX: usize = 10_000;
 /// Messages of one append together. Twice CloudWatch's limit, for batches of our own agents.

@@ -1,5 +1,6 @@
-//! What can be stored: a record has a kind, a key, a version and a JSON body. The version is stored beside the
-//! body, so that a newer program can read what an older one wrote and an older one refuses what it can't know.
+//! What can be stored: a record has a kind, a key, a version and a JSON body. The version is stored
+//! beside the body, so that a newer program can read what an older one wrote and an older one
+//! refuses what it can't know.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 /// A kind of stored record.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The first part of the key in the database: `"task"` keys are `"task/<key>"`. Letters and dashes.
+    /// The first part of the key in the database: `"task"` keys are `"task/<key>"`. Letters and
+    /// dashes.
     const KIND: &'static str;
     /// The newest version; what `put` writes.
     const VERSION: u8;
@@ -23,7 +25,8 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// Decodes a body of the newest version and refuses all others: what `Record::upgrade` falls back to.
+/// Decodes a body of the newest version and refuses all others: what `Record::upgrade` falls back
+/// to.
 pub fn decode_newest<T: Record>(version: u8, body: &[u8]) -> Result<T, RecordFailure> {
     if version > T::VERSION {
         return Err(RecordFailure::Newer { kind: T::KIND, found: version, newest: T::VERSION });
@@ -58,8 +61,8 @@ pub enum RecordFailure {
 pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 type Decode = fn(&[u8]) -> Result<Value, RecordFailure>;
 
-/// The kinds a store holds, so that it can decode every record once, when it opens. A database with a record of a
-/// kind that is not listed is refused: dropping or ignoring it would lose state.
+/// The kinds a store holds, so that it can decode every record once, when it opens. A database with
+/// a record of a kind that is not listed is refused: dropping or ignoring it would lose state.
 #[derive(Clone, Default)]
 pub struct Kinds {
     rows: Vec<KindRow>,

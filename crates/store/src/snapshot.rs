@@ -1,5 +1,5 @@
-//! The state in memory: one persistent map per kind, all at one revision. A snapshot is a reference to it, so
-//! taking one costs nothing and readers never wait for the committer.
+//! The state in memory: one persistent map per kind, all at one revision. A snapshot is a reference
+//! to it, so taking one costs nothing and readers never wait for the committer.
 
 use std::any::Any;
 use std::ops::{Bound, Deref};
@@ -9,8 +9,8 @@ use imbl::OrdMap;
 
 use crate::record::{KindIndex, Kinds, Record, Value};
 
-/// A point in the history of the store. Every committed transaction has its own, and they only grow; they need not
-/// be consecutive.
+/// A point in the history of the store. Every committed transaction has its own, and they only
+/// grow; they need not be consecutive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -101,7 +101,8 @@ impl Snapshot {
         Some(Versioned { value: typed(&entry.value), revision: entry.revision })
     }
 
-    /// The records whose key starts with `prefix`, in key order. An empty prefix means all of the kind.
+    /// The records whose key starts with `prefix`, in key order. An empty prefix means all of the
+    /// kind.
     pub fn scan<'a, T: Record>(
         &'a self,
         prefix: &'a str,

@@ -49,18 +49,29 @@ impl Store {
         Ok(Store::start(opened.state, Box::new(opened.journal), opened.cluster))
     }
 
+    /// Opens the state on another medium than a folder: one that fails.
+    #[cfg(test)]
+    pub(crate) fn open_on(
+        medium: Arc<dyn disk::Medium>,
+        kinds: Kinds,
+        bounds: disk::Bounds,
+    ) -> Result<Store, OpenFailure> {
+        let opened = disk::open_medium(medium, Path::new("medium"), kinds, bounds)?;
+        Ok(Store::start(opened.state, Box::new(opened.journal), opened.cluster))
+    }
+
     /// A store that is durable nowhere and never leaves the caller's thread: for the simulator
     /// and tests. All else is the same code.
     pub fn in_memory(kinds: Kinds) -> Store {
         let shared = share(State::empty(kinds));
-        let committer =
-            Committer { shared: Arc::clone(&shared), journal: Box::new(Forgetful) };
+        let committer = Committer { shared: Arc::clone(&shared), journal: Box::new(Forgetful) };
         let engine = Arc::new(Engine::Inline(Mutex::new(Some(committer))));
         Store { shared, engine, cluster: Arc::from("00000000000000000000000000000000") }
     }
 
-    fn start(state: State, journal: Box<dyn Journal>, cluster: String) -> Store {
+    fn start(state: State, mut journal: Box<dyn Journal>, cluster: String) -> Store {
         let shared = share(state);
+        journal.attach(&shared);
         let committer = Committer { shared: Arc::clone(&shared), journal };
         let (sender, inbox) = mpsc::channel(COMMIT_QUEUE_TRANSACTIONS_MAX);
         std::thread::Builder::new()

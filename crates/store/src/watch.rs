@@ -1,5 +1,6 @@
-//! Watching: every committed transaction becomes a batch in one bounded history that all watchers share. A watcher
-//! is a position in it and owns no queue, so a slow one costs nothing; it is told when it has fallen off the end.
+//! Watching: every committed transaction becomes a batch in one bounded history that all watchers
+//! share. A watcher is a position in it and owns no queue, so a slow one costs nothing; it is told
+//! when it has fallen off the end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +49,8 @@ impl Batch {
 /// Why a watch ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WatchFailure {
-    /// The changes after the watcher's position are no longer kept: read a snapshot and watch from its revision.
+    /// The changes after the watcher's position are no longer kept: read a snapshot and watch from
+    /// its revision.
     #[error("the changes up to revision {up_to} are no longer kept")]
     Compacted { up_to: Revision },
     #[error("the store is closed")]
@@ -81,7 +83,8 @@ impl History {
         History { kept: Mutex::new(kept), newest }
     }
 
-    /// Adds the batches of one group, which must follow those already there, and wakes the watchers.
+    /// Adds the batches of one group, which must follow those already there, and wakes the
+    /// watchers.
     pub fn publish(&self, group: Vec<Arc<Batch>>) {
         let Some(last) = group.last().map(|batch| batch.revision) else { return };
         let mut dropped = Vec::new();
@@ -107,7 +110,8 @@ impl History {
         self.newest.send_modify(|newest| newest.closed = true);
     }
 
-    /// Waits until something after `after` is published; says so at once if it already is. None: closed.
+    /// Waits until something after `after` is published; says so at once if it already is. None:
+    /// closed.
     pub async fn changed_after(&self, after: Revision) -> Option<Revision> {
         let mut newest = self.newest.subscribe();
         let seen = newest.wait_for(|n| n.revision > after || n.closed).await.ok()?;
@@ -124,7 +128,8 @@ impl History {
     }
 }
 
-/// A position in the history. Every batch after it is delivered once, in order, or the watch says `Compacted`.
+/// A position in the history. Every batch after it is delivered once, in order, or the watch says
+/// `Compacted`.
 pub struct Watch {
     history: Arc<History>,
     position: Revision,

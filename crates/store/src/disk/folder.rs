@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-use crate::disk::{Medium, OpenFailure, load};
+use crate::disk::{Medium, OpenFailure, Segment, load};
 
-const DATABASE: &str = "state.redb";
-const UNFINISHED: &str = "state.redb.new";
+const DATABASE: &str = "records.redb";
+const UNFINISHED: &str = "records.redb.new";
 const LOCK: &str = "lock";
+const SEGMENT_SUFFIX: &str = ".wal";
 
 /// A locked data folder.
 pub(crate) struct Folder {
@@ -52,8 +53,13 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), _lock: lock })
     }
 
-    pub fn database_path(&self) -> PathBuf {
+    fn database_path(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    fn segment_path(&self, first: u64) -> PathBuf {
+        // Twenty digits hold every revision, so that names sort as revisions do.
+        self.path.join(format!("{first:020}{SEGMENT_SUFFIX}"))
     }
 
     /// Makes a database under a passing name and gives it its own when it is complete and durable.
@@ -65,6 +71,11 @@ impl Folder {
         let failed = |source| OpenFailure::Folder { path: self.path.clone(), source };
         if path.try_exists().map_err(failed)? {
             return Ok(());
+        }
+        if let Some(first) = self.segments().map_err(failed)?.first() {
+            // A log without its records is a state that lost a part, not a new one.
+            let what = format!("the file {DATABASE} is missing beside log segment {first}");
+            return Err(OpenFailure::Damaged { path: self.path.clone(), what });
         }
         let unfinished = self.path.join(UNFINISHED);
         let file = private().create(true).truncate(true).open(&unfinished).map_err(failed)?;
@@ -85,7 +96,7 @@ impl Folder {
 }
 
 impl Medium for Folder {
-    fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
+    fn records(&self) -> io::Result<Box<dyn StorageBackend>> {
         let file = private().open(self.database_path())?;
         if file.metadata()?.len() == 0 {
             // redb would take an empty file for a new database.
@@ -94,6 +105,44 @@ impl Medium for Folder {
         }
         file.set_permissions(Permissions::from_mode(0o600))?;
         backend(file)
+    }
+
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let first = name.to_str().and_then(|name| name.strip_suffix(SEGMENT_SUFFIX));
+            found.extend(first.and_then(|first| first.parse::<u64>().ok()));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn read_segment(&self, first: u64) -> io::Result<Vec<u8>> {
+        fs::read(self.segment_path(first))
+    }
+
+    fn create_segment(&self, first: u64) -> io::Result<Box<dyn Segment>> {
+        let path = self.segment_path(first);
+        Ok(Box::new(private().create(true).truncate(true).open(path)?))
+    }
+
+    fn remove_segment(&self, first: u64) -> io::Result<()> {
+        fs::remove_file(self.segment_path(first))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+impl Segment for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 

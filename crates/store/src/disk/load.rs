@@ -8,17 +8,21 @@ use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 
-use crate::disk::{FORMAT, LOG, META, META_CLUSTER, META_FOLDED, META_FORMAT, OpenFailure};
-use crate::disk::{RECORDS, row};
-use crate::hex;
+use crate::disk::row;
+use crate::disk::wal::{self, Sealed, Unusable};
+use crate::disk::{
+    Cluster, FORMAT, META, META_CLUSTER, META_FOLDED, META_FORMAT, META_RELIED, META_TALLY, Medium,
+    OpenFailure, RECORDS,
+};
 use crate::record::Kinds;
 use crate::snapshot::{Entry, Revision, State};
 use crate::txn::StorageFailure;
 
 pub(crate) struct Loaded {
     pub state: State,
-    pub cluster: String,
-    pub log_bytes: usize,
+    pub cluster: Cluster,
+    /// Those of the log that will have to be folded.
+    pub segments: Vec<Sealed>,
 }
 
 /// redb asserts what it believes about its own file; on a damaged one those assertions are
@@ -36,9 +40,7 @@ pub(crate) fn guard<T>(path: &Path, f: impl FnOnce() -> T) -> Result<T, OpenFail
 pub(crate) fn explain(path: &Path, error: redb::Error) -> OpenFailure {
     let path = path.to_owned();
     match error {
-        redb::Error::DatabaseAlreadyOpen => {
-            OpenFailure::InUse { path, pid: "unknown".to_owned() }
-        }
+        redb::Error::DatabaseAlreadyOpen => OpenFailure::InUse { path, pid: "unknown".to_owned() },
         redb::Error::UpgradeRequired(version) => {
             let what = format!("it has version {version} of the engine's file format");
             OpenFailure::Damaged { path, what }
@@ -50,7 +52,12 @@ pub(crate) fn explain(path: &Path, error: redb::Error) -> OpenFailure {
     }
 }
 
-pub(crate) fn load(database: &Database, path: &Path, kinds: Kinds) -> Result<Loaded, OpenFailure> {
+pub(crate) fn load(
+    database: &Database,
+    medium: &dyn Medium,
+    path: &Path,
+    kinds: Kinds,
+) -> Result<Loaded, OpenFailure> {
     let reader = Reader { path, kinds: Arc::new(kinds) };
     let storage = |error: redb::Error| explain(path, error);
     let txn = database.begin_read().map_err(|error| storage(error.into()))?;
@@ -60,27 +67,43 @@ pub(crate) fn load(database: &Database, path: &Path, kinds: Kinds) -> Result<Loa
         let path = path.to_owned();
         return Err(OpenFailure::Newer { path, found: format, newest: FORMAT });
     }
-    let cluster = hex::encode(&reader.meta(&meta, META_CLUSTER)?);
+    let cluster = reader.meta(&meta, META_CLUSTER)?;
+    let cluster = Cluster::try_from(cluster.as_slice())
+        .map_err(|_| reader.damaged("its cluster has no proper name"))?;
     let folded = reader.meta_number(&meta, META_FOLDED)?;
     let records = txn.open_table(RECORDS).map_err(|error| storage(error.into()))?;
-    let log = txn.open_table(LOG).map_err(|error| storage(error.into()))?;
-    let log = reader.log(&log).map_err(storage)??;
+    let log = reader.log(medium, &cluster, folded)?;
+    let relied = reader.meta_number(&meta, META_RELIED)?;
+    if log.revision < relied {
+        let from = log.revision + 1;
+        return Err(reader.damaged(format!("revisions {from} up to {relied} are missing")));
+    }
     let mut state = State::empty(Kinds::clone(&reader.kinds));
-    state.revision = Revision(folded.max(log.revision));
-    reader.records(&records, &log, &mut state).map_err(storage)??;
+    state.revision = Revision(log.revision);
+    let tally = reader.records(&records, &log, &mut state).map_err(storage)??;
+    if reader.meta(&meta, META_TALLY)? != tally.encode() {
+        return Err(reader.damaged("records are missing, or there are some too many"));
+    }
     for (name, newest) in &log.newest {
         if let Some(stored) = &newest.stored {
             reader.insert(&mut state, name, newest.revision, stored)?;
         }
     }
-    Ok(Loaded { state, cluster, log_bytes: log.bytes })
+    for first in log.useless {
+        let removed = medium.remove_segment(first).and_then(|()| medium.sync_names());
+        removed.map_err(|error| storage(error.into()))?;
+    }
+    Ok(Loaded { state, cluster, segments: log.segments })
 }
 
 /// What the log says last of each record.
 struct Log {
     newest: BTreeMap<String, Newest>,
+    /// The last revision there is.
     revision: u64,
-    bytes: usize,
+    segments: Vec<Sealed>,
+    /// Segments in which nothing was ever acknowledged, or that have been folded.
+    useless: Vec<u64>,
 }
 
 struct Newest {
@@ -117,31 +140,75 @@ impl Reader<'_> {
         key: &str,
     ) -> Result<u64, OpenFailure> {
         let bytes = self.meta(meta, key)?;
-        let bytes = bytes.try_into().map_err(|_| self.damaged(format!("its {key} is no number")))?;
+        let bytes =
+            bytes.try_into().map_err(|_| self.damaged(format!("its {key} is no number")))?;
         Ok(u64::from_le_bytes(bytes))
     }
 
-    fn log(&self, table: &ReadOnlyTable<(u64, u32), &'static [u8]>) -> Read<Log> {
-        let mut log = Log { newest: BTreeMap::new(), revision: 0, bytes: 0 };
-        for part in ReadableTable::iter(table)? {
-            let (key, part) = part?;
-            log.revision = key.value().0;
-            log.bytes += part.value().len();
-            let rows = match row::Rows::new(part.value()) {
-                Ok(rows) => rows,
-                Err(what) => return Ok(Err(self.damaged(what))),
-            };
-            for found in rows {
-                let found = match found {
-                    Ok(found) => found,
-                    Err(what) => return Ok(Err(self.damaged(what))),
-                };
-                let stored = found.stored.map(<[u8]>::to_vec);
-                let newest = Newest { revision: found.revision, stored };
-                log.newest.insert(found.name.to_owned(), newest);
+    fn log(&self, medium: &dyn Medium, cluster: &Cluster, folded: u64) -> Result<Log, OpenFailure> {
+        let storage = |error: std::io::Error| explain(self.path, error.into());
+        let mut log = Log {
+            newest: BTreeMap::new(),
+            revision: folded,
+            segments: Vec::new(),
+            useless: Vec::new(),
+        };
+        let mut names = medium.segments().map_err(storage)?;
+        let mut next = None;
+        let mut contents = Vec::new();
+        while let Some(first) = names.pop() {
+            if next.is_some_and(|next| next <= folded + 1) {
+                // Folded whole, and back because its removal was not durable yet.
+                log.useless.push(first);
+                continue;
+            }
+            let bytes = medium.read_segment(first).map_err(storage)?;
+            match wal::read(&bytes, cluster, first, next) {
+                Ok(frames) => {
+                    let last = frames.last().map_or(first - 1, |frame| frame.last);
+                    contents.push((Sealed { first, last, bytes: bytes.len() }, bytes));
+                    next = Some(first);
+                }
+                Err(Unusable::Unfinished) if next.is_none() => log.useless.push(first),
+                Err(Unusable::Unfinished) => {
+                    return Err(self.damaged(format!("log segment {first} lost its header")));
+                }
+                Err(Unusable::Newer(found)) => {
+                    let path = self.path.to_owned();
+                    return Err(OpenFailure::Newer { path, found, newest: FORMAT });
+                }
+                Err(Unusable::Damaged(what)) => return Err(self.damaged(what)),
             }
         }
-        Ok(Ok(log))
+        contents.reverse();
+        for (at, (sealed, bytes)) in contents.iter().enumerate() {
+            if sealed.first > log.revision + 1 {
+                let (from, to) = (log.revision + 1, sealed.first);
+                return Err(self.damaged(format!("revisions {from} up to {to} are missing")));
+            }
+            let next = contents.get(at + 1).map(|(next, _)| next.first);
+            // It was whole a moment ago.
+            let frames = wal::read(bytes, cluster, sealed.first, next).unwrap_or_default();
+            for frame in frames.iter().filter(|frame| frame.first > folded) {
+                self.lay_over(&mut log, frame.rows)?;
+            }
+            log.revision = log.revision.max(sealed.last);
+            // One without a frame will be replaced by the next that is begun.
+            if sealed.last >= sealed.first {
+                log.segments.push(*sealed);
+            }
+        }
+        Ok(log)
+    }
+
+    fn lay_over(&self, log: &mut Log, rows: &[u8]) -> Result<(), OpenFailure> {
+        for found in row::Rows::new(rows) {
+            let found = found.map_err(|what| self.damaged(what))?;
+            let stored = found.stored.map(<[u8]>::to_vec);
+            let newest = Newest { revision: found.revision, stored };
+            log.newest.insert(found.name.to_owned(), newest);
+        }
+        Ok(())
     }
 
     fn records(
@@ -149,13 +216,15 @@ impl Reader<'_> {
         table: &ReadOnlyTable<&'static str, &'static [u8]>,
         log: &Log,
         state: &mut State,
-    ) -> Read<()> {
+    ) -> Read<row::Tally> {
+        let mut tally = row::Tally::default();
         for record in ReadableTable::iter(table)? {
             let (name, record) = record?;
+            tally.add(record.value());
             if log.newest.contains_key(name.value()) {
                 continue;
             }
-            let inserted = match row::decode_record(record.value()) {
+            let inserted = match row::decode_record(name.value(), record.value()) {
                 Ok((revision, stored)) => self.insert(state, name.value(), revision, stored),
                 Err(what) => Err(self.damaged(format!("{what} ({})", name.value()))),
             };
@@ -163,7 +232,7 @@ impl Reader<'_> {
                 return Ok(Err(failure));
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(tally))
     }
 
     fn insert(

@@ -1,42 +1,54 @@
-//! The embedded engine: a redb file that makes groups of transactions durable and gives the state
-//! back when the process starts. It is never read in between.
+//! The embedded engine: makes groups of transactions durable and gives the state back when the
+//! process starts. It is never read in between.
 //!
-//! A commit appends the group's rows to a log table: one leaf at the end of a tree, whatever the
-//! keys. Rows are folded into the table of records later, when nobody waits; a row whose record
-//! has been written again since is dropped on the way, so a task's many changes cost one place in
-//! the records. What is in the log and not yet folded is replayed at open.
+//! The truth is a log (`wal`): a group is one frame at the end of a file and one sync, whatever
+//! its keys. Behind it, in a thread of their own, full segments of the log are folded (`fold`)
+//! into the records, a redb file; a row whose record has been written again since is dropped on
+//! the way, so a task's many changes cost one place in the records. At open the records are read
+//! and what the log says is laid over them (`load`).
 
+mod fold;
 mod folder;
 mod load;
 mod row;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod wal;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::{Database, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
+use redb::{Database, StorageBackend, TableDefinition, WriteTransaction};
 
 use crate::commit::{Group, Journal};
+use crate::disk::fold::Folding;
+use crate::disk::wal::Log;
 use crate::limits::{
-    ENGINE_CACHE_BYTES, FOLD_BYTES, LOG_BYTES_MAX, LOG_KEPT_BYTES,
+    ENGINE_CACHE_BYTES, WAL_BYTES_MAX, WAL_KEPT_BYTES, WAL_KEPT_SEGMENTS, WAL_SEGMENT_BYTES,
 };
 use crate::record::{Kinds, RecordFailure};
-use crate::snapshot::{Revision, State};
+use crate::snapshot::State;
 use crate::txn::StorageFailure;
 
-/// The version of what lies in the file. Rises when an older program could no longer read it.
+/// The version of what lies in the folder. Rises when an older program could no longer read it.
 pub(crate) const FORMAT: u64 = 1;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// "kind/key" → checksum, revision, version, body.
 const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
-/// (last revision of the group, part) → rows.
-const LOG: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("log");
 
 const META_FORMAT: &str = "format";
 const META_CLUSTER: &str = "cluster";
 /// The revision up to which the log has been folded.
 const META_FOLDED: &str = "folded";
+/// The newest revision folding has looked at: rows that it left out are superseded by then, so
+/// the log must reach that far.
+const META_RELIED: &str = "relied";
+/// The `Tally` of the records.
+const META_TALLY: &str = "tally";
+
+/// Names an installation's state, so that files of different ones can't be mixed.
+pub(crate) type Cluster = [u8; 16];
 
 /// Why a data folder can't be opened. Nothing in it is changed then.
 #[derive(Debug, thiserror::Error)]
@@ -73,42 +85,74 @@ pub enum OpenFailure {
     UnknownKind { path: PathBuf, key: String },
 }
 
+/// What the engine lies on: a folder, or in tests something that fails. Segments are named by the
+/// first revision they may hold.
+pub(crate) trait Medium: Send + Sync {
+    /// The file of records, opened again after a failure.
+    fn records(&self) -> std::io::Result<Box<dyn StorageBackend>>;
+    /// The segments there are, in order.
+    fn segments(&self) -> std::io::Result<Vec<u64>>;
+    fn read_segment(&self, first: u64) -> std::io::Result<Vec<u8>>;
+    /// An empty segment; one of this name was never of use and is replaced.
+    fn create_segment(&self, first: u64) -> std::io::Result<Box<dyn Segment>>;
+    fn remove_segment(&self, first: u64) -> std::io::Result<()>;
+    /// Makes the names of new segments durable.
+    fn sync_names(&self) -> std::io::Result<()>;
+}
+
+/// A segment being written.
+pub(crate) trait Segment: Send {
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    fn sync(&mut self) -> std::io::Result<()>;
+}
+
+/// The bounds of the log; tests make them small.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub segment_bytes: usize,
+    pub kept_bytes: usize,
+    pub kept_segments: usize,
+    pub log_bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            segment_bytes: WAL_SEGMENT_BYTES,
+            kept_bytes: WAL_KEPT_BYTES,
+            kept_segments: WAL_KEPT_SEGMENTS,
+            log_bytes_max: WAL_BYTES_MAX,
+        }
+    }
+}
+
 pub(crate) struct Opened {
     pub state: State,
     pub journal: Disk,
     pub cluster: String,
 }
 
-/// What the database file lies on; tests put faults here. It is opened again after a failure.
-pub(crate) trait Medium: Send {
-    fn open(&self) -> std::io::Result<Box<dyn StorageBackend>>;
-}
-
 /// Opens the state in a folder, making it if there is none.
 pub(crate) fn open(dir: &Path, kinds: Kinds) -> Result<Opened, OpenFailure> {
     let folder = folder::Folder::lock(dir)?;
-    let path = folder.database_path();
     folder.create_if_absent(create)?;
-    open_medium(Box::new(folder), &path, kinds)
+    open_medium(Arc::new(folder), dir, kinds, Bounds::default())
 }
 
-/// Opens the state on any medium; `path` is for messages. An empty medium becomes a new state.
+/// Opens the state on any medium that has been created; `path` is for messages.
 pub(crate) fn open_medium(
-    medium: Box<dyn Medium>,
+    medium: Arc<dyn Medium>,
     path: &Path,
     kinds: Kinds,
+    bounds: Bounds,
 ) -> Result<Opened, OpenFailure> {
-    let storage = |source: redb::Error| load::explain(path, source);
-    let opening = || open_database(&*medium);
-    let database = load::guard(path, opening)?.map_err(storage)?;
-    let loaded = load::guard(path, || load::load(&database, path, kinds))??;
-    let journal = Disk {
-        medium,
-        database: Some(database),
-        suspect: false,
-        log_bytes: loaded.log_bytes,
-    };
-    Ok(Opened { state: loaded.state, journal, cluster: loaded.cluster })
+    let opened = load::guard(path, || open_records(&*medium))?;
+    let database = opened.map_err(|error| load::explain(path, error))?;
+    let loaded = load::guard(path, || load::load(&database, &*medium, path, kinds))??;
+    let folding = Folding::start(Arc::clone(&medium), database, loaded.segments, bounds);
+    let log = Log::new(medium, loaded.cluster, bounds.segment_bytes);
+    let cluster = crate::hex::encode(&loaded.cluster);
+    Ok(Opened { state: loaded.state, journal: Disk { log, folding }, cluster })
 }
 
 /// redb wants a type of its own, not a box.
@@ -136,19 +180,19 @@ impl StorageBackend for Boxed {
     }
 }
 
-fn open_database(medium: &dyn Medium) -> Result<Database, redb::Error> {
-    let backend = medium.open()?;
+fn open_records(medium: &dyn Medium) -> Result<Database, redb::Error> {
+    let backend = medium.records()?;
     let mut builder = redb::Builder::new();
     builder.set_cache_size(ENGINE_CACHE_BYTES);
     Ok(builder.create_with_backend(Boxed(backend))?)
 }
 
-/// Fills a new file: the tables, the format and the cluster's random name.
+/// Fills a new file of records: the tables, the format and the cluster's random name.
 pub(crate) fn create(backend: Box<dyn StorageBackend>) -> Result<(), redb::Error> {
     let database = redb::Builder::new().create_with_backend(Boxed(backend))?;
     let txn = begin(&database)?;
     {
-        let mut cluster = [0u8; 16];
+        let mut cluster: Cluster = [0; 16];
         let random = ring::rand::SystemRandom::new();
         ring::rand::SecureRandom::fill(&random, &mut cluster)
             .map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
@@ -156,8 +200,9 @@ pub(crate) fn create(backend: Box<dyn StorageBackend>) -> Result<(), redb::Error
         meta.insert(META_FORMAT, FORMAT.to_le_bytes().as_slice())?;
         meta.insert(META_CLUSTER, cluster.as_slice())?;
         meta.insert(META_FOLDED, 0u64.to_le_bytes().as_slice())?;
+        meta.insert(META_RELIED, 0u64.to_le_bytes().as_slice())?;
+        meta.insert(META_TALLY, row::Tally::default().encode().as_slice())?;
         txn.open_table(RECORDS)?;
-        txn.open_table(LOG)?;
     }
     txn.commit()?;
     database.close()?;
@@ -174,160 +219,24 @@ fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     Ok(txn)
 }
 
-/// The journal over a redb file.
+/// The journal over a log and its records.
 pub(crate) struct Disk {
-    medium: Box<dyn Medium>,
-    /// None after a failure: redb refuses everything then, so it is opened again.
-    database: Option<Database>,
-    /// A write failed with an unknown outcome: the file may hold rows that were never shown.
-    suspect: bool,
-    /// Bytes of rows in the log.
-    log_bytes: usize,
-}
-
-impl Disk {
-    /// The database, opened again if the last write failed.
-    fn ready(&mut self) -> Result<&Database, redb::Error> {
-        if self.database.is_none() {
-            self.database = Some(open_database(&*self.medium)?);
-            tracing::info!("the state database was opened again after a failure");
-        }
-        Ok(self.database.as_ref().expect("it was just opened"))
-    }
-
-    /// Runs a write transaction. Any failure leaves the database closed and suspect, for the next
-    /// write to open and clear.
-    fn write(
-        &mut self,
-        durable: Revision,
-        fill: impl FnOnce(&WriteTransaction) -> Result<Change, redb::Error>,
-    ) -> Result<(), StorageFailure> {
-        let suspect = self.suspect;
-        let attempt = |database: &Database| -> Result<Change, redb::Error> {
-            let txn = begin(database)?;
-            let mut change = Change::default();
-            if suspect {
-                change.removed += remove_after(&txn, durable)?;
-            }
-            let filled = fill(&txn)?;
-            change.added += filled.added;
-            change.removed += filled.removed;
-            txn.commit()?;
-            Ok(change)
-        };
-        match self.ready().and_then(attempt) {
-            Ok(change) => {
-                self.suspect = false;
-                self.log_bytes = (self.log_bytes + change.added).saturating_sub(change.removed);
-                Ok(())
-            }
-            Err(error) => {
-                self.suspect = true;
-                self.database = None;
-                Err(StorageFailure::new(error))
-            }
-        }
-    }
-}
-
-/// How many bytes of rows came into the log and left it.
-#[derive(Default)]
-struct Change {
-    added: usize,
-    removed: usize,
-}
-
-/// Removes rows of a write whose caller was told that it failed.
-fn remove_after(txn: &WriteTransaction, durable: Revision) -> Result<usize, redb::Error> {
-    let mut log = txn.open_table(LOG)?;
-    let mut removed = 0;
-    log.retain_in((durable.0 + 1, 0)..=(u64::MAX, u32::MAX), |_, rows| {
-        removed += rows.len();
-        false
-    })?;
-    Ok(removed)
-}
-
-/// Moves the oldest rows, about `budget_bytes` of them, from the log to the records.
-fn fold(
-    txn: &WriteTransaction,
-    newest: &State,
-    budget_bytes: usize,
-) -> Result<usize, redb::Error> {
-    let mut log = txn.open_table(LOG)?;
-    let mut records = txn.open_table(RECORDS)?;
-    let mut meta = txn.open_table(META)?;
-    let mut removed = 0;
-    while removed < budget_bytes {
-        let Some((key, part)) = log.first()? else { break };
-        let (revision, number) = key.value();
-        if revision > newest.revision.0 {
-            break;
-        }
-        let rows = row::Rows::new(part.value()).map_err(redb::Error::Corrupted)?;
-        for found in rows {
-            let found = found.map_err(redb::Error::Corrupted)?;
-            if !is_newest(newest, &found) {
-                continue;
-            }
-            match found.stored {
-                Some(stored) => {
-                    let record = row::encode_record(found.revision, stored);
-                    records.insert(found.name, record.as_slice())?;
-                }
-                None => {
-                    records.remove(found.name)?;
-                }
-            }
-        }
-        removed += part.value().len();
-        drop((key, part));
-        log.remove((revision, number))?;
-        // A part of a group may stay behind; its revision then counts again when it goes.
-        meta.insert(META_FOLDED, revision.to_le_bytes().as_slice())?;
-    }
-    Ok(removed)
-}
-
-/// Whether no later row of the log says something else about this record.
-fn is_newest(newest: &State, found: &row::Found<'_>) -> bool {
-    let Some((kind, key)) = found.name.split_once('/') else { return true };
-    let entry = newest.kinds.find(kind).and_then(|kind| newest.entry(kind, key));
-    match (entry, found.stored) {
-        (Some(entry), Some(_)) => entry.revision == found.revision,
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
+    log: Log,
+    folding: Folding,
 }
 
 impl Journal for Disk {
-    fn append(&mut self, group: &Group, before: &State) -> Result<(), StorageFailure> {
-        let parts = row::encode_group(group, &before.kinds);
-        // When nobody ever pauses, folding rides along and keeps pace.
-        let overdue = self.log_bytes > LOG_BYTES_MAX;
-        self.write(before.revision, |txn| {
-            let mut change = Change::default();
-            let mut log = txn.open_table(LOG)?;
-            for (number, part) in (0u32..).zip(&parts) {
-                log.insert((group.revision.0, number), part.as_slice())?;
-                change.added += part.len();
-            }
-            drop(log);
-            if overdue {
-                change.removed += fold(txn, before, 2 * change.added)?;
-            }
-            Ok(change)
-        })
+    fn attach(&mut self, published: &Arc<crate::commit::Shared>) {
+        self.folding.attach(Arc::clone(published));
     }
 
-    fn tidy(&mut self, newest: &State) -> Result<bool, StorageFailure> {
-        if self.database.is_none() || self.log_bytes <= LOG_KEPT_BYTES {
-            return Ok(false);
+    fn append(&mut self, group: &Group, before: &State) -> Result<(), StorageFailure> {
+        self.folding.wait_for_room()?;
+        let frame = row::encode_group(group, before.revision, &before.kinds);
+        let sealed = self.log.append(before.revision, group.revision, &frame)?;
+        if let Some(sealed) = sealed {
+            self.folding.push(sealed);
         }
-        self.write(newest.revision, |txn| {
-            let removed = fold(txn, newest, FOLD_BYTES)?;
-            Ok(Change { added: 0, removed })
-        })?;
-        Ok(true)
+        Ok(())
     }
 }

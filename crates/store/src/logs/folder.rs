@@ -94,18 +94,20 @@ impl Logs {
     ) -> Result<Appended, LogFailure> {
         check(source.as_ref(), &events)?;
         let (group, stream) = (group.to_owned(), stream.to_owned());
-        self.blocking(move |shared| loop {
-            let stream = shared.stream(&group, &stream)?;
-            let durability = shared.durability;
-            let outcome = stream.append(source.as_ref(), &events, ingestion_ms, durability);
-            match outcome {
-                Ok(Outcome::Done(appended)) => return Ok(appended),
-                Ok(Outcome::Stale) => shared.forget(&stream),
-                Err(failure) => {
-                    if stream.lock().stale {
-                        shared.forget(&stream);
+        self.blocking(move |shared| {
+            loop {
+                let stream = shared.stream(&group, &stream)?;
+                let durability = shared.durability;
+                let outcome = stream.append(source.as_ref(), &events, ingestion_ms, durability);
+                match outcome {
+                    Ok(Outcome::Done(appended)) => return Ok(appended),
+                    Ok(Outcome::Stale) => shared.forget(&stream),
+                    Err(failure) => {
+                        if stream.lock().stale {
+                            shared.forget(&stream);
+                        }
+                        return Err(failure);
                     }
-                    return Err(failure);
                 }
             }
         })
@@ -173,7 +175,8 @@ impl Logs {
             let mut stats = shared.stream(&group, &stream)?.lock().stats();
             let floor_ms = shared.cache().floors_ms.get(&group).copied().unwrap_or(i64::MIN);
             if stats.last_event_ms.is_some_and(|last_ms| last_ms < floor_ms) {
-                stats = StreamStats { last_ingestion_ms: stats.last_ingestion_ms, ..<_>::default() };
+                stats =
+                    StreamStats { last_ingestion_ms: stats.last_ingestion_ms, ..<_>::default() };
             }
             stats.first_event_ms = stats.first_event_ms.map(|first_ms| first_ms.max(floor_ms));
             Ok(stats)
@@ -423,9 +426,8 @@ impl Cache {
         let median = uses.get(uses.len() / 2).copied().unwrap_or(0);
         for streams in self.groups.values_mut() {
             // A stream in use must stay: a second one beside it would write over it.
-            streams.retain(|_, cached| {
-                cached.used > median || Arc::strong_count(&cached.stream) > 1
-            });
+            streams
+                .retain(|_, cached| cached.used > median || Arc::strong_count(&cached.stream) > 1);
         }
         self.groups.retain(|_, streams| !streams.is_empty());
         self.streams = self.groups.values().map(BTreeMap::len).sum();

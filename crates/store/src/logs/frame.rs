@@ -223,11 +223,7 @@ fn decode_batch_head(input: &mut In<'_>) -> Option<BatchHead> {
     let ingestion_ms = input.i64()?;
     let source = match input.u8()? {
         0 => None,
-        _ => Some(Source {
-            id: input.text()?.to_owned(),
-            offset: input.u64()?,
-            end: input.u64()?,
-        }),
+        _ => Some(Source { id: input.text()?.to_owned(), offset: input.u64()?, end: input.u64()? }),
     };
     Some(BatchHead { first_sequence, ingestion_ms, source, events: input.u32()? })
 }

@@ -126,11 +126,8 @@ impl Nearest {
     }
 
     fn into_events(self) -> Vec<StoredEvent> {
-        let event = |(position, (ingestion_ms, message))| StoredEvent {
-            position,
-            ingestion_ms,
-            message,
-        };
+        let event =
+            |(position, (ingestion_ms, message))| StoredEvent { position, ingestion_ms, message };
         self.found.into_iter().map(event).collect()
     }
 }

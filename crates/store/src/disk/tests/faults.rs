@@ -1,0 +1,111 @@
+//! Errors that come and go, and a disk that is full: a commit that fails leaves no trace in
+//! memory, and none on disk once a later one has succeeded.
+
+use std::sync::Arc;
+
+use super::medium::Faulty;
+use super::{Item, Random, SMALL, check_whole, do_deed, kinds};
+use crate::{CommitFailure, Store};
+
+fn open(medium: &Faulty) -> Store {
+    Store::open_on(Arc::new(medium.clone()), kinds(), SMALL).unwrap()
+}
+
+#[tokio::test]
+async fn failures_that_pass_leave_no_trace() {
+    let mut failed = 0;
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let medium = Faulty::created(seed);
+        let store = open(&medium);
+        medium.world().failing_one_in = 2 + random.below(12);
+        for id in 0..80 {
+            let before = store.revision();
+            match do_deed(&store, id, &mut random).await {
+                Ok(revision) => assert_eq!(store.revision(), revision),
+                Err(CommitFailure::Storage(_)) => {
+                    failed += 1;
+                    assert_eq!(store.revision(), before, "a failed commit shows");
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        medium.world().failing_one_in = 0;
+        do_deed(&store, 80, &mut random).await.unwrap();
+        let in_memory = check_whole(&store.snapshot());
+        store.close().await;
+        // Whether it goes on at once or loses power, what failed stays away.
+        let after_power_cut = medium.lose_power(&mut random);
+        for medium in [&medium, &after_power_cut] {
+            let store = open(medium);
+            assert_eq!(check_whole(&store.snapshot()), in_memory, "seed {seed}");
+            store.close().await;
+        }
+    }
+    assert!(failed > 100, "{failed}");
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_commits_until_there_is_room() {
+    let medium = Faulty::created(5);
+    let store = open(&medium);
+    let mut random = Random(5);
+    let mut id = 0;
+    for room_bytes in [3000, 10, 0, 700] {
+        medium.world().room_bytes = Some(room_bytes);
+        let failure = loop {
+            // Every deed leaves a record, so the disk does fill up.
+            assert!(id < 20_000, "the disk never fills");
+            id += 1;
+            match do_deed(&store, id, &mut random).await {
+                Ok(_) => {}
+                Err(failure) => break failure,
+            }
+        };
+        assert!(matches!(failure, CommitFailure::Storage(_)), "{failure}");
+        let before = check_whole(&store.snapshot());
+        for _ in 0..5 {
+            assert!(do_deed(&store, id, &mut random).await.is_err());
+        }
+        assert_eq!(check_whole(&store.snapshot()), before, "reads go on");
+        medium.world().room_bytes = None;
+        do_deed(&store, id, &mut random).await.unwrap();
+    }
+    let in_memory = check_whole(&store.snapshot());
+    store.close().await;
+    let store = open(&medium);
+    assert_eq!(check_whole(&store.snapshot()), in_memory);
+    store.close().await;
+}
+
+/// Folding fails while the log goes on; the log's bound then fails commits instead of growing.
+#[tokio::test]
+async fn a_log_that_can_not_be_folded_is_bounded() {
+    let medium = Faulty::created(6);
+    let store = open(&medium);
+    let put = |value: u64| {
+        let mut txn = store.begin();
+        txn.put(Item { id: value % 50, written_by: value, padding: "x".repeat(900) });
+        txn.commit()
+    };
+    for value in 0..200 {
+        put(value).await.unwrap();
+    }
+    medium.world().records_fail = true;
+    let mut value = 200;
+    let failure = loop {
+        value += 1;
+        assert!(value < 2000, "the log grows without bound");
+        if let Err(failure) = put(value).await {
+            break failure;
+        }
+    };
+    assert!(matches!(failure, CommitFailure::Storage(_)));
+    medium.world().records_fail = false;
+    let begun = std::time::Instant::now();
+    while put(value).await.is_err() {
+        assert!(begun.elapsed().as_secs() < 20, "folding does not recover");
+        tokio::task::yield_now().await;
+    }
+    store.close().await;
+}
