@@ -6,7 +6,9 @@ use super::{
     make_dir, mebibytes, read_keyed, read_number, write,
 };
 use crate::spec::{ContainerLaunch, SandboxSpec};
+use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// What a container may open and make, in the kernel's notation (as Docker allows): any node may be
@@ -75,7 +77,8 @@ impl V1 {
             }
         }
         for root in self.roots() {
-            write(&root.join(OWN_GROUP), "cgroup.procs", std::process::id())?;
+            // See `Cgroups::doors` for why it is not cgroup.procs.
+            write(&root.join(OWN_GROUP), "tasks", 0)?;
         }
         Ok(())
     }
@@ -122,17 +125,20 @@ impl V1 {
         Ok(())
     }
 
-    pub fn attach(&self, task: &str, container: &str, pid: u32) -> io::Result<()> {
+    pub fn doors(&self, task: &str, container: &str) -> io::Result<Vec<OwnedFd>> {
         let pids = self.pids.as_ref();
-        for root in self.counted() {
+        let counted = self.counted().map(|root| {
             let dir = root.join(task);
-            let dir = if Some(root) == pids { dir } else { dir.join(container) };
-            write(&dir, "cgroup.procs", pid)?;
-        }
-        match &self.devices {
-            Some(devices) => write(&devices.join(CONTAINERS_GROUP), "cgroup.procs", pid),
-            None => Ok(()),
-        }
+            if Some(root) == pids { dir } else { dir.join(container) }
+        });
+        let devices = self.devices.as_ref().map(|devices| devices.join(CONTAINERS_GROUP));
+        let open = |dir: PathBuf| {
+            let path = dir.join("tasks");
+            let door = fs::OpenOptions::new().write(true).open(&path);
+            let failed = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+            door.map(OwnedFd::from).map_err(failed)
+        };
+        counted.chain(devices).map(open).collect()
     }
 
     pub fn views(&self) -> Vec<(String, String)> {

@@ -101,10 +101,6 @@ impl V2 {
         Ok(fs::File::open(self.task(task).join(container))?.into())
     }
 
-    pub fn attach(&self, task: &str, container: &str, pid: u32) -> io::Result<()> {
-        write(&self.task(task).join(container), "cgroup.procs", pid)
-    }
-
     pub fn filters_devices(&self) -> bool {
         self.device_filter
     }

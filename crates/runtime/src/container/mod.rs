@@ -22,7 +22,7 @@ use crate::spec::ContainerLaunch;
 use crate::sys::{self, process, socket};
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A shell's codes for a program that isn't there, and for one that can't be run.
@@ -123,10 +123,7 @@ fn prepare(plan: &Plan<'_>) -> Result<Infallible, StartFailure> {
     process::set_session().map_err(StartFailure::at("setsid"))?;
     process::set_umask(0o022);
     root::enter(plan)?;
-    let mut go = [0];
-    if !matches!(socket::read(sys::CONTROL, &mut go), Ok(1)) {
-        process::exit(CODE_ENGINE);
-    }
+    pass_gate(sys::CONTROL)?;
     root::finish(plan)?;
     for warning in limits::apply(&plan.launch.ulimits)? {
         say(&Said::Warning(warning));
@@ -140,6 +137,26 @@ fn prepare(plan: &Plan<'_>) -> Result<Infallible, StartFailure> {
         init::fork_program()?;
     }
     Err(program.execute())
+}
+
+/// Waits until the supervisor lets this process go, and goes through the doors that come with it, into
+/// the container's control groups.
+fn pass_gate(gate: BorrowedFd<'_>) -> Result<(), StartFailure> {
+    let mut go = [0];
+    let Ok((1, doors)) = socket::receive_with_fds(gate, &mut go) else {
+        // The supervisor has ended or changed its mind; nobody listens.
+        process::exit(CODE_ENGINE)
+    };
+    for door in doors {
+        socket::write(door.as_fd(), b"0").map_err(StartFailure::at("entering control groups"))?;
+    }
+    Ok(())
+}
+
+/// The other side of `pass_gate`.
+pub fn open_gate(gate: BorrowedFd<'_>, doors: &[OwnedFd]) -> io::Result<()> {
+    let doors: Vec<_> = doors.iter().map(AsFd::as_fd).collect();
+    socket::send_with_fds(gate, b"g", &doors).map(drop)
 }
 
 /// Output goes to the supervisor, the control socket to its place; every other descriptor of the

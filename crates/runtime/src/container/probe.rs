@@ -29,21 +29,15 @@ pub struct Probe {
     pub output: OwnedFd,
 }
 
-/// Starts the command. `attach` puts a process into the container's control groups.
-pub fn probe(
-    plan: &ProbePlan<'_>,
-    attach: impl FnOnce(u32) -> io::Result<()>,
-) -> io::Result<Probe> {
+/// Starts the command. `doors` lead into the container's control groups.
+pub fn probe(plan: &ProbePlan<'_>, doors: &[OwnedFd]) -> io::Result<Probe> {
     let (output, print) = socket::pipe()?;
     let (gate, wait) = socket::message_pair()?;
     let birthplace = plan.birthplace.as_ref().map(AsFd::as_fd);
     match process::clone(0, birthplace)? {
         Fork::Child => enter(plan, &print, &wait),
         Fork::Parent(process) => {
-            if plan.birthplace.is_none() {
-                attach(process.pid)?;
-            }
-            socket::write(gate.as_fd(), b"g")?;
+            super::open_gate(gate.as_fd(), doors)?;
             Ok(Probe { process, output })
         }
     }
@@ -72,10 +66,7 @@ fn report(failure: &StartFailure) {
 fn join(plan: &ProbePlan<'_>, print: &OwnedFd, wait: &OwnedFd) -> Result<u32, StartFailure> {
     let at = StartFailure::at;
     process::reset_signals();
-    let mut go = [0];
-    if !matches!(socket::read(wait.as_fd(), &mut go), Ok(1)) {
-        process::exit(super::CODE_ENGINE);
-    }
+    super::pass_gate(wait.as_fd())?;
     process::duplicate_to(print.as_fd(), 1).map_err(at("output"))?;
     process::duplicate_to(print.as_fd(), 2).map_err(at("output"))?;
     process::duplicate_to(plan.container, 3).map_err(at("container"))?;

@@ -354,15 +354,13 @@ impl Supervisor<'_> {
         let Some(control) = &process.control else { return };
         let cgroups = &self.context.cgroups;
         let (task, launch) = (self.spec.task.as_str(), &container.launch);
-        let attached = match cgroups.views() {
+        let made = match cgroups.views() {
             None => Ok(()),
-            Some(_) => cgroups
-                .make_container(task, launch)
-                .and_then(|()| cgroups.attach(task, &launch.name, process.cloned.pid)),
+            Some(_) => cgroups.make_container(task, launch),
         };
-        match attached {
+        match made.and_then(|()| cgroups.doors(task, &launch.name)) {
             // A process that is gone already is noticed by its pidfd.
-            Ok(()) => drop(socket::send_with_fds(control.as_fd(), b"g", &[])),
+            Ok(doors) => drop(container::open_gate(control.as_fd(), &doors)),
             Err(e) => {
                 let text = format!("control groups: {e}");
                 if let Some(process) = &mut self.containers[at].process {
@@ -513,7 +511,7 @@ impl Supervisor<'_> {
                 filter: own_filter.as_deref().unwrap_or(&self.context.default_filter),
                 birthplace,
             };
-            container::probe(&plan, |pid| cgroups.attach(task, name, pid))
+            container::probe(&plan, &cgroups.doors(task, name)?)
         });
         match started {
             Ok(probe) => {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Descriptors that one message may carry.
-const FDS_MAX: usize = 4;
+const FDS_MAX: usize = 8;
 
 /// A pipe: read end, write end. Both close on exec; the read end doesn't block.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -77,7 +77,7 @@ pub fn send_with_fds(
         // SAFETY: arithmetic only.
         message.msg_controllen = unsafe { libc::CMSG_SPACE(data_bytes) } as usize;
         // SAFETY: the control buffer (64 bytes, aligned to 8) has room for one head and FDS_MAX
-        // descriptors, which is at most 32 bytes.
+        // descriptors, which is at most 48 bytes.
         unsafe {
             let head = libc::CMSG_FIRSTHDR(&raw const message);
             (*head).cmsg_level = libc::SOL_SOCKET;

@@ -1,0 +1,201 @@
+//! Links, addresses and routes by rtnetlink.
+
+use super::netlink::{ACK, Batch, CREATE, EXCLUSIVE, REPLACE};
+use crate::spec::{Cidr, NetworkSpec};
+use crate::sys::socket;
+use std::ffi::CString;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+const LOOPBACK: u32 = 1;
+/// Linux' own number for a permanent neighbour.
+const NEIGHBOUR_PERMANENT: u16 = 0x80;
+/// An address without a route to its subnet.
+const NO_PREFIX_ROUTE: u32 = 0x200;
+const VETH_PEER: u16 = 1;
+const SCOPE_GLOBAL: u8 = 0;
+const SCOPE_LINK: u8 = 253;
+const ROUTE_UNICAST: u8 = 1;
+const ROUTE_UNREACHABLE: u8 = 7;
+/// The gateway is on the link though no route says so.
+const ON_LINK: u32 = 4;
+
+/// Requests to one network namespace.
+pub struct Links {
+    netlink: OwnedFd,
+}
+
+pub struct Veth<'a> {
+    pub name: &'a str,
+    pub peer_name: &'a str,
+    pub peer_namespace: BorrowedFd<'a>,
+    pub peer_mac: Option<[u8; 6]>,
+    pub mtu: Option<u32>,
+}
+
+/// `struct ifinfomsg` with only what is set here.
+fn link_head(index: u32, up: bool) -> [u8; 16] {
+    let mut head = [0; 16];
+    head[4..8].copy_from_slice(&index.to_ne_bytes());
+    if up {
+        let flag = (libc::IFF_UP as u32).to_ne_bytes();
+        head[8..12].copy_from_slice(&flag);
+        head[12..16].copy_from_slice(&flag);
+    }
+    head
+}
+
+/// `struct ifaddrmsg`.
+fn address_head(index: u32, prefix: u8) -> [u8; 8] {
+    let mut head = [libc::AF_INET as u8, prefix, 0, SCOPE_GLOBAL, 0, 0, 0, 0];
+    head[4..8].copy_from_slice(&index.to_ne_bytes());
+    head
+}
+
+/// `struct rtmsg`.
+fn route_head(prefix: u8, scope: u8, kind: u8, flags: u32) -> [u8; 12] {
+    let (table, protocol) = (libc::RT_TABLE_MAIN, libc::RTPROT_STATIC);
+    let mut head = [libc::AF_INET as u8, prefix, 0, 0, table, protocol, scope, kind, 0, 0, 0, 0];
+    head[8..12].copy_from_slice(&flags.to_ne_bytes());
+    head
+}
+
+impl Links {
+    /// Of the network namespace this thread is in.
+    pub fn here() -> io::Result<Self> {
+        Ok(Self { netlink: socket::netlink(libc::NETLINK_ROUTE)? })
+    }
+
+    pub fn over(netlink: OwnedFd) -> Self {
+        Self { netlink }
+    }
+
+    pub fn index(&self, name: &str) -> io::Result<u32> {
+        let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        socket::interface_index(self.netlink.as_fd(), &name)
+    }
+
+    /// The end here is up at once; the kernel doesn't allow that for the peer.
+    pub fn add_veth(&self, veth: &Veth<'_>) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let flags = CREATE | EXCLUSIVE | ACK;
+        let message = batch.message(libc::RTM_NEWLINK, flags, &link_head(0, true));
+        message.text(libc::IFLA_IFNAME, veth.name);
+        if let Some(mtu) = veth.mtu {
+            message.number(libc::IFLA_MTU, mtu);
+        }
+        message.nested(libc::IFLA_LINKINFO, |b| {
+            b.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, |b| {
+                b.nested_with(VETH_PEER, &link_head(0, false), |b| {
+                    b.text(libc::IFLA_IFNAME, veth.peer_name);
+                    b.number(libc::IFLA_NET_NS_FD, veth.peer_namespace.as_raw_fd() as u32);
+                    if let Some(mac) = veth.peer_mac {
+                        b.attribute(libc::IFLA_ADDRESS, &mac);
+                    }
+                    if let Some(mtu) = veth.mtu {
+                        b.number(libc::IFLA_MTU, mtu);
+                    }
+                });
+            });
+        });
+        batch.exchange(&self.netlink)
+    }
+
+    pub fn delete(&self, index: u32) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch.message(libc::RTM_DELLINK, ACK, &link_head(index, false));
+        batch.exchange(&self.netlink)
+    }
+
+    /// A route to one address over one link, and the neighbour behind it, so that nobody has to ask.
+    pub fn route_to_task(&self, address: Ipv4Addr, mac: [u8; 6], index: u32) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let flags = CREATE | REPLACE | ACK;
+        let head = route_head(32, SCOPE_LINK, ROUTE_UNICAST, 0);
+        batch
+            .message(libc::RTM_NEWROUTE, flags, &head)
+            .attribute(libc::RTA_DST, &address.octets())
+            .number(libc::RTA_OIF, index);
+        // `struct ndmsg`.
+        let mut head = [0; 12];
+        head[0] = libc::AF_INET as u8;
+        head[4..8].copy_from_slice(&index.to_ne_bytes());
+        head[8..10].copy_from_slice(&NEIGHBOUR_PERMANENT.to_ne_bytes());
+        batch
+            .message(libc::RTM_NEWNEIGH, flags, &head)
+            .attribute(libc::NDA_DST, &address.octets())
+            .attribute(libc::NDA_LLADDR, &mac);
+        batch.exchange(&self.netlink)
+    }
+
+    /// Loopback, and the task's address with a default route. All other addresses of the subnet are
+    /// reached through the gateway too, as nothing else is on this link.
+    pub fn configure_inside(&self, network: Option<(&NetworkSpec, u32)>) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch.message(libc::RTM_NEWLINK, ACK, &link_head(LOOPBACK, true));
+        if let Some((network, index)) = network {
+            let address = network.address.octets();
+            batch.message(libc::RTM_NEWLINK, ACK, &link_head(index, true));
+            batch
+                .message(libc::RTM_NEWADDR, CREATE | ACK, &address_head(index, network.prefix))
+                .attribute(libc::IFA_LOCAL, &address)
+                .attribute(libc::IFA_ADDRESS, &address)
+                .number(libc::IFA_FLAGS, NO_PREFIX_ROUTE);
+            let head = route_head(0, SCOPE_GLOBAL, ROUTE_UNICAST, ON_LINK);
+            batch
+                .message(libc::RTM_NEWROUTE, CREATE | ACK, &head)
+                .attribute(libc::RTA_GATEWAY, &network.gateway.octets())
+                .number(libc::RTA_OIF, index);
+        }
+        batch.exchange(&self.netlink)
+    }
+
+    pub fn up(&self, index: u32) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch.message(libc::RTM_NEWLINK, ACK, &link_head(index, true));
+        batch.exchange(&self.netlink)
+    }
+
+    /// Adds an address, or leaves it as it is.
+    pub fn add_address(&self, index: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch
+            .message(libc::RTM_NEWADDR, CREATE | REPLACE | ACK, &address_head(index, prefix))
+            .attribute(libc::IFA_LOCAL, &address.octets())
+            .attribute(libc::IFA_ADDRESS, &address.octets());
+        batch.exchange(&self.netlink)
+    }
+
+    pub fn delete_address(&self, index: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch
+            .message(libc::RTM_DELADDR, ACK, &address_head(index, prefix))
+            .attribute(libc::IFA_LOCAL, &address.octets());
+        batch.exchange(&self.netlink)
+    }
+
+    /// Adds or replaces a route through a gateway.
+    pub fn route(&self, to: Cidr, gateway: Ipv4Addr, index: u32) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let head = route_head(to.prefix, SCOPE_GLOBAL, ROUTE_UNICAST, 0);
+        let message = batch.message(libc::RTM_NEWROUTE, CREATE | REPLACE | ACK, &head);
+        if to.prefix > 0 {
+            message.attribute(libc::RTA_DST, &to.address.octets());
+        }
+        message
+            .attribute(libc::RTA_GATEWAY, &gateway.octets())
+            .number(libc::RTA_OIF, index);
+        batch.exchange(&self.netlink)
+    }
+
+    /// Says of a range that what has no other route in it is not there.
+    pub fn unreachable(&self, range: Cidr) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let head = route_head(range.prefix, SCOPE_GLOBAL, ROUTE_UNREACHABLE, 0);
+        batch
+            .message(libc::RTM_NEWROUTE, CREATE | REPLACE | ACK, &head)
+            .attribute(libc::RTA_DST, &range.address.octets());
+        batch.exchange(&self.netlink)
+    }
+}

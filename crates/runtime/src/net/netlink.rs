@@ -1,0 +1,159 @@
+//! Netlink messages, encoded by hand: a dozen requests are all this crate needs, each a few hundred
+//! bytes, and they are on the launch path. Everything is blocking and done in one or two system calls.
+
+use crate::sys::socket;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Bytes of a message's head: length, type, flags, sequence, sender.
+const HEAD_BYTES: usize = 16;
+const ATTRIBUTE_HEAD_BYTES: usize = 4;
+const NESTED: u16 = 0x8000;
+const ERROR: u16 = 2;
+
+pub const REQUEST: u16 = 0x1;
+pub const ACK: u16 = 0x4;
+pub const REPLACE: u16 = 0x100;
+pub const EXCLUSIVE: u16 = 0x200;
+pub const CREATE: u16 = 0x400;
+
+/// Requests that are sent together.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Where the last message begins.
+    last: usize,
+    sequence: u32,
+    answers: usize,
+}
+
+impl Batch {
+    /// Begins a message: a fixed part, to which attributes are added.
+    pub fn message(&mut self, kind: u16, flags: u16, fixed: &[u8]) -> &mut Self {
+        self.last = self.bytes.len();
+        self.sequence += 1;
+        if flags & ACK != 0 {
+            self.answers += 1;
+        }
+        self.bytes.extend_from_slice(&0u32.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
+        self.bytes.extend_from_slice(&self.sequence.to_ne_bytes());
+        self.bytes.extend_from_slice(&0u32.to_ne_bytes());
+        self.put(fixed);
+        self
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        while self.bytes.len() % 4 != 0 {
+            self.bytes.push(0);
+        }
+        let length = (self.bytes.len() - self.last) as u32;
+        self.bytes[self.last..self.last + 4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+        let length = (ATTRIBUTE_HEAD_BYTES + value.len()) as u16;
+        let mut bytes = Vec::with_capacity(length as usize);
+        bytes.extend_from_slice(&length.to_ne_bytes());
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(value);
+        self.put(&bytes);
+        self
+    }
+
+    /// A string with its final zero.
+    pub fn text(&mut self, kind: u16, value: &str) -> &mut Self {
+        let mut bytes = value.as_bytes().to_vec();
+        bytes.push(0);
+        self.attribute(kind, &bytes)
+    }
+
+    pub fn number(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.attribute(kind, &value.to_ne_bytes())
+    }
+
+    /// In network order, as nftables has its numbers.
+    pub fn number_be(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.attribute(kind, &value.to_be_bytes())
+    }
+
+    /// An attribute made of attributes.
+    pub fn nested(&mut self, kind: u16, inner: impl FnOnce(&mut Self)) -> &mut Self {
+        self.nested_with(kind | NESTED, &[], inner)
+    }
+
+    /// An attribute of a fixed part and attributes, as old interfaces have it.
+    pub fn nested_with(
+        &mut self,
+        kind: u16,
+        fixed: &[u8],
+        inner: impl FnOnce(&mut Self),
+    ) -> &mut Self {
+        let begin = self.bytes.len();
+        self.put(&[0; ATTRIBUTE_HEAD_BYTES]);
+        self.put(fixed);
+        inner(self);
+        let length = (self.bytes.len() - begin) as u16;
+        self.bytes[begin..begin + 2].copy_from_slice(&length.to_ne_bytes());
+        self.bytes[begin + 2..begin + 4].copy_from_slice(&kind.to_ne_bytes());
+        self
+    }
+
+    /// Sends all and waits for the kernel's word on each that asked for one. The first refusal is
+    /// returned; the others have been carried out or not as the protocol says.
+    pub fn exchange(&self, netlink: &OwnedFd) -> io::Result<()> {
+        socket::write(netlink.as_fd(), &self.bytes)?;
+        let mut buffer = [0; 8192];
+        let (mut answers, mut refused) = (0, None);
+        while answers < self.answers {
+            let got = socket::read(netlink.as_fd(), &mut buffer)?;
+            let mut input = &buffer[..got];
+            while input.len() >= HEAD_BYTES + 4 {
+                let number = |at: usize| {
+                    u32::from_ne_bytes(input[at..at + 4].try_into().expect("four bytes"))
+                };
+                let length = number(0) as usize;
+                let kind = u16::from_ne_bytes([input[4], input[5]]);
+                if kind == ERROR {
+                    let code = number(HEAD_BYTES).cast_signed();
+                    // A refused batch is told once, without a word on its parts.
+                    let unasked = code != 0 && refused.is_none();
+                    if unasked {
+                        refused = Some(io::Error::from_raw_os_error(-code));
+                    }
+                    answers += 1;
+                }
+                input = input.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+            }
+            if refused.is_some() {
+                break;
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_count_everything_inside() {
+        let mut batch = Batch::default();
+        batch.message(16, ACK, &[0; 16]).text(3, "eth0").nested(18, |b| {
+            b.text(1, "veth").nested_with(1, &[7; 16], |b| {
+                b.number(19, 5);
+            });
+        });
+        let bytes = &batch.bytes;
+        assert_eq!(bytes.len() % 4, 0);
+        assert_eq!(bytes[..4], (bytes.len() as u32).to_ne_bytes());
+        // Behind head, fixed part and a name of 4 + 5 bytes, padded to 12.
+        let nested = HEAD_BYTES + 16 + 12;
+        assert_eq!(bytes[nested..nested + 2], ((bytes.len() - nested) as u16).to_ne_bytes());
+        assert_eq!(bytes[nested + 2..nested + 4], (18 | NESTED).to_ne_bytes());
+        assert_eq!(batch.answers, 1);
+    }
+}
