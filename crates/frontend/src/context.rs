@@ -1,5 +1,5 @@
-//! What every operation is given: the stores, the account and region, and the world's two sources of
-//! surprise, time and randomness, as functions, so that a test decides both.
+//! What every operation is given: the stores, the account and region, and the world's two sources
+//! of surprise, time and randomness, as functions, so that a test decides both.
 
 use crate::fault::{self, Fault};
 use model::arn::Locality;

@@ -1,5 +1,5 @@
-//! From an operation's name to its function. Each service module lists what it serves, one line an operation;
-//! what is not listed is refused by name, and stands in the gap file.
+//! From an operation's name to its function. Each service module lists what it serves, one line an
+//! operation; what is not listed is refused by name, and stands in the gap file.
 
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
@@ -22,8 +22,8 @@ pub struct Route {
     pub ignored: &'static [&'static str],
 }
 
-/// `route!(ecs, RunTaskRequest, run_task::run_task, ignores ["referenceId"])`: the request's type names the
-/// operation.
+/// `route!(ecs, RunTaskRequest, run_task::run_task, ignores ["referenceId"])`: the request's type
+/// names the operation.
 macro_rules! route {
     ($service:ident, $input:ident, $function:path) => {
         $crate::dispatch::route!($service, $input, $function, ignores [])

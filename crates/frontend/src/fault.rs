@@ -1,5 +1,6 @@
-//! Faults, AWS's answers to a refused call, as the operations make them: ECS's usual ones by name, what a
-//! failure of the store becomes, and how each service words a broken constraint of its model.
+//! Faults, AWS's answers to a refused call, as the operations make them: ECS's usual ones by name,
+//! what a failure of the store becomes, and how each service words a broken constraint of its
+//! model.
 
 use store::{CommitFailure, TransactFailure};
 use wire::ecs::ErrorCode;
@@ -87,8 +88,8 @@ fn ecs_text(violation: &Violation) -> String {
     }
 }
 
-/// What a call answers when its transaction was not committed. A failure of the store is told in the log and
-/// shows as a 500 that may be tried again.
+/// What a call answers when its transaction was not committed. A failure of the store is told in
+/// the log and shows as a 500 that may be tried again.
 pub fn transact(failure: TransactFailure<Fault>) -> Fault {
     match failure {
         TransactFailure::Aborted(fault) => fault,

@@ -1,6 +1,6 @@
-//! The API endpoint: HTTP, authentication, one function per operation. A function decodes (at the edge, from
-//! `wire` types to `model`'s), checks, commits one transaction and encodes the answer. It keeps no state but
-//! caches, so several may serve one store.
+//! The API endpoint: HTTP, authentication, one function per operation. A function decodes (at the
+//! edge, from `wire` types to `model`'s), checks, commits one transaction and encodes the answer.
+//! It keeps no state but caches, so several may serve one store.
 
 mod auth;
 mod context;

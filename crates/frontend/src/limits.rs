@@ -1,7 +1,8 @@
-//! Bounds of the frontend's machinery, with their units. What AWS's own model bounds (lengths, ranges) is
-//! checked by `wire`; what the domain bounds is in `model::limits`.
+//! Bounds of the frontend's machinery, with their units. What AWS's own model bounds (lengths,
+//! ranges) is checked by `wire`; what the domain bounds is in `model::limits`.
 
-/// Bytes of a request's body. CloudWatch Logs takes batches of 1 MiB, which JSON's escapes make longer.
+/// Bytes of a request's body. CloudWatch Logs takes batches of 1 MiB, which JSON's escapes make
+/// longer.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a client may take to send its body, in milliseconds.
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
@@ -11,8 +12,8 @@ pub const PAGE_ITEMS_MAX: usize = 100;
 pub const PAGE_TOKEN_BYTES_MAX: usize = 2048;
 /// Characters of a RunTask `clientToken`. Source: API reference, RunTask.
 pub const CLIENT_TOKEN_CHARS_MAX: usize = 64;
-/// How long a client token is remembered, in seconds. Source: developer guide, ECS_Idempotency: at most
-/// 24 hours.
+/// How long a client token is remembered, in seconds. Source: developer guide, ECS_Idempotency: at
+/// most 24 hours.
 pub const CLIENT_TOKEN_SECONDS: i64 = 24 * 3600;
 /// Characters of RunTask's `startedBy`. Source: API reference, RunTask.
 pub const STARTED_BY_CHARS_MAX: usize = 128;

@@ -17,7 +17,7 @@ pub async fn list_account_settings(
     caller: &Caller,
     input: ListAccountSettingsRequest,
 ) -> Result<ListAccountSettingsResponse, Fault> {
-    let name = input.name.as_ref().map(|name| name.as_str());
+    let name = input.name.as_ref().map(wire::ecs::SettingName::as_str);
     if name.is_none() && input.value.is_some() {
         return Err(invalid_parameter("A value can be given only together with a name."));
     }

@@ -20,7 +20,7 @@ pub async fn list_task_definition_families(
     input: ListTaskDefinitionFamiliesRequest,
 ) -> Result<ListTaskDefinitionFamiliesResponse, Fault> {
     let prefix = input.family_prefix.as_deref().unwrap_or("");
-    let status = input.status.as_ref().map(|status| status.as_str());
+    let status = input.status.as_ref().map(TaskDefinitionFamilyStatus::as_str);
     let filters = [Some("ListTaskDefinitionFamilies"), Some(prefix), status];
     let page = Page::new(&filters, input.next_token.as_deref(), input.max_results, PAGE_ITEMS_MAX)?;
     let snapshot = cx.store.snapshot();

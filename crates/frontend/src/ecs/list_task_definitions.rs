@@ -27,7 +27,7 @@ pub async fn list_task_definitions(
     let filters = [
         Some("ListTaskDefinitions"),
         family,
-        input.status.as_ref().map(|status| status.as_str()),
+        input.status.as_ref().map(ecs::TaskDefinitionStatus::as_str),
         descending.then_some("DESC"),
     ];
     let page = Page::new(&filters, input.next_token.as_deref(), input.max_results, PAGE_ITEMS_MAX)?;

@@ -8,7 +8,7 @@ use crate::fault::{Fault, invalid_parameter};
 use crate::limits::PAGE_ITEMS_MAX;
 use model::task::Task;
 use store::kinds::{task_key, task_prefix};
-use wire::ecs::{DesiredStatus, ErrorCode, ListTasksRequest, ListTasksResponse};
+use wire::ecs::{DesiredStatus, ErrorCode, LaunchType, ListTasksRequest, ListTasksResponse};
 
 pub async fn list_tasks(
     cx: &Context,
@@ -28,7 +28,7 @@ pub async fn list_tasks(
         return Err(invalid_parameter("The specified container instance was not found."));
     }
     let desired = input.desired_status.unwrap_or(DesiredStatus::Running);
-    let launch_type = input.launch_type.as_ref().map(|launch_type| launch_type.as_str());
+    let launch_type = input.launch_type.as_ref().map(LaunchType::as_str);
     let (family, started_by) = (input.family.as_deref(), input.started_by.as_deref());
     let filters = [
         Some("ListTasks"),

@@ -86,7 +86,7 @@ pub const ROUTES: &[Route] = &[
         ecs,
         PutAccountSettingRequest,
         put_account_setting::put_account_setting,
-        ignores ["name (all but containerInsights and defaultLogDriverMode)"]
+        ignores["name (all but containerInsights and defaultLogDriverMode)"]
     ),
     route!(
         ecs,

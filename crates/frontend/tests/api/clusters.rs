@@ -1,4 +1,4 @@
-//! Clusters.
+//! Clusters: made, changed by parts, described with what is included, deleted only when empty.
 
 use crate::endpoint::{Endpoint, definition, run};
 use model::facts::ContainersFact;

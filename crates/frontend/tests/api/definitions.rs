@@ -173,223 +173,48 @@ async fn unknown_definitions_and_bad_names_are_refused() {
     }
 }
 
-#[tokio::test]
-async fn fargate_refuses_in_awss_words() {
-    let endpoint = Endpoint::new().await;
-    let base = || definition("web");
-    let linux = |change: Value| container(json!({"linuxParameters": change}));
-    let log = |options: Value| {
-        let log = json!({"logDriver": "awslogs", "options": options});
-        container(json!({"logConfiguration": log}))
-    };
-    let both = json!({"awslogs-group": "g", "awslogs-region": "r"});
-    let all = json!({"awslogs-group": "g", "awslogs-region": "r", "awslogs-stream-prefix": "p"});
-    for (input, text) in [
-        (
-            with(base(), json!({"memory": "4096"})),
-            "No Fargate configuration exists for given values.",
-        ),
-        (with(base(), json!({"cpu": "100"})), "No Fargate configuration exists for given values."),
-        (with(base(), json!({"cpu": "lots"})), "Invalid 'cpu' setting for task."),
-        (
-            with(base(), json!({"cpu": null})),
-            "Fargate requires that 'cpu' be defined at the task level.",
-        ),
-        (
-            with(
-                base(),
-                json!({"memory": null, "containerDefinitions": [{"name": "a", "image": "b", "memory": 512}]}),
-            ),
-            "Fargate requires that 'memory' be defined at the task level.",
-        ),
-        (
-            with(base(), json!({"networkMode": "bridge"})),
-            "Fargate only supports network mode ‘awsvpc’.",
-        ),
-        (
-            with(base(), json!({"networkMode": null})),
-            "Fargate only supports network mode ‘awsvpc’.",
-        ),
-        (
-            with(base(), json!({"ipcMode": "task"})),
-            "Fargate compatible task definitions do not support ipcMode",
-        ),
-        (
-            with(base(), json!({"pidMode": "host"})),
-            "Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is 'task'.",
-        ),
-        (
-            with(base(), json!({"ephemeralStorage": {"sizeInGiB": 20}})),
-            "EphemeralStorage size should be at least 21",
-        ),
-        (
-            with(base(), json!({"ephemeralStorage": {"sizeInGiB": 201}})),
-            "EphemeralStorage size should be at most 200",
-        ),
-        (
-            with(base(), json!({"volumes": [{"name": "v", "host": {"sourcePath": "/x"}}]})),
-            "host.sourcePath should not be set for volumes in Fargate.",
-        ),
-        (
-            container(json!({"privileged": true})),
-            "Fargate requires that the 'privileged' setting be 'false'",
-        ),
-        (
-            container(json!({"dockerSecurityOptions": ["x"]})),
-            "Fargate compatible task definitions do not support dockerSecurityOptions",
-        ),
-        (
-            container(json!({"stopTimeout": 121})),
-            "Tasks using the Fargate launch type must have a container stop timeout of less than 120 seconds.",
-        ),
-        (
-            linux(json!({"maxSwap": 1})),
-            "Fargate compatible task definitions do not support maxSwap",
-        ),
-        (
-            linux(json!({"sharedMemorySize": 1})),
-            "Fargate compatible task definitions do not support sharedMemorySize",
-        ),
-        (
-            container(json!({"logConfiguration": {"logDriver": "json-file"}})),
-            "json-file is not a valid log driver. Must be one of [awslogs, splunk, awsfirelens]",
-        ),
-        (log(json!({"awslogs-group": "g"})), "Log driver awslogs requires options: awslogs-region"),
-        (
-            log(both),
-            "Fargate requires log configuration options to include awslogs-stream-prefix to support log driver awslogs.",
-        ),
-        (
-            log(all),
-            "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
-        ),
-    ] {
-        let refused = endpoint.refused("RegisterTaskDefinition", input).await;
-        assert_eq!(refused, ("ClientException".to_owned(), text.to_owned()));
-    }
-    let input = linux(json!({"capabilities": {"add": ["SYS_ADMIN"]}}));
-    assert_eq!(endpoint.refused("RegisterTaskDefinition", input).await.0, "ClientException");
-    let input = linux(json!({"capabilities": {"add": ["SYS_PTRACE"], "drop": ["ALL"]}}));
-    endpoint.ok("RegisterTaskDefinition", input).await;
+/// A row of refusals/definitions.json: what is changed of a definition that is taken, and why it is
+/// refused then.
+#[derive(serde::Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    definition: Value,
+    /// Members of its one container.
+    #[serde(default)]
+    container: Value,
+    /// All its containers.
+    containers: Option<Value>,
+    text: String,
 }
 
 #[tokio::test]
-async fn every_definition_is_checked() {
+async fn bad_definitions_are_refused_in_awss_words() {
+    let rows: Vec<Refusal> =
+        serde_json::from_str(include_str!("refusals/definitions.json")).expect("rows");
     let endpoint = Endpoint::new().await;
-    let base = || definition("web");
-    let containers = |list: Value| with(base(), json!({"containerDefinitions": list}));
-    let named = |n: usize| json!({"name": format!("c{n}"), "image": "i"});
-    let many: Vec<Value> = (0..11).map(named).collect();
-    let depends = |condition: &str, essential: bool| {
-        let on = json!([{"containerName": "b", "condition": condition}]);
-        containers(json!([
-            {"name": "a", "image": "i", "dependsOn": on},
-            {"name": "b", "image": "i", "essential": essential},
-        ]))
-    };
-    for (input, text) in [
-        (containers(json!([])), "Container list cannot be empty."),
-        (containers(Value::Array(many)), "Too many containers."),
-        (containers(json!([{"image": "i"}])), "Container.name should not be null or empty."),
-        (containers(json!([{"name": "a"}])), "Container.image should not be null or empty."),
-        (
-            containers(json!([{"name": "a b", "image": "i"}])),
-            "Container.name contains invalid characters.",
-        ),
-        (
-            containers(json!([{"name": "a", "image": "i j"}])),
-            "Container.image contains invalid characters.",
-        ),
-        (
-            containers(json!([{"name": "a", "image": "i"}, {"name": "a", "image": "i"}])),
-            "Container names must be unique within a task definition",
-        ),
-        (
-            containers(json!([{"name": "a", "image": "i", "essential": false}])),
-            "Task definition doesn't have any essential container.",
-        ),
-        (
-            container(json!({"memory": 513})),
-            "The 'memory' setting for container 'app' is greater than for the task.",
-        ),
-        (
-            container(json!({"memory": 100, "memoryReservation": 200})),
-            "Invalid setting for container 'app'. 'memory' must be greater than or equal to 'memoryReservation'.",
-        ),
-        (
-            container(json!({"cpu": 257})),
-            "The sum of all container 'cpu' values cannot be greater than the value of the task 'cpu'.",
-        ),
-        (
-            container(json!({"portMappings": [{"containerPort": 80, "hostPort": 81}]})),
-            "When networkMode=awsvpc, the host ports and container ports in port mappings must match.",
-        ),
-        (
-            container(json!({"links": ["b"]})),
-            "Links are not supported on container when networkMode=awsvpc",
-        ),
-        (
-            container(json!({"disableNetworking": true})),
-            "Disable Networking is not supported on container when networkMode=awsvpc",
-        ),
-        (
-            container(json!({"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]})),
-            "Unknown volume 'v'",
-        ),
-        (
-            container(json!({"volumesFrom": [{"sourceContainer": "b"}]})),
-            "Invalid 'volumesFrom' setting. Unknown container: 'b'",
-        ),
-        (
-            container(json!({"ulimits": [{"name": "nofile", "softLimit": 2, "hardLimit": 1}]})),
-            "Soft limit exceeds hard limit for ulimit nofile",
-        ),
-        (
-            container(json!({"restartPolicy": {"enabled": true, "restartAttemptPeriod": 59}})),
-            "the 'restartAttemptPeriod' setting for container 'app' must be between 60 and 1800",
-        ),
-        (
-            container(json!({"stopTimeout": 1})),
-            "Granular stop timeout on container 'app' must be at least 2 seconds.",
-        ),
-        (
-            container(json!({"dependsOn": [{"containerName": "b", "condition": "START"}]})),
-            "Cannot depend on container + 'b' because it does not exist",
-        ),
-        (
-            depends("SUCCESS", true),
-            "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container",
-        ),
-        (
-            depends("HEALTHY", false),
-            "A dependency container with HEALTHY condition must have health check configured",
-        ),
-        (
-            with(
-                base(),
-                json!({"inferenceAccelerators": [{"deviceName": "d", "deviceType": "t"}]}),
-            ),
-            "Unsupported field 'inferenceAccelerators'",
-        ),
-    ] {
+    for row in rows {
+        let mut input = container(row.container);
+        if let Some(containers) = row.containers {
+            input["containerDefinitions"] = containers;
+        }
+        let input = with(input, row.definition);
         let refused = endpoint.refused("RegisterTaskDefinition", input).await;
-        assert_eq!(refused, ("ClientException".to_owned(), text.to_owned()));
+        assert_eq!(refused, ("ClientException".to_owned(), row.text));
     }
-    endpoint.ok("RegisterTaskDefinition", depends("SUCCESS", false)).await;
-    let circle = containers(json!([
-        {"name": "a", "image": "i", "dependsOn": [{"containerName": "b", "condition": "START"}]},
-        {"name": "b", "image": "i", "dependsOn": [{"containerName": "a", "condition": "START"}]},
-    ]));
-    assert_eq!(endpoint.refused("RegisterTaskDefinition", circle).await.0, "ClientException");
-    for volume in ["efsVolumeConfiguration", "s3filesVolumeConfiguration"] {
-        let volume = match volume {
-            "efsVolumeConfiguration" => json!({"name": "v", volume: {"fileSystemId": "fs-1"}}),
-            _ => json!({"name": "v", volume: {"fileSystemArn": "arn:aws:s3files:::x"}}),
-        };
-        let input = with(base(), json!({"volumes": [volume]}));
-        let (code, text) = endpoint.refused("RegisterTaskDefinition", input).await;
-        assert_eq!(code, "ClientException");
-        assert!(text.contains("VolumeConfiguration"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_just_within_the_rules_is_taken() {
+    let endpoint = Endpoint::new().await;
+    let capabilities = json!({"add": ["SYS_PTRACE"], "drop": ["ALL"]});
+    for change in [
+        json!({"linuxParameters": {"capabilities": capabilities, "initProcessEnabled": true}}),
+        json!({"stopTimeout": 120, "startTimeout": 2}),
+        json!({"memory": 512, "memoryReservation": 512, "cpu": 256}),
+        json!({"portMappings": [{"containerPortRange": "80-90"}, {"containerPort": 65535}]}),
+        json!({"healthCheck": {"command": ["NONE"]}}),
+    ] {
+        endpoint.ok("RegisterTaskDefinition", container(change)).await;
     }
     let long = "x".repeat(70_000);
     let input = container(json!({"environment": [{"name": "A", "value": long}]}));

@@ -1,4 +1,4 @@
-//! Account settings.
+//! Account settings: whose holds, and what they may be.
 
 use crate::endpoint::Endpoint;
 use serde_json::json;

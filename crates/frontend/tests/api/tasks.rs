@@ -1,9 +1,6 @@
 //! Tasks: what RunTask makes and refuses, how tasks are listed, described and stopped.
 
-use crate::endpoint::{
-    Endpoint, GROUP, GROUP_OTHER_VPC, SUBNET, SUBNET_OTHER_VPC, SUBNET_OTHER_ZONE, definition, run,
-    with,
-};
+use crate::endpoint::{Endpoint, GROUP, SUBNET, SUBNET_OTHER_ZONE, definition, run, with};
 use model::facts::{ContainersFact, InterfaceFact, Placement};
 use model::task::{Task, TaskInterface};
 use serde_json::{Value, json};
@@ -15,7 +12,7 @@ async fn ready() -> Endpoint {
     endpoint
 }
 
-fn network(subnets: Value, groups: Value) -> Value {
+fn network(subnets: &Value, groups: &Value) -> Value {
     let vpc = json!({"subnets": subnets, "securityGroups": groups});
     json!({"networkConfiguration": {"awsvpcConfiguration": vpc}})
 }
@@ -161,92 +158,25 @@ async fn a_task_that_never_had_a_place_stops_at_once() {
     assert_eq!(out["task"]["attachments"][0]["status"], "DELETED");
 }
 
+/// A row of refusals/run_task.json: what is changed of a call that is taken, and why it is refused
+/// then.
+#[derive(serde::Deserialize)]
+struct Refusal {
+    change: Value,
+    code: String,
+    text: String,
+}
+
 #[tokio::test]
 async fn run_task_refuses_in_awss_words() {
+    let rows: Vec<Refusal> =
+        serde_json::from_str(include_str!("refusals/run_task.json")).expect("rows");
     let endpoint = ready().await;
     endpoint.ok("RegisterTaskDefinition", definition("gone")).await;
     endpoint.ok("DeregisterTaskDefinition", json!({"taskDefinition": "gone:1"})).await;
-    let change = |change: Value| with(run("web"), change);
-    let overrides = |name: &str| json!({"overrides": {"containerOverrides": [{"name": name, "command": ["x"]}]}});
-    let no_instances = "No Container Instances were found in your cluster.";
-    let fargate = json!([{"capacityProvider": "FARGATE", "weight": 1}]);
-    for (input, code, text) in [
-        (change(json!({"cluster": "nowhere"})), "ClusterNotFoundException", "Cluster not found."),
-        (
-            change(json!({"taskDefinition": "nothing"})),
-            "ClientException",
-            "TaskDefinition not found.",
-        ),
-        (
-            change(json!({"taskDefinition": "gone:1"})),
-            "InvalidParameterException",
-            "TaskDefinition is inactive",
-        ),
-        (
-            change(json!({"networkConfiguration": null})),
-            "InvalidParameterException",
-            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-        ),
-        (
-            change(network(json!(["subnet-x"]), json!([]))),
-            "InvalidParameterException",
-            "Error retrieving subnet information for [subnet-x]: The subnet ID 'subnet-x' does not exist (ErrorCode: InvalidSubnetID.NotFound)",
-        ),
-        (
-            change(network(json!([SUBNET]), json!(["sg-x"]))),
-            "InvalidParameterException",
-            "Error retrieving security group information for [sg-x]: The security group 'sg-x' does not exist (ErrorCode: InvalidGroup.NotFound)",
-        ),
-        (change(json!({"launchType": "EC2"})), "InvalidParameterException", no_instances),
-        (change(json!({"launchType": "EXTERNAL"})), "InvalidParameterException", no_instances),
-        (change(json!({"launchType": null})), "InvalidParameterException", no_instances),
-        (
-            change(json!({"capacityProviderStrategy": fargate})),
-            "InvalidParameterException",
-            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
-        ),
-        (
-            change(json!({"platformVersion": "2.0.0"})),
-            "PlatformUnknownException",
-            "The specified platform does not exist.",
-        ),
-        (
-            change(overrides("web")),
-            "InvalidParameterException",
-            "Override for container named web is not a container in the TaskDefinition.",
-        ),
-        (
-            change(json!({"overrides": {"cpu": "512"}})),
-            "ClientException",
-            "No Fargate configuration exists for given values.",
-        ),
-        (
-            change(json!({"placementConstraints": [{"type": "distinctInstance"}]})),
-            "InvalidParameterException",
-            "Placement constraints are not supported with FARGATE launch type.",
-        ),
-        (
-            change(json!({"group": "service:web"})),
-            "InvalidParameterException",
-            "Invalid namespace for group.",
-        ),
-    ] {
-        let refused = endpoint.refused("RunTask", input).await;
-        assert_eq!(refused, (code.to_owned(), text.to_owned()));
-    }
-    for input in [
-        change(json!({"count": 0})),
-        change(json!({"count": 11})),
-        change(json!({"startedBy": "x".repeat(129)})),
-        change(json!({"clientToken": "x".repeat(65)})),
-        change(network(json!([]), json!([]))),
-        change(network(json!([SUBNET, SUBNET_OTHER_VPC]), json!([]))),
-        change(network(json!([SUBNET]), json!([GROUP_OTHER_VPC]))),
-        change(
-            json!({"overrides": {"containerOverrides": [{"name": "app", "command": ["x".repeat(9000)]}]}}),
-        ),
-    ] {
-        assert_eq!(endpoint.refused("RunTask", input).await.0, "InvalidParameterException");
+    for row in rows {
+        let refused = endpoint.refused("RunTask", with(run("web"), row.change)).await;
+        assert_eq!(refused, (row.code, row.text));
     }
     let list = endpoint.ok("ListTasks", json!({})).await;
     assert_eq!(list["taskArns"], json!([]), "a refused call makes nothing");
@@ -255,7 +185,7 @@ async fn run_task_refuses_in_awss_words() {
 #[tokio::test]
 async fn the_network_is_looked_up() {
     let endpoint = ready().await;
-    let both = network(json!([SUBNET, SUBNET_OTHER_ZONE]), json!([GROUP]));
+    let both = network(&json!([SUBNET, SUBNET_OTHER_ZONE]), &json!([GROUP]));
     let ran = endpoint.ok("RunTask", with(run("web"), both)).await;
     assert_eq!(ran["tasks"][0]["attachments"][0]["details"], json!([]));
     let ran = endpoint.ok("RunTask", run("web")).await;
@@ -284,7 +214,8 @@ async fn definitions_that_would_run_wrongly_are_not_run() {
         assert_eq!(code, "ClientException");
         assert!(text.contains(field), "{text}");
     }
-    let ec2 = json!({"family": "ec2", "containerDefinitions": [{"name": "a", "image": "b", "memory": 9}]});
+    let small = json!([{"name": "a", "image": "b", "memory": 9}]);
+    let ec2 = json!({"family": "ec2", "containerDefinitions": small});
     endpoint.ok("RegisterTaskDefinition", ec2).await;
     let (_, text) = endpoint.refused("RunTask", run("ec2")).await;
     assert!(text.starts_with("Task definition does not support launch_type FARGATE."), "{text}");
@@ -338,7 +269,11 @@ async fn a_client_token_makes_a_call_once() {
 #[tokio::test]
 async fn capacity_providers_place_tasks_by_weight() {
     let endpoint = ready().await;
-    let item = |name: &str, weight: u32, base: u32| json!({"capacityProvider": name, "weight": weight, "base": base});
+    let item = |name: &str, weight: u32, base: u32| {
+        let mut item = json!({"capacityProvider": name, "weight": weight});
+        item["base"] = json!(base);
+        item
+    };
     let strategy = json!([item("FARGATE", 1, 1), item("FARGATE_SPOT", 1, 0)]);
     let call = with(run("web"), json!({"launchType": null, "capacityProviderStrategy": strategy}));
     let (code, _) = endpoint.refused("RunTask", call.clone()).await;

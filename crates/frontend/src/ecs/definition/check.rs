@@ -332,7 +332,7 @@ fn mounts(definition: &Stored, container: &ecs::ContainerDefinition) -> Result<(
 
 fn health_check(check: &ecs::HealthCheck) -> Result<(), Fault> {
     let command = check.command.as_deref().unwrap_or_default();
-    if command.first().is_none_or(|first| first.is_empty()) {
+    if command.first().is_none_or(String::is_empty) {
         return Err(client("Health check command should not be null or empty."));
     }
     for (name, value, range) in [
@@ -358,7 +358,7 @@ fn logging(container: &ecs::ContainerDefinition) -> Result<(), Fault> {
     }
     let given = |name: &&&str| {
         let value = log.options.as_ref().and_then(|options| options.get(**name));
-        value.is_none_or(|value| value.is_empty())
+        value.is_none_or(String::is_empty)
     };
     let missing: Vec<&str> =
         ["awslogs-region", "awslogs-group"].iter().filter(given).copied().collect();

@@ -40,8 +40,8 @@ fn task(definition: &Stored) -> Option<String> {
         None | Some(ecs::PidMode::Task) => {}
         Some(mode) => {
             return Some(format!(
-                "Tasks using the Fargate launch type do not support pidMode '{mode}'. The supported \
-                 value for pidMode is 'task'."
+                "Tasks using the Fargate launch type do not support pidMode '{mode}'. The \
+                 supported value for pidMode is 'task'."
             ));
         }
     }
