@@ -29,18 +29,18 @@ def cgroups():
 
 
 def processes():
+    """Ours by name (the zygote's begins with ours, too) and those in our cgroups."""
     found = set()
     for folder in pathlib.Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
-            program = os.readlink(folder / "exe")
+            name = (folder / "comm").read_text()
             groups = (folder / "cgroup").read_text()
             command = (folder / "cmdline").read_text().replace("\0", " ").strip()
         except OSError:
-            # It ended while we looked, or it is a kernel thread.
+            # It ended while we looked.
             continue
-        name = pathlib.Path(program.removesuffix(" (deleted)")).name
-        if name == NAME or NAME in groups:
+        if name.startswith(NAME) or NAME in groups:
             found.add(f"process {folder.name}: {command}")
     return found

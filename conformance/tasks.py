@@ -2,6 +2,8 @@
 least that Fargate asks for, run it, wait with boto3's own waiters, read its log. Whatever a test
 started is stopped when it ends."""
 
+from botocore.exceptions import WaiterError
+
 # boto3's waiters look every 6 seconds by default; ours are worth a closer look.
 WAIT = {"Delay": 0.1, "MaxAttempts": 400}
 EXECUTION_ROLE = "arn:aws:iam::{account}:role/ecsTaskExecutionRole"
@@ -65,7 +67,13 @@ class Cluster:
 
     def until_running(self, *arns):
         waiter = self.aws.ecs.get_waiter("tasks_running")
-        waiter.wait(cluster=self.name, tasks=list(arns), WaiterConfig=WAIT)
+        try:
+            waiter.wait(cluster=self.name, tasks=list(arns), WaiterConfig=WAIT)
+        except WaiterError as error:
+            # Why is what one wants to know next.
+            told = self.aws.ecs.describe_tasks(cluster=self.name, tasks=list(arns))["tasks"]
+            reasons = [(it["lastStatus"], it.get("stoppedReason"), it["containers"]) for it in told]
+            raise AssertionError(f"not all RUNNING: {reasons}") from error
         return self.describe(arns[0])
 
     def until_stopped(self, *arns):

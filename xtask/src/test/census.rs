@@ -123,14 +123,13 @@ fn tables(lines: &mut BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// Processes that run our binary, and those that live in our cgroups.
+/// Processes that carry our name (the zygote's begins with it), and those in our cgroups.
 fn processes(lines: &mut BTreeSet<String>) -> Result<()> {
     for id in names("/proc")?.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
         let folder = Path::new("/proc").join(id);
-        let program = fs::read_link(folder.join("exe")).unwrap_or_default();
-        let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = fs::read_to_string(folder.join("comm")).unwrap_or_default();
         let cgroup = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
-        let ours = program.trim_end_matches(" (deleted)") == NAME || cgroup.contains(NAME);
+        let ours = name.starts_with(NAME) || cgroup.contains(NAME);
         if ours {
             let command = fs::read_to_string(folder.join("cmdline")).unwrap_or_default();
             lines.insert(format!("process {id}: {}", command.replace('\0', " ").trim_end()));
