@@ -15,6 +15,7 @@ pub mod image;
 pub mod instance;
 pub mod limits;
 pub mod logs;
+pub mod manifest;
 pub mod network;
 pub mod session;
 pub mod task;

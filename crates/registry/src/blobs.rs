@@ -1,7 +1,6 @@
 //! Blobs: reading them, and pushing them in one piece, in chunks, or from another repository.
 
 use crate::answer::{Body, BoxError, Refusal, bare, set};
-use crate::path::{is_repository_name, parse_digest};
 use crate::uploads::{self, Held};
 use crate::{Call, Inner};
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use model::image::{BlobLink, Repository};
+use model::manifest::{is_repository_name, parse_digest};
 use model::{Digest, RepositoryName};
 use serde_json::json;
 use store::blob::ObjectReader;

@@ -12,7 +12,6 @@ mod access;
 mod adopt;
 mod answer;
 mod blobs;
-mod document;
 mod listing;
 mod manifests;
 mod path;

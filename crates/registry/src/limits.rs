@@ -2,12 +2,6 @@
 
 /// One blob. ECR's bound for a layer is 52,000 MiB.
 pub const BLOB_BYTES_MAX: u64 = 52_000 * 1024 * 1024;
-/// One manifest, as ECR's and the distribution specification's advice.
-pub const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Layers (and other blobs) one manifest names. ECR's bound for layers of an image is 4,200.
-pub const MANIFEST_BLOBS_MAX: usize = 4200;
-/// Manifests one index names: each is guarded by the transaction that stores the index.
-pub const INDEX_MANIFESTS_MAX: usize = 100;
 /// Uploads begun and not ended, of all repositories together.
 pub const UPLOADS_MAX: usize = 4096;
 /// How long an upload nobody touches is kept, in seconds.
@@ -22,9 +16,5 @@ pub const UPLOAD_WAIT_SECONDS_MAX: u64 = 20;
 pub const PAGE_ENTRIES_MAX: usize = 1000;
 /// Entries of one referrers list.
 pub const REFERRERS_MAX: usize = 1000;
-/// Characters of a repository name. Source: ECR API reference, CreateRepository.
-pub const REPOSITORY_NAME_CHARS_MAX: usize = 256;
-/// Characters of a tag. Source: OCI distribution specification, "Pulling manifests".
-pub const TAG_CHARS_MAX: usize = 128;
 /// How long a password of GetAuthorizationToken is good, in seconds.
 pub const PASSWORD_SECONDS: i64 = 12 * 3600;

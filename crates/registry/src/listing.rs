@@ -1,13 +1,13 @@
 //! Lists: repositories, tags, and the manifests that refer to another.
 
 use crate::answer::{Body, Refusal, bare, full, set};
-use crate::document::{DOCKER_LIST, OCI_INDEX, annotations};
 use crate::limits::REFERRERS_MAX;
 use crate::{Call, Inner};
 use form_urlencoded::byte_serialize;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LINK};
 use http::{Response, StatusCode};
 use model::image::{ImageTag, Manifest, Repository};
+use model::manifest::{DOCKER_LIST, OCI_INDEX, annotations};
 use model::{Digest, RepositoryName};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -3,8 +3,7 @@
 
 use crate::answer::{Body, Refusal, bare, full, set};
 use crate::blobs::{CONTENT_DIGEST, object_name};
-use crate::document::{Document, Needed};
-use crate::limits::{BODY_PAUSE_SECONDS_MAX, MANIFEST_BYTES_MAX};
+use crate::limits::BODY_PAUSE_SECONDS_MAX;
 use crate::path::Reference;
 use crate::{Call, Inner};
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use model::arn::Locality;
 use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::manifest::{Document, MANIFEST_BYTES_MAX, Malformed, Needed};
 use model::{Digest, RepositoryName, Timestamp};
 use serde_json::json;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Inner {
         self.repository(&name)?;
         let content_type = content_type(&call.headers);
         let content = collect(body).await?;
-        let document = Document::parse(&content, &content_type)?;
+        let document = Document::parse(&content, &content_type).map_err(malformed)?;
         let manifest_bytes = content.len() as u64;
         let digest = store::blob::Digest::of(&content).to_string();
         if let Reference::Digest(wanted) = &reference
@@ -219,6 +219,10 @@ fn set_tag(
 
 fn needs(document: &Document) -> impl Iterator<Item = &Needed> {
     document.blobs.iter().chain(&document.manifests)
+}
+
+fn malformed(Malformed(message): Malformed) -> Refusal {
+    Refusal::bad_request("MANIFEST_INVALID", message)
 }
 
 fn content_unknown(digest: &Digest) -> Refusal {

@@ -294,7 +294,7 @@ fn make_session(folder: &Path, repository: &RepositoryName) -> io::Result<()> {
 fn read_session(folder: &Path) -> io::Result<Option<Session>> {
     let Some(id) = folder.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
     let repository = match fs::read_to_string(folder.join(REPOSITORY)) {
-        Ok(name) if crate::path::is_repository_name(&name) => RepositoryName::from(name),
+        Ok(name) if model::manifest::is_repository_name(&name) => RepositoryName::from(name),
         Ok(_) => return Ok(None),
         Err(failure) if failure.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(failure) => return Err(failure),

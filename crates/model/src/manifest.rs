@@ -1,17 +1,28 @@
-//! Reads a manifest as far as the registry must know it: what it is, what it needs, what it is about.
+//! Reads an image's manifest or index as far as a registry must know it: what it is, what it needs,
+//! what it is about. Also what digests, tags and repository names look like.
+//! Source: OCI image and distribution specifications.
 
-use crate::answer::Refusal;
-use crate::limits::{INDEX_MANIFESTS_MAX, MANIFEST_BLOBS_MAX};
-use crate::path::parse_digest;
-use model::Digest;
+use crate::ids::Digest;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// One manifest, in bytes: ECR's bound and the distribution specification's advice.
+pub const MANIFEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Layers (and other blobs) one manifest names. ECR's bound for layers of an image is 4,200.
+pub const MANIFEST_BLOBS_MAX: usize = 4200;
+/// Manifests one index names: each is guarded by the transaction that stores the index.
+pub const INDEX_MANIFESTS_MAX: usize = 100;
+/// Characters of a repository name. Source: ECR API reference, CreateRepository.
+pub const REPOSITORY_NAME_CHARS_MAX: usize = 256;
+/// Characters of a tag. Source: OCI distribution specification, "Pulling manifests".
+pub const TAG_CHARS_MAX: usize = 128;
 
 /// A manifest taken apart.
 #[derive(Debug, PartialEq)]
@@ -56,13 +67,25 @@ struct Descriptor {
     urls: Vec<String>,
 }
 
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::bad_request("MANIFEST_INVALID", message)
+/// What is wrong with a manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Malformed(pub String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+fn invalid(message: impl Into<String>) -> Malformed {
+    Malformed(message.into())
 }
 
 impl Document {
     /// `content_type` is the header's, without parameters; empty when there was none.
-    pub fn parse(content: &[u8], content_type: &str) -> Result<Self, Refusal> {
+    pub fn parse(content: &[u8], content_type: &str) -> Result<Self, Malformed> {
         let raw: Raw = serde_json::from_slice(content)
             .map_err(|failure| invalid(format!("the manifest is malformed: {failure}")))?;
         if raw.schema_version != 2 {
@@ -90,7 +113,7 @@ impl Document {
         config: Option<Descriptor>,
         layers: Option<Vec<Descriptor>>,
         manifests: Option<Vec<Descriptor>>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Malformed> {
         let (None, None, Some(manifests)) = (config, layers, manifests) else {
             return Err(invalid("an index has manifests, and neither config nor layers"));
         };
@@ -106,7 +129,7 @@ impl Document {
         config: Option<Descriptor>,
         layers: Option<Vec<Descriptor>>,
         manifests: Option<Vec<Descriptor>>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Malformed> {
         let (Some(config), Some(layers), None) = (config, layers, manifests) else {
             return Err(invalid("a manifest has config and layers, and no manifests"));
         };
@@ -129,7 +152,7 @@ impl Document {
 }
 
 /// The header and the manifest's own word must agree; one of them must be there.
-fn media_type(raw: &Raw, content_type: &str) -> Result<String, Refusal> {
+fn media_type(raw: &Raw, content_type: &str) -> Result<String, Malformed> {
     let own = raw.media_type.as_deref().unwrap_or("");
     if !own.is_empty() && !content_type.is_empty() && own != content_type {
         return Err(invalid(format!(
@@ -143,10 +166,40 @@ fn media_type(raw: &Raw, content_type: &str) -> Result<String, Refusal> {
     }
 }
 
-fn read(descriptor: &Descriptor) -> Result<Needed, Refusal> {
+fn read(descriptor: &Descriptor) -> Result<Needed, Malformed> {
     let digest = parse_digest(&descriptor.digest)
         .ok_or_else(|| invalid(format!("'{}' is no sha256 digest", descriptor.digest)))?;
     Ok(Needed { digest, bytes: descriptor.size })
+}
+
+/// A sha256 digest in its one form. Others that the specification knows are not served, as on ECR.
+pub fn parse_digest(text: &str) -> Option<Digest> {
+    let digits = text.strip_prefix("sha256:")?;
+    let lower_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    (digits.len() == 64 && digits.bytes().all(lower_hex)).then(|| Digest::from(text))
+}
+
+/// Letters, digits, `_`, `.` and `-`, the first a letter, digit or `_`.
+pub fn is_tag(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.len() <= TAG_CHARS_MAX
+        && text.starts_with(word)
+        && text.chars().all(|c| word(c) || c == '.' || c == '-')
+}
+
+/// Parts joined by `/`; a part is runs of lower-case letters and digits, joined by one `.`, one or
+/// two `_`, or any number of `-`. Source: OCI distribution specification, "Pulling manifests".
+pub fn is_repository_name(name: &str) -> bool {
+    name.len() <= REPOSITORY_NAME_CHARS_MAX && name.split('/').all(is_name_part)
+}
+
+fn is_name_part(part: &str) -> bool {
+    let run = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !part.starts_with(run) || !part.ends_with(run) {
+        return false;
+    }
+    part.split(run)
+        .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-'))
 }
 
 /// A manifest's annotations, which the referrers list repeats.
@@ -195,7 +248,7 @@ mod tests {
             json!({ "schemaVersion": 1, "mediaType": OCI_MANIFEST }),
             json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [] }),
             json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "config": config, "layers": [] }),
-            json!({ "schemaVersion": 2, "mediaType": "text/plain", "config": config, "layers": [] }),
+            json!({ "schemaVersion": 2, "mediaType": "text/x", "config": config, "layers": [] }),
             json!({ "schemaVersion": 2, "config": config, "layers": [] }),
             json!({
                 "schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [],
@@ -206,8 +259,17 @@ mod tests {
                 "config": { "digest": config["digest"], "size": -1 },
             }),
         ] {
-            let refusal = Document::parse(bad.to_string().as_bytes(), "").expect_err("invalid");
-            assert_eq!(refusal.code, "MANIFEST_INVALID", "{bad}");
+            assert!(Document::parse(bad.to_string().as_bytes(), "").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_what_the_specification_says() {
+        for name in ["a", "a/b/c", "a.b", "a_b", "a__b", "a---b", "0/9"] {
+            assert!(is_repository_name(name), "{name}");
+        }
+        for name in ["", "/", "a/", "/a", "A", "a..b", "a___b", "-a", "a-", "a._b", "..", "a b"] {
+            assert!(!is_repository_name(name), "{name}");
         }
     }
 }
