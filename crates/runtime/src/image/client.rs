@@ -99,7 +99,13 @@ impl Session {
     /// The digest a tag stands for now; `None` if the registry doesn't tell without sending the manifest.
     pub async fn resolve(&self) -> Result<Option<Digest>, PullFailure> {
         let path = self.manifest_path(&self.reference.version());
-        let response = self.retried(&Method::HEAD, &path).await?;
+        let response = match self.retried(&Method::HEAD, &path).await {
+            // Some know no HEAD; the manifest itself is the answer then.
+            Err(PullFailure::UnexpectedStatus { status, .. }) if status.starts_with('4') => {
+                return Ok(None);
+            }
+            other => other?,
+        };
         let digest = response.headers().get(DOCKER_CONTENT_DIGEST);
         Ok(digest.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()))
     }

@@ -224,7 +224,7 @@ pub(crate) fn inflate(
     growth: Growth,
 ) -> Result<(Digest, u64), LayerProblem> {
     let reader = ChunkReader { chunks, current: Bytes::new(), ended: false, compressed_bytes: 0 };
-    let mut decoder = Decoder::detect(reader).map_err(decoding)?;
+    let mut decoder = Decoder::detect(reader).map_err(|error| decoding(&error))?;
     let mut hasher = Hasher::new();
     let mut made = 0;
     loop {
@@ -239,7 +239,7 @@ pub(crate) fn inflate(
         let mut filled = 0;
         let mut at_end = false;
         while filled < buffer.len() && !at_end {
-            let read = decoder.read(&mut buffer[filled..]).map_err(decoding)?;
+            let read = decoder.read(&mut buffer[filled..]).map_err(|e| decoding(&e))?;
             filled += read;
             at_end = read == 0;
         }
@@ -257,8 +257,8 @@ pub(crate) fn inflate(
     }
 }
 
-fn decoding(error: io::Error) -> LayerProblem {
-    if error.get_ref().is_some_and(|inner| inner.is::<CutShort>()) {
+fn decoding(error: &io::Error) -> LayerProblem {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<CutShort>) {
         LayerProblem::CutShort
     } else {
         LayerProblem::Bad(format!("decompressing: {error}"))

@@ -459,7 +459,7 @@ fn pax_time(value: &[u8]) -> Option<(i64, u32)> {
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let nanos: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+    let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
     match (negative, nanos) {
         (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanos)),
         _ => Some((seconds, nanos)),

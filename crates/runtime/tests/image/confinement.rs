@@ -304,12 +304,12 @@ async fn devices_are_left_out_and_foreign_attributes_dropped() {
 
 #[tokio::test]
 async fn a_tree_deeper_than_any_path_is_unpacked_replaced_and_refused_cleanly() {
-    // Each round goes on where a link to the last round's end leads: the real depth is 20,000.
+    // Each round goes on where a link to the last round's end leads: the real depth is 4,000.
     let scene = Scene::new();
     let mut items = Vec::new();
     let deep = "d/".repeat(1000);
     let mut start = String::new();
-    for round in 0..20 {
+    for round in 0..4 {
         items.push(directory(&format!("{start}{deep}")));
         items.push(symlink(&format!("l{round}"), &format!("/{start}{deep}")));
         start = format!("l{round}/");

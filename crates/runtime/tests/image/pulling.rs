@@ -161,7 +161,11 @@ async fn a_pull_that_nobody_waits_for_stops_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let registry = Registry::start().await;
     let [layer, ..] = layers();
-    push(&registry, std::slice::from_ref(&layer));
+    let body = image(&registry, "amd64", std::slice::from_ref(&layer));
+    registry.put_manifest("app", "v1", MANIFEST, &body);
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let config = json["config"]["size"].as_u64().unwrap();
+    let before_layer = body.len() + usize::try_from(config).unwrap();
     let path = format!("/v2/app/blobs/{}", layer.digest());
     registry.trouble(&path, vec![Trouble::SilentAfter(100)]);
     let patient = runtime::image::Patience::default();
@@ -171,7 +175,7 @@ async fn a_pull_that_nobody_waits_for_stops_and_leaves_nothing() {
         let pull = pull(&store, &registry);
         tokio::select! {
             pulled = pull => panic!("{pulled:?}"),
-            arrived = sent.wait_for(|sent| *sent > 100) => { arrived.unwrap(); }
+            arrived = sent.wait_for(|sent| *sent > before_layer) => { arrived.unwrap(); }
         }
     }
     let tmp = home.path().join("tmp");

@@ -232,10 +232,10 @@ impl Registry {
         if method == Method::HEAD {
             return answer.body(Full::new(Bytes::new()).map_err(never).boxed()).unwrap();
         }
-        answer.body(self.body(body, trouble)).unwrap()
+        answer.body(self.body(&body, trouble.as_ref())).unwrap()
     }
 
-    fn body(&self, body: Bytes, trouble: Option<Trouble>) -> BoxBody<Bytes, io::Error> {
+    fn body(&self, body: &Bytes, trouble: Option<&Trouble>) -> BoxBody<Bytes, io::Error> {
         enum Step {
             Bytes(Bytes),
             Break,
@@ -251,22 +251,24 @@ impl Registry {
         };
         match trouble {
             Some(Trouble::BreakAfter(at) | Trouble::BreakAfterIgnoringRange(at)) => {
-                whole(&body.slice(..at.min(body.len())), &mut steps);
+                whole(&body.slice(..body.len().min(*at)), &mut steps);
+                // Else the server may drop with the connection what it has not yet sent.
+                steps.push(Step::Pause);
                 steps.push(Step::Break);
             }
             Some(Trouble::SilentAfter(at)) => {
-                whole(&body.slice(..at.min(body.len())), &mut steps);
+                whole(&body.slice(..body.len().min(*at)), &mut steps);
                 steps.push(Step::Silence);
             }
             Some(Trouble::Crumbs(many)) => {
-                let many = many.min(body.len());
+                let many = body.len().min(*many);
                 for at in 0..many {
                     steps.push(Step::Bytes(body.slice(at..=at)));
                     steps.push(Step::Pause);
                 }
                 whole(&body.slice(many..), &mut steps);
             }
-            _ => whole(&body, &mut steps),
+            _ => whole(body, &mut steps),
         }
         let sent = self.sent.clone();
         let frames = stream::unfold(steps.into_iter(), move |mut steps| {

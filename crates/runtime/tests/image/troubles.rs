@@ -63,7 +63,7 @@ async fn a_broken_connection_is_resumed_where_it_broke() {
     assert_eq!(healed(&blob, breaks, Registry::ignore_range).await, 3);
     let silent = vec![Trouble::SilentAfter(1000), Trouble::Deaf];
     assert_eq!(healed(&blob, silent, |_| {}).await, 3);
-    assert_eq!(healed(&blob, vec![Trouble::Crumbs(2000)], |_| {}).await, 1);
+    assert_eq!(healed(&blob, vec![Trouble::Crumbs(300)], |_| {}).await, 1);
     let ill = vec![Trouble::Status(503, ""), Trouble::Status(500, "")];
     assert_eq!(healed(&blob, ill.clone(), |_| {}).await, 3);
     let tag = "/v2/app/manifests/v1";
