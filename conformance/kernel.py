@@ -44,3 +44,8 @@ def processes():
         if name.startswith(NAME) or NAME in groups:
             found.add(f"process {folder.name}: {command}")
     return found
+
+
+def zygotes():
+    """The processes that supervisors are forked from: one, which a restart replaces by another."""
+    return {line for line in processes() if " zygote " in line}

@@ -118,6 +118,21 @@ def test_images_are_listed_fetched_and_deleted(aws, repository, registry_passwor
     assert aws.ecr.list_images(repositoryName=name)["imageIds"] == []
 
 
+@pytest.mark.deadline(180)
+def test_images_are_listed_page_by_page(aws, repository, registry_password):
+    name = repository["repositoryName"]
+    for image in ("busybox", "python"):
+        images.push(image, repository["repositoryUri"], registry_password, tag=image)
+    one = {"PageSize": 1}
+    pages = list(aws.ecr.get_paginator("list_images").paginate(
+        repositoryName=name, PaginationConfig=one))
+    assert [len(page["imageIds"]) for page in pages] == [1, 1]
+    assert {page["imageIds"][0]["imageTag"] for page in pages} == {"busybox", "python"}
+    pages = list(aws.ecr.get_paginator("describe_images").paginate(
+        repositoryName=name, PaginationConfig=one))
+    assert [len(page["imageDetails"]) for page in pages] == [1, 1]
+
+
 def test_a_repository_with_images_needs_force(aws, name, registry_password):
     made = aws.ecr.create_repository(repositoryName=name)["repository"]
     images.push("busybox", made["repositoryUri"], registry_password)
