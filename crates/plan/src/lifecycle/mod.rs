@@ -217,7 +217,7 @@ impl Round<'_> {
         if !live {
             self.observed.ended_at = self.observed.ended_at.or(Some(self.now));
         }
-        if (!live && self.logs_are_out()) || defies {
+        if (!live && self.logs_are_out() && self.end_is_known()) || defies {
             self.remove();
         }
     }
@@ -273,6 +273,12 @@ impl Round<'_> {
         }
         let ended_at = self.observed.ended_at.unwrap_or(self.now);
         !waiting || self.is_due(ended_at.plus_seconds(limits::LOG_DRAIN_TIMEOUT_SECONDS))
+    }
+
+    /// See `Observed::keep_trace`. It waits for the control plane as long as that takes.
+    fn end_is_known(&self) -> bool {
+        let known = self.observed.known.max(self.assignment.containers_fact);
+        !self.observed.keeps_trace || known == ContainersFact::Stopped
     }
 
     fn remove(&mut self) {

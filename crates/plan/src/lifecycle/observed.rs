@@ -4,6 +4,7 @@
 use super::texts;
 use crate::lifecycle::Step;
 use model::container::Health;
+use model::facts::ContainersFact;
 use model::task::Stop;
 use model::task_definition::TaskTemplate;
 use model::{Digest, Timestamp};
@@ -64,6 +65,10 @@ pub enum Event {
     /// Everything the container wrote is stored, or was given up.
     LogDrained {
         container: String,
+    },
+    /// The control plane has made a report with this containers fact durable.
+    Reported {
+        containers_fact: ContainersFact,
     },
     /// A step could not even be asked for.
     StepFailed {
@@ -202,6 +207,10 @@ pub struct Observed {
     pub first_end_at: Option<Timestamp>,
     /// In the order of the template.
     pub containers: Vec<ObservedContainer>,
+    /// The most that the control plane is known to know.
+    pub known: ContainersFact,
+    /// See `keep_trace`.
+    pub keeps_trace: bool,
     /// Nothing is asked for before this time, because what was asked last was refused.
     pub retry_at: Option<Timestamp>,
 }
@@ -234,6 +243,8 @@ impl Observed {
             ending: None,
             ended_at: None,
             first_end_at: None,
+            known: ContainersFact::Unseen,
+            keeps_trace: false,
             containers: template.containers.iter().map(|c| container(&c.name)).collect(),
             retry_at: None,
         }
@@ -245,6 +256,14 @@ impl Observed {
 
     fn container_mut(&mut self, name: &str) -> Option<&mut ObservedContainer> {
         self.containers.iter_mut().find(|c| c.name == name)
+    }
+
+    /// The sandbox is then removed only once the control plane durably knows that the task has ended
+    /// (`Event::Reported`): until then it is the only trace of the task. Without it an agent that dies between
+    /// the removal and the report comes back to a task that looks as if it had never run, and runs it again,
+    /// or has forgotten its exit codes.
+    pub fn keep_trace(&mut self) {
+        self.keeps_trace = true;
     }
 
     /// Whether a process of the task may be there.
@@ -296,6 +315,7 @@ impl Observed {
                     found.drained = true;
                 }
             }
+            Event::Reported { containers_fact } => self.known = self.known.max(*containers_fact),
             Event::StepFailed { step, reason, at } => self.step_failed(step, reason, *at),
         }
     }

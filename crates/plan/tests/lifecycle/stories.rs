@@ -376,6 +376,18 @@ fn logs_leave_before_the_sandbox_goes_but_not_for_ever() {
     assert_eq!(stuck.sleep(), [remove()]);
 }
 
+#[test]
+fn the_last_trace_goes_only_when_the_end_is_known() {
+    let mut actor = running(vec![container("app", true)]);
+    actor.observed.keep_trace();
+    assert_eq!(actor.exited("app", 3), []);
+    assert_eq!(actor.report.containers_fact, ContainersFact::Stopped);
+    let told = |containers_fact| Event::Reported { containers_fact };
+    assert_eq!(actor.tell(&told(ContainersFact::Running)), []);
+    assert_eq!(actor.tell(&told(ContainersFact::Stopped)), [remove()]);
+    assert_eq!(actor.tell(&told(ContainersFact::Running)), [], "a late word takes nothing back");
+}
+
 fn never_began(change: impl FnOnce(&mut Assignment)) -> Actor {
     let mut assignment = assignment(vec![container("app", true)]);
     change(&mut assignment);
