@@ -8,6 +8,7 @@ mod overlay;
 mod pulling;
 mod registry;
 mod tars;
+mod tls;
 mod trees;
 mod troubles;
 

@@ -16,8 +16,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -82,7 +84,15 @@ impl Registry {
     }
 
     pub async fn start_with(auth: Auth) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen("127.0.0.1:0", auth, None).await
+    }
+
+    pub async fn start_tls(address: &str, tls: TlsAcceptor) -> Self {
+        Self::listen(address, Auth::Open, Some(tls)).await
+    }
+
+    async fn listen(address: &str, auth: Auth, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let registry = Self {
             address: listener.local_addr().unwrap(),
             auth,
@@ -93,17 +103,32 @@ impl Registry {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let server = server.clone();
-                let service = service_fn(move |request| {
-                    let server = server.clone();
-                    async move { server.answer(request).await }
+                let (server, tls) = (server.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => server.serve(stream).await,
+                        // A client that trusts nobody goes away here.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                server.serve(stream).await;
+                            }
+                        }
+                    }
                 });
-                let connection = hyper::server::conn::http1::Builder::new();
-                // A connection that breaks is the purpose of many a test.
-                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
             }
         });
         registry
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(|request| self.answer(request));
+        let connection = hyper::server::conn::http1::Builder::new();
+        // A connection that breaks is the purpose of many a test.
+        let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub fn host(&self) -> String {
