@@ -138,7 +138,10 @@ impl Folder {
                     tracing::error!(%failure, "the log could not be folded into the records");
                     work.failing = Some(failure);
                     self.records = None;
-                    let waited = self.queue.changed.wait_timeout(work, RETRY);
+                    // Those who wait for room learn of it now.
+                    self.queue.changed.notify_all();
+                    let changed = &self.queue.changed;
+                    let waited = changed.wait_timeout_while(work, RETRY, |work| !work.stop);
                     work = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             }

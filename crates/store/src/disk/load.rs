@@ -38,6 +38,7 @@ pub(crate) fn guard<T>(path: &Path, f: impl FnOnce() -> T) -> Result<T, OpenFail
 
 /// Sorts the engine's failures: the disk's, and those of the file's content.
 pub(crate) fn explain(path: &Path, error: redb::Error) -> OpenFailure {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     let path = path.to_owned();
     match error {
         redb::Error::DatabaseAlreadyOpen => OpenFailure::InUse { path, pid: "unknown".to_owned() },
@@ -45,7 +46,11 @@ pub(crate) fn explain(path: &Path, error: redb::Error) -> OpenFailure {
             let what = format!("it has version {version} of the engine's file format");
             OpenFailure::Damaged { path, what }
         }
-        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+        // A page that points beyond the end, or a header that is none.
+        redb::Error::Io(error) if matches!(error.kind(), InvalidData | UnexpectedEof) => {
+            OpenFailure::Damaged { path, what: error.to_string() }
+        }
+        error @ (redb::Error::Io(_) | redb::Error::PreviousIo) => {
             OpenFailure::Storage { path, source: StorageFailure::new(error) }
         }
         error => OpenFailure::Damaged { path, what: error.to_string() },
