@@ -103,8 +103,13 @@ pub const ROUTES: &[Route] = &[
         RegisterTaskDefinitionRequest,
         register_task_definition::register_task_definition,
         ignores [
+            "containerDefinitions.dockerLabels",
+            "containerDefinitions.interactive",
+            "containerDefinitions.logConfiguration.options.awslogs-datetime-format",
+            "containerDefinitions.logConfiguration.options.awslogs-multiline-pattern",
             "containerDefinitions.portMappings.appProtocol",
             "containerDefinitions.portMappings.containerPortRange",
+            "containerDefinitions.pseudoTerminal",
             "containerDefinitions.versionConsistency",
             "enableFaultInjection",
             "executionRoleArn (no roles are assumed yet)",

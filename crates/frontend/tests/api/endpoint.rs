@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub frontend: Frontend,
     pub store: Store,
     pub now_ms: Arc<AtomicI64>,
+    /// How many more random numbers there are before drawing one panics.
+    pub randoms_left: Arc<AtomicU64>,
     _folder: TempDir,
 }
 
@@ -73,6 +75,8 @@ impl Endpoint {
         let now_ms = Arc::new(AtomicI64::new(NOW_MS));
         let clock = Arc::clone(&now_ms);
         let count = AtomicU64::new(1);
+        let randoms_left = Arc::new(AtomicU64::new(u64::MAX));
+        let left = Arc::clone(&randoms_left);
         let locality = Locality { region: "us-east-1".into(), account: "000000000000".into() };
         let sealer = Sealer::open(&at("key")).expect("a key");
         let id = AccessKeyId::from(KEY_ID);
@@ -92,12 +96,13 @@ impl Endpoint {
             clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))),
             // Spread over all bits, as ids are cut from different ends.
             random: Arc::new(move || {
+                assert_ne!(left.fetch_sub(1, Ordering::SeqCst), 0, "a test's own panic");
                 let n = u128::from(count.fetch_add(1, Ordering::SeqCst));
                 n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
             }),
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
         });
-        Self { frontend, store, now_ms, _folder: folder }
+        Self { frontend, store, now_ms, randoms_left, _folder: folder }
     }
 
     /// An endpoint with the default cluster in it.

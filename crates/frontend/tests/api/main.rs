@@ -7,6 +7,8 @@ mod definitions;
 mod endpoint;
 mod gap;
 mod pipeline;
+mod race;
+mod robust;
 mod settings;
 mod tags;
 mod tasks;

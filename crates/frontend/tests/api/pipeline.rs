@@ -165,3 +165,17 @@ async fn the_operator_sees_instances_and_only_with_its_own_signature() {
     assert_eq!(endpoint.send(&Call { path: "/neargate/v1/tea", ..call() }).await.status(), 404);
     assert!(endpoint.send(&Call { secret: "guessed", ..call() }).await.status().is_client_error());
 }
+
+#[tokio::test]
+async fn a_panic_is_one_calls_own_trouble() {
+    use crate::endpoint::{definition, run};
+    use std::sync::atomic::Ordering;
+    let endpoint = Endpoint::with_cluster().await;
+    endpoint.ok("RegisterTaskDefinition", definition("web")).await;
+    // One for the request's id; the task's id is one too many.
+    endpoint.randoms_left.store(1, Ordering::SeqCst);
+    let (status, body) = endpoint.ecs("RunTask", &run("web")).await;
+    endpoint.randoms_left.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!((status, &body["__type"]), (500, &Value::from("ServerException")));
+    endpoint.ok("RunTask", run("web")).await;
+}

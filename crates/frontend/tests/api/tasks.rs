@@ -207,6 +207,10 @@ async fn definitions_that_would_run_wrongly_are_not_run() {
         (changed(json!({"secrets": [{"name": "A", "valueFrom": "b"}]})), "secrets"),
         (changed(json!({"environmentFiles": [{"value": "a", "type": "s3"}]})), "environmentFiles"),
         (changed(json!({"logConfiguration": {"logDriver": "splunk"}})), "logDriver splunk"),
+        (
+            changed(json!({"systemControls": [{"namespace": "net.x", "value": "1"}]})),
+            "systemControls",
+        ),
         (with(definition("later"), json!({"pidMode": "task"})), "pidMode"),
     ] {
         endpoint.ok("RegisterTaskDefinition", input).await;

@@ -111,6 +111,7 @@ fn one(definition: &Stored, container: &ecs::ContainerDefinition) -> Result<(), 
     if let Some(health) = &container.health_check {
         health_check(health)?;
     }
+    capabilities(name, container)?;
     for limit in container.ulimits.iter().flatten() {
         let (soft, hard) = (limit.soft_limit.unwrap_or(0), limit.hard_limit.unwrap_or(0));
         let name = limit.name.as_ref().map_or("", ecs::UlimitName::as_str);
@@ -335,6 +336,9 @@ fn health_check(check: &ecs::HealthCheck) -> Result<(), Fault> {
     if command.first().is_none_or(String::is_empty) {
         return Err(client("Health check command should not be null or empty."));
     }
+    if matches!(command, [only] if only == "CMD" || only == "CMD-SHELL") {
+        return Err(client("Health check command has nothing to run."));
+    }
     for (name, value, range) in [
         ("interval", check.interval, HEALTH_INTERVAL_SECONDS),
         ("timeout", check.timeout, HEALTH_TIMEOUT_SECONDS),
@@ -349,6 +353,60 @@ fn health_check(check: &ecs::HealthCheck) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Names as Docker has them, without `CAP_`. Source: API reference, KernelCapabilities.
+const CAPABILITIES: &[&str] = &[
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+
+fn capabilities(name: &str, container: &ecs::ContainerDefinition) -> Result<(), Fault> {
+    let linux = container.linux_parameters.as_ref();
+    let Some(given) = linux.and_then(|linux| linux.capabilities.as_ref()) else { return Ok(()) };
+    let mut all = given.add.iter().chain(given.drop.iter()).flatten();
+    match all.find(|capability| !CAPABILITIES.contains(&capability.as_str())) {
+        None => Ok(()),
+        Some(other) => Err(client(format!(
+            "Invalid setting for container '{name}'. Unknown capability: {other}"
+        ))),
+    }
 }
 
 fn logging(container: &ecs::ContainerDefinition) -> Result<(), Fault> {

@@ -15,6 +15,7 @@ pub const REFUSED_AT_RUN_TASK: &[&str] = &[
     "containerDefinitions.repositoryCredentials",
     "containerDefinitions.resourceRequirements",
     "containerDefinitions.secrets",
+    "containerDefinitions.systemControls",
     "pidMode",
     "proxyConfiguration",
     "runtimePlatform.operatingSystemFamily (other than LINUX)",
@@ -52,6 +53,7 @@ fn of_container(container: &ecs::ContainerDefinition) -> Option<String> {
         (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (filled(container.resource_requirements.as_ref()), "resourceRequirements"),
         (filled(container.credential_specs.as_ref()), "credentialSpecs"),
+        (filled(container.system_controls.as_ref()), "systemControls"),
         (
             log.is_some_and(|log| filled(log.secret_options.as_ref())),
             "logConfiguration.secretOptions",
