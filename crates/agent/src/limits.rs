@@ -15,7 +15,3 @@ pub const RECONNECT_MS: (u64, u64) = (50, 2_000);
 pub const LOG_BATCH_BYTES: usize = 512 * 1024;
 /// How long log records wait when they could not be stored, in milliseconds.
 pub const LOG_RETRY_MS: u64 = 1_000;
-/// How long a runtime call that failed for a reason of its own waits before it is tried again, in milliseconds.
-pub const RUNTIME_RETRY_MS: u64 = 500;
-/// What is added to a CloudWatch event's size for each event. Source: PutLogEvents, API reference.
-pub const LOG_EVENT_OVERHEAD_BYTES: usize = 26;

@@ -107,14 +107,14 @@ impl Link {
     /// Sends log records as soon as a session is up. Whether they arrived is said by a Logged message; a session
     /// that ends before that takes the batch with it.
     pub async fn send_logs(&self, batch: LogBatch) {
-        let mut batch = Some(ToControl::Logs(batch));
+        let mut message = ToControl::Logs(batch);
         let mut sessions = self.session.subscribe();
         loop {
             let session = sessions.borrow_and_update().clone();
-            if let (Some(session), Some(message)) = (session, batch.take()) {
+            if let Some(session) = session {
                 match session.send(message).await {
                     Ok(()) => return,
-                    Err(mpsc::error::SendError(message)) => batch = Some(message),
+                    Err(mpsc::error::SendError(unsent)) => message = unsent,
                 }
             }
             // The sender lives in self, so a change always comes or the agent ends.
@@ -124,7 +124,7 @@ impl Link {
         }
     }
 
-    /// Waits until the session that is up now, if any, is over and another is up.
+    /// The session that is up, as it changes.
     pub fn sessions(&self) -> watch::Receiver<Option<mpsc::Sender<ToControl>>> {
         self.session.subscribe()
     }

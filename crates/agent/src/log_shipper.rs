@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
+type Sessions = watch::Receiver<Option<mpsc::Sender<model::session::ToControl>>>;
+
 /// The answer to a batch: records up to the offset are durable, or why not.
 #[derive(Clone, Debug)]
 pub struct Logged {
@@ -45,11 +47,12 @@ impl<R: Runtime> Shipper<R> {
     pub async fn run(mut self) {
         let mut offset = self.from;
         // An empty batch makes the stream, as awslogs does when a container starts.
-        if !self.deliver(offset, offset, Vec::new()).await {
+        if self.deliver(offset, offset, Vec::new()).await.is_none() {
             return;
         }
         loop {
             let wake = *self.wakes.borrow_and_update();
+            tracing::trace!(container = self.container, ?wake, offset, "woken");
             match self.ship_from(offset).await {
                 Some(reached) => offset = reached,
                 None => return,
@@ -77,11 +80,7 @@ impl<R: Runtime> Shipper<R> {
             if batch.records.is_empty() {
                 return Some(offset);
             }
-            let end = batch.next_offset;
-            if !self.deliver(offset, end, lines(batch)).await {
-                return None;
-            }
-            offset = end;
+            offset = self.deliver(offset, batch.next_offset, lines(batch)).await?;
             let acknowledged =
                 self.runtime.acknowledge_log(&self.task, &self.container, offset).await;
             if let Err(failure) = acknowledged {
@@ -91,8 +90,9 @@ impl<R: Runtime> Shipper<R> {
         }
     }
 
-    /// Sends a batch until it is durable. False: it can never be.
-    async fn deliver(&mut self, offset: u64, end: u64, events: Vec<LogLine>) -> bool {
+    /// Sends a batch until it is durable, and says up to where the log is. That may be inside the batch, when an
+    /// earlier agent sent its beginning: the rest is then to be sent by itself. None: it can never be stored.
+    async fn deliver(&mut self, offset: u64, end: u64, events: Vec<LogLine>) -> Option<u64> {
         let batch = LogBatch {
             task: self.task.clone(),
             container: self.container.clone(),
@@ -107,24 +107,40 @@ impl<R: Runtime> Shipper<R> {
         loop {
             sessions.borrow_and_update();
             self.link.send_logs(batch.clone()).await;
+            if let Some(reached) = self.answered(offset, end, &mut sessions).await? {
+                return Some(reached);
+            }
+        }
+    }
+
+    /// Waits for the answer to a batch. `Some(None)`: it must be sent again.
+    async fn answered(
+        &mut self,
+        offset: u64,
+        end: u64,
+        sessions: &mut Sessions,
+    ) -> Option<Option<u64>> {
+        loop {
             let answer = tokio::select! {
-                answer = self.answers.recv() => answer,
-                changed = sessions.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => None,
-                },
+                answer = self.answers.recv() => answer?,
+                changed = sessions.changed() => {
+                    changed.ok()?;
+                    return Some(None);
+                }
             };
-            match answer {
-                None => return false,
-                Some(Logged { offset: reached, .. }) if reached < end => {}
-                Some(Logged { failure: None, .. }) => return true,
-                Some(Logged { failure: Some(LogFailure::GroupMissing), .. }) => {
+            tracing::trace!(container = self.container, ?answer, offset, end, "answered");
+            match answer.failure {
+                // The answer to an older batch, or to one that was sent twice.
+                _ if answer.offset < end && answer.offset <= offset => {}
+                None => return Some(Some(answer.offset.min(end))),
+                Some(LogFailure::GroupMissing) => {
                     let group = &self.log.group;
                     tracing::warn!(task = %self.task, group, "log lines dropped: no such group");
-                    return true;
+                    return Some(Some(end));
                 }
-                Some(Logged { failure: Some(LogFailure::Storage), .. }) => {
+                Some(LogFailure::Storage) => {
                     tokio::time::sleep(Duration::from_millis(LOG_RETRY_MS)).await;
+                    return Some(None);
                 }
             }
         }

@@ -309,6 +309,7 @@ fn take_address(
         mac: mac(u32::from(ip), random),
         private_dns_name: format!("ip-{}.ec2.internal", ip.to_string().replace('.', "-")),
     };
+    txn.expect_absent::<NetworkInterface>(interface.interface.as_str());
     txn.put(NetworkInterface {
         id: interface.interface.clone(),
         vpc: subnet.vpc.clone(),

@@ -16,19 +16,26 @@ pub async fn keep_storing(
 ) {
     while let Some(batch) = inbox.recv().await {
         let (task, container, end) = (batch.task.clone(), batch.container.clone(), batch.end);
-        let failure = store_batch(cx, batch).await.err();
-        if outbox.send(ToAgent::Logged { task, container, offset: end, failure }).await.is_err() {
+        tracing::trace!(container, offset = batch.offset, end, lines = batch.events.len(), "a log batch");
+        let (offset, failure) = match store_batch(cx, batch).await {
+            Ok(known_to) => (known_to, None),
+            Err(failure) => (end, Some(failure)),
+        };
+        if outbox.send(ToAgent::Logged { task, container, offset, failure }).await.is_err() {
             return;
         }
     }
 }
 
-async fn store_batch(cx: &Context, batch: LogBatch) -> Result<(), LogFailure> {
+/// Returns up to where the container's log is stored now: the batch's end, or a place inside it when its beginning
+/// was stored before.
+async fn store_batch(cx: &Context, batch: LogBatch) -> Result<u64, LogFailure> {
     let now = cx.now();
     ensure_stream(cx, &batch).await?;
     if batch.events.is_empty() {
-        return Ok(());
+        return Ok(batch.end);
     }
+    let end = batch.end;
     let source = Source {
         id: format!("{}/{}", batch.task, batch.container),
         offset: batch.offset,
@@ -38,10 +45,14 @@ async fn store_batch(cx: &Context, batch: LogBatch) -> Result<(), LogFailure> {
     let events =
         events.map(|line| LogEvent { timestamp_ms: line.at.0, message: line.message }).collect();
     let stored = cx.logs.append(&batch.group, &batch.stream, Some(source), events, now.0).await;
-    stored.map(|_| ()).map_err(|failure| {
-        tracing::error!(group = batch.group, stream = batch.stream, %failure, "log events lost");
-        LogFailure::Storage
-    })
+    match stored {
+        Ok(_) => Ok(end),
+        Err(store::logs::LogFailure::Overlap { known, .. }) => Ok(known),
+        Err(failure) => {
+            tracing::error!(group = batch.group, stream = batch.stream, %failure, "not stored");
+            Err(LogFailure::Storage)
+        }
+    }
 }
 
 async fn ensure_stream(cx: &Context, batch: &LogBatch) -> Result<(), LogFailure> {
