@@ -3,6 +3,7 @@
 //! interface that agents are written against; `embedded` is the real one (no daemon: a small process
 //! forks one supervisor for each task), `fake` obeys the same rules in memory, for tests.
 
+pub mod census;
 mod cgroup;
 mod container;
 pub mod embedded;
@@ -12,6 +13,7 @@ pub mod fake;
 pub mod image;
 pub mod limits;
 mod net;
+pub mod preflight;
 mod protocol;
 mod remains;
 mod seccomp;
@@ -22,9 +24,11 @@ mod supervisor;
 mod sys;
 mod zygote;
 
+pub use census::{Trace, census, erase};
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use event::*;
 pub use failure::Failure;
+pub use preflight::{Finding, Severity, preflight};
 pub use spec::*;
 pub use zygote::zygote_main;
 use std::future::Future;

@@ -10,7 +10,12 @@ use std::path::Path;
 /// that the task was ever made, so it goes last.
 pub fn remove(cgroups: &Cgroups, tasks: &Path, task: &str) -> io::Result<()> {
     cgroups.remove_task(task)?;
-    match fs::remove_dir_all(tasks.join(task)) {
+    remove_folder(&tasks.join(task))
+}
+
+/// Removes a folder with all that is in it; no failure when it isn't there.
+pub fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

@@ -102,6 +102,14 @@ impl Cgroups {
         }
     }
 
+    /// Controllers that limits need and this machine doesn't give.
+    pub fn missing_controllers(&self) -> Vec<&'static str> {
+        match self {
+            Self::V1(v1) => v1.missing_controllers(),
+            Self::V2(v2) => v2.missing_controllers(),
+        }
+    }
+
     /// Whether the kernel keeps containers from devices that are not theirs. If not, they must not be
     /// able to make device nodes.
     pub fn filters_devices(&self) -> bool {
@@ -210,6 +218,12 @@ impl Cgroups {
     }
 }
 
+/// Where hierarchies are mounted.
+pub fn hierarchies() -> Vec<PathBuf> {
+    let (v1, v2) = mounted(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    v1.into_iter().map(|(_, folder)| folder).chain(v2).collect()
+}
+
 /// Mounted hierarchies of /proc/self/mountinfo: version 1 (controllers, folder), version 2.
 fn mounted(mountinfo: &str) -> (Vec<(String, PathBuf)>, Option<PathBuf>) {
     let (mut v1, mut v2) = (Vec::new(), None);
@@ -264,7 +278,7 @@ fn read_keyed(dir: &Path, file: &str, key: &str) -> u64 {
 }
 
 /// Removes a group and the groups below it. The kernel may need a moment after the last process ended.
-fn remove_tree(dir: &Path) -> io::Result<()> {
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -160,6 +160,16 @@ impl V1 {
         views
     }
 
+    pub fn missing_controllers(&self) -> Vec<&'static str> {
+        let all = [
+            ("cpu", &self.cpu),
+            ("cpuacct", &self.cpuacct),
+            ("memory", &self.memory),
+            ("pids", &self.pids),
+        ];
+        all.into_iter().filter(|(_, root)| root.is_none()).map(|(name, _)| name).collect()
+    }
+
     pub fn filters_devices(&self) -> bool {
         self.devices.is_some()
     }

@@ -101,6 +101,10 @@ impl V2 {
         Ok(fs::File::open(self.task(task).join(container))?.into())
     }
 
+    pub fn missing_controllers(&self) -> Vec<&'static str> {
+        CONTROLLERS.into_iter().filter(|c| !self.has(c)).collect()
+    }
+
     pub fn filters_devices(&self) -> bool {
         self.device_filter
     }

@@ -10,9 +10,11 @@ const HEAD_BYTES: usize = 16;
 const ATTRIBUTE_HEAD_BYTES: usize = 4;
 const NESTED: u16 = 0x8000;
 const ERROR: u16 = 2;
+const DONE: u16 = 3;
 
 pub const REQUEST: u16 = 0x1;
 pub const ACK: u16 = 0x4;
+pub const DUMP: u16 = 0x300;
 pub const REPLACE: u16 = 0x100;
 pub const EXCLUSIVE: u16 = 0x200;
 pub const CREATE: u16 = 0x400;
@@ -133,6 +135,45 @@ impl Batch {
         }
         refused.map_or(Ok(()), Err)
     }
+}
+
+/// Asks for all of something: the answers' attributes, which come behind a fixed part
+/// as long as that of the question.
+pub fn dump(netlink: &OwnedFd, kind: u16, fixed: &[u8]) -> io::Result<Vec<Vec<(u16, Vec<u8>)>>> {
+    let mut batch = Batch::default();
+    batch.message(kind, DUMP, fixed);
+    socket::write(netlink.as_fd(), &batch.bytes)?;
+    let mut buffer = vec![0; 32 * 1024];
+    let mut found = Vec::new();
+    loop {
+        let got = socket::read(netlink.as_fd(), &mut buffer)?;
+        let mut input = &buffer[..got];
+        while let Some(length) = input.first_chunk() {
+            let length = u32::from_ne_bytes(*length) as usize;
+            let Some(message) = input.get(..length).filter(|m| m.len() >= HEAD_BYTES) else { break };
+            match u16::from_ne_bytes([message[4], message[5]]) {
+                DONE => return Ok(found),
+                ERROR => {
+                    let code = message[HEAD_BYTES..].first_chunk().copied().unwrap_or_default();
+                    return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(code)));
+                }
+                _ => found.push(attributes(&message[HEAD_BYTES + fixed.len()..])),
+            }
+            input = input.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        }
+    }
+}
+
+fn attributes(mut input: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let Some(head) = input.first_chunk::<ATTRIBUTE_HEAD_BYTES>() {
+        let length = u16::from_ne_bytes([head[0], head[1]]) as usize;
+        let kind = u16::from_ne_bytes([head[2], head[3]]) & !NESTED;
+        let Some(value) = input.get(ATTRIBUTE_HEAD_BYTES..length) else { break };
+        all.push((kind, value.to_vec()));
+        input = input.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    all
 }
 
 #[cfg(test)]

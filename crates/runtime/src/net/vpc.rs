@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const FOLDER: &str = "vpc";
+/// Pins are called after their VPC and their runtime's tag.
+pub const PIN_SUFFIX: &str = ".ns";
 /// The file system type of a pinned namespace.
 const NAMESPACE_TYPE: i64 = 0x6e73_6673;
 /// The uplink, seen from inside.
@@ -79,6 +81,21 @@ impl Record {
     }
 }
 
+/// The name of a runtime's table on the machine itself.
+pub fn host_table(tag: &str) -> String {
+    format!("neargate-{tag}")
+}
+
+fn pin_path(folder: &Path, vpc: &VpcId, tag: &str) -> PathBuf {
+    folder.join(format!("{vpc}.{tag}{PIN_SUFFIX}"))
+}
+
+/// Deletes a link of this network namespace.
+pub fn delete_link(name: &str) -> io::Result<()> {
+    let links = Links::here()?;
+    links.delete(links.index(name)?)
+}
+
 fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
     Failure::of(what)
 }
@@ -96,7 +113,7 @@ impl Vpcs {
             }
             let read = fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok());
             let Some::<Record>(record) = read else { continue };
-            let pin = path.with_extension("ns");
+            let pin = pin_path(&folder, &record.spec.id, tag);
             if is_namespace(&pin) {
                 let opened = File::open(&pin).map_err(failed("opening a VPC's namespace"))?;
                 let namespace = Arc::new(OwnedFd::from(opened));
@@ -116,10 +133,6 @@ impl Vpcs {
 
     pub fn namespace(&self, vpc: &VpcId) -> Option<Arc<OwnedFd>> {
         self.lock().get(vpc).map(|known| known.namespace.clone())
-    }
-
-    fn table(&self) -> String {
-        format!("neargate-{}", self.tag)
     }
 
     /// All of our uplinks on the host, as nftables writes it.
@@ -171,7 +184,7 @@ impl Vpcs {
 
     /// A new namespace, held by a mount.
     fn pin(&self, vpc: &VpcId) -> Result<OwnedFd, Failure> {
-        let pin = self.folder.join(format!("{vpc}.ns"));
+        let pin = pin_path(&self.folder, vpc, &self.tag);
         if is_namespace(&pin) {
             return Ok(File::open(&pin).map_err(failed("opening a VPC's namespace"))?.into());
         }
@@ -190,7 +203,7 @@ impl Vpcs {
         let ours = || Match::InputName(self.uplinks());
         let rule = |hook, matches, action| Rule { hook, matches, action };
         nft::replace_table(
-            &self.table(),
+            &host_table(&self.tag),
             &[
                 rule(Hook::Input, vec![ours(), Match::KnownConnection], Action::Accept),
                 rule(Hook::Input, vec![ours()], Action::Drop),
@@ -265,7 +278,7 @@ impl Vpcs {
     }
 
     fn unpin(&self, vpc: &VpcId) -> Result<(), Failure> {
-        let pin = self.folder.join(format!("{vpc}.ns"));
+        let pin = pin_path(&self.folder, vpc, &self.tag);
         if is_namespace(&pin) {
             mount::unmount_detach(&pin).map_err(failed("letting go of a VPC's namespace"))?;
         }
@@ -280,7 +293,7 @@ impl Vpcs {
 
     /// The table on this machine, when no VPC is left.
     pub fn remove_all(&self) -> Result<(), Failure> {
-        nft::delete_table(&self.table()).map_err(failed("removing address translation"))
+        nft::delete_table(&host_table(&self.tag)).map_err(failed("removing address translation"))
     }
 
     /// Files of VPCs that are not there any more, as after a reboot.
@@ -289,8 +302,8 @@ impl Vpcs {
         let mut removed = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed("reading VPCs"))?.flatten() {
             let path = entry.path();
-            let Some(name) = path.file_stem().and_then(|n| n.to_str()) else { continue };
-            let vpc = VpcId::from(name);
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            let vpc = VpcId::from(name.split('.').next().unwrap_or(name));
             if !known.contains_key(&vpc) {
                 self.unpin(&vpc)?;
                 removed.push(format!("files of {vpc}"));
@@ -312,7 +325,7 @@ fn is_namespace(path: &Path) -> bool {
 }
 
 /// Interfaces of this thread's network namespace.
-fn interfaces() -> io::Result<Vec<String>> {
+pub fn interfaces() -> io::Result<Vec<String>> {
     let text = fs::read_to_string("/proc/thread-self/net/dev")?;
     let names = text.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
     Ok(names.collect())

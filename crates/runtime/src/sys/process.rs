@@ -135,10 +135,6 @@ pub fn wait_any(block: bool) -> io::Result<Option<(u32, Ended)>> {
     Ok(Some((pid as u32, ended)))
 }
 
-pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: plain numbers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })
-}
 
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();

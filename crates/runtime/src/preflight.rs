@@ -1,0 +1,245 @@
+//! What this machine lacks, asked by trying and said before anything starts: each finding is a sentence
+//! for an operator, with what to do about it.
+
+use crate::cgroup::{self, Cgroups};
+use crate::net::nft;
+use crate::sys::mount;
+use crate::sys::process::{self, Fork};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// Tasks run, but something is less than it should be.
+    Warning,
+    /// No task can run.
+    Fatal,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    pub severity: Severity,
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Fatal => "cannot run tasks",
+        };
+        write!(f, "{word}: {}", self.text)
+    }
+}
+
+fn fatal(text: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Fatal, text: text.into() }
+}
+
+fn warning(text: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Warning, text: text.into() }
+}
+
+/// Capabilities that the runtime uses: number, name, for what.
+const CAPABILITIES: [(u32, &str, &str); 6] = [
+    (21, "CAP_SYS_ADMIN", "namespaces and mounts"),
+    (12, "CAP_NET_ADMIN", "task networks"),
+    (27, "CAP_MKNOD", "/dev of containers"),
+    (1, "CAP_DAC_OVERRIDE", "files of images"),
+    (7, "CAP_SETUID", "users of containers"),
+    (8, "CAP_SETPCAP", "dropping capabilities"),
+];
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// The oldest kernel with everything the runtime calls: mount_setattr and clone3 into a cgroup.
+const KERNEL_MIN: (u32, u32) = (5, 12);
+
+/// Everything that is wrong, worst first; empty when all is well. `root` is the runtime's folder, or
+/// where it will be.
+pub fn preflight(root: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(kernel());
+    if findings.is_empty() && !am_root() {
+        return vec![fatal("this is not root; start it as root, with sudo for example")];
+    }
+    findings.extend(capabilities());
+    findings.extend(control_groups());
+    if findings.iter().all(|f| f.severity != Severity::Fatal) {
+        findings.extend(overlay(root));
+        findings.extend(network());
+        findings.extend(seccomp());
+    }
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+    findings
+}
+
+fn am_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
+
+fn kernel() -> Option<Finding> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    let version: (u32, u32) = (numbers.next()?, numbers.next()?);
+    let (major, minor) = KERNEL_MIN;
+    (version < KERNEL_MIN).then(|| {
+        fatal(format!("Linux {release} is too old; {major}.{minor} or newer is needed"))
+    })
+}
+
+fn capabilities() -> Vec<Finding> {
+    let have = match process::capabilities() {
+        Ok(have) => have,
+        Err(e) => return vec![fatal(format!("capabilities can't be read: {e}"))],
+    };
+    let lacks = |number: u32| have & (1 << number) == 0;
+    let mut findings: Vec<Finding> = CAPABILITIES
+        .into_iter()
+        .filter(|(number, ..)| lacks(*number))
+        .map(|(_, name, what)| {
+            let text = format!("root lacks {name}, which {what} need; give it to the container or \
+                unit that this runs in");
+            fatal(text)
+        })
+        .collect();
+    if lacks(CAP_SYS_RESOURCE) {
+        let limit = process::limit(libc::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
+        findings.push(warning(format!(
+            "root lacks CAP_SYS_RESOURCE: ulimits above this process's own are clamped (nofile: {limit})"
+        )));
+    }
+    findings
+}
+
+fn control_groups() -> Vec<Finding> {
+    let cgroups = match Cgroups::detect("neargate-preflight") {
+        Ok(cgroups) => cgroups,
+        Err(e) => return vec![fatal(format!("{e}; mount cgroup2 at /sys/fs/cgroup"))],
+    };
+    let missing = cgroups.missing_controllers();
+    let mut findings: Vec<Finding> = missing
+        .into_iter()
+        .map(|c| warning(format!("control group controller {c} is not available: its limits are not enforced")))
+        .collect();
+    for root in cgroups.roots() {
+        let made = fs::create_dir(&root).and_then(|()| fs::remove_dir(&root));
+        if let Err(e) = made {
+            let at = root.parent().unwrap_or(&root).display();
+            findings.push(fatal(format!("no control groups can be made in {at}: {e}")));
+        }
+    }
+    if !cgroups.filters_devices() {
+        findings.push(warning(
+            "the kernel has no device filter for control groups: containers get no CAP_MKNOD",
+        ));
+    }
+    if cgroup::hierarchies().is_empty() {
+        findings.push(fatal("nothing is mounted at /sys/fs/cgroup"));
+    }
+    findings
+}
+
+/// Tries `work` in a child with namespaces of its own, which all end with it.
+fn try_in_child(flags: i32, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    match process::clone(u64::from(flags.cast_unsigned()), None)? {
+        Fork::Child => process::exit(match work() {
+            Ok(()) => 0,
+            Err(e) => e.raw_os_error().unwrap_or(libc::EIO),
+        }),
+        Fork::Parent(child) => {
+            let ended = process::wait_pidfd(std::os::fd::AsFd::as_fd(&child.pidfd), true)?;
+            match ended.map(|e| (e.code, e.signal)) {
+                Some((0, None)) => Ok(()),
+                Some((code, None)) => Err(io::Error::from_raw_os_error(code)),
+                _ => Err(io::Error::other("the trial was killed")),
+            }
+        }
+    }
+}
+
+fn overlay(root: &Path) -> Vec<Finding> {
+    let folder = root.join(format!("preflight.{}", std::process::id()));
+    let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|f| folder.join(f));
+    for path in [&lower, &upper, &work, &merged] {
+        if let Err(e) = fs::create_dir_all(path) {
+            return vec![fatal(format!("{} can't be made: {e}", path.display()))];
+        }
+    }
+    let tried = try_in_child(libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC, || {
+        mount::mount_flags(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
+        let (lower, upper, work) = (lower.display(), upper.display(), work.display());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        mount::mount("overlay", &merged, "overlay", 0, &options)
+    });
+    let mut findings = Vec::new();
+    if let Err(e) = tried {
+        findings.push(fatal(format!(
+            "no overlay file system can be made in {}: {e}; the kernel needs CONFIG_OVERLAY_FS, and \
+             the folder a file system that is not an overlay itself, such as ext4 or xfs",
+            root.display()
+        )));
+    }
+    if let Err(e) = fs::remove_dir_all(&folder) {
+        findings.push(warning(format!("{} can't be removed: {e}", folder.display())));
+    }
+    findings
+}
+
+fn network() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let flags = libc::CLONE_NEWNET;
+    let veth = try_in_child(flags, || {
+        let links = crate::net::link::Links::here()?;
+        let own = fs::File::open("/proc/self/ns/net")?;
+        links.add_veth(&crate::net::link::Veth {
+            name: "a",
+            peer_name: "b",
+            peer_namespace: std::os::fd::AsFd::as_fd(&own),
+            peer_mac: None,
+            mtu: None,
+        })
+    });
+    if let Err(e) = veth {
+        findings.push(fatal(format!("no virtual interfaces can be made: {e}; the kernel needs \
+            CONFIG_NET_NS and CONFIG_VETH (try: modprobe veth)")));
+    }
+    if let Err(e) = try_in_child(flags, nft::probe) {
+        findings.push(fatal(format!("nftables doesn't take our rules: {e}; the kernel needs \
+            CONFIG_NF_TABLES, NFT_NAT, NFT_MASQ and NFT_CT (try: modprobe nf_tables nft_masq)")));
+    }
+    findings
+}
+
+fn seccomp() -> Option<Finding> {
+    let filter = crate::seccomp::filter(0);
+    let tried = try_in_child(0, || {
+        process::set_no_new_privileges()?;
+        process::set_seccomp(&filter)
+    });
+    tried.err().map(|e| {
+        fatal(format!("no seccomp filter can be set: {e}; the kernel needs CONFIG_SECCOMP_FILTER"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_can_run_tasks() {
+        let root = std::env::temp_dir().join(format!("neargate-preflight-{}", std::process::id()));
+        let findings = preflight(&root);
+        fs::remove_dir(&root).expect("nothing is left in the folder");
+        assert!(findings.iter().all(|f| f.severity != Severity::Fatal), "{findings:#?}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_carry_containers_is_found() {
+        let findings = overlay(Path::new("/proc/neargate"));
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].text.contains("/proc/neargate"), "{}", findings[0]);
+    }
+}
