@@ -81,9 +81,37 @@ pub const RESERVED_AT_END: u64 = 1;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AddressPool {
     pub subnet: SubnetId,
+    #[serde(with = "ranges")]
     pub taken: BTreeSet<u32>,
     /// Where the search for a free one starts: addresses go round, so that a freed one rests for long.
     pub next: u32,
+}
+
+/// A set of numbers stored as its runs, first and last: addresses are taken one after the other, so a pool of
+/// thousands is a few numbers.
+mod ranges {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeSet;
+
+    pub fn serialize<S: Serializer>(set: &BTreeSet<u32>, to: S) -> Result<S::Ok, S::Error> {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for &n in set {
+            match runs.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(n) => *last = n,
+                _ => runs.push((n, n)),
+            }
+        }
+        runs.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<u32>, D::Error> {
+        let runs = Vec::<(u32, u32)>::deserialize(from)?;
+        if runs.iter().any(|(first, last)| first > last) {
+            return Err(D::Error::custom("a run that ends before it begins"));
+        }
+        Ok(runs.into_iter().flat_map(|(first, last)| first..=last).collect())
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -136,6 +164,19 @@ pub struct NetworkInterface {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_is_stored_as_runs_and_read_back() {
+        let taken = BTreeSet::from([4, 5, 6, 9, 11, 12]);
+        let pool = AddressPool { subnet: SubnetId::from("subnet-1"), taken, next: 13 };
+        let json = serde_json::to_string(&pool).expect("serializable");
+        assert!(json.contains("[[4,6],[9,9],[11,12]]"), "{json}");
+        assert_eq!(serde_json::from_str::<AddressPool>(&json).expect("valid"), pool);
+        let empty = AddressPool { taken: BTreeSet::new(), ..pool };
+        let json = serde_json::to_string(&empty).expect("serializable");
+        assert_eq!(serde_json::from_str::<AddressPool>(&json).expect("valid"), empty);
+        assert!(serde_json::from_str::<AddressPool>(&json.replace("[]", "[[2,1]]")).is_err());
+    }
 
     #[test]
     fn a_cidr_is_its_ranges_first_address_and_prefix() {
