@@ -80,7 +80,12 @@ fn ecs_text(violation: &Violation) -> String {
             text.extend(path.chars().skip(1));
             format!("{text} can not be blank.")
         }
-        Bound::OneOf(values) => format!("{path} should be one of [{}]", values.join(",")),
+        Bound::OneOf(values) => {
+            // Of a list AWS names the list, not the element.
+            let list = path.rsplit_once('[').map_or(path.as_str(), |(list, _)| list);
+            let named = if path.ends_with(']') { list } else { path };
+            format!("{named} should be one of [{}]", values.join(","))
+        }
         Bound::MinLength(n) => format!("{path} should have a length of at least {n}"),
         Bound::MaxLength(n) => format!("{path} should have a length of at most {n}"),
         Bound::AtLeast(n) => format!("{path} should be at least {n}"),

@@ -72,6 +72,8 @@ async fn clusters_are_described_in_the_order_asked_for_and_missing_ones_are_fail
             "reason": "MISSING",
         }])
     );
+    let (_, text) = endpoint.refused("DescribeClusters", json!({"include": ["ALL"]})).await;
+    assert!(text.starts_with("include should be one of ["), "{text}");
     let none = endpoint.ok("DescribeClusters", json!({})).await;
     assert_eq!(none["failures"][0]["reason"], "MISSING");
 }

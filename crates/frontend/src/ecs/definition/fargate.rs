@@ -118,10 +118,7 @@ fn container(definition: &Stored, container: &ecs::ContainerDefinition) -> Optio
         return Some(format!("Fargate supports ulimits of at most {ULIMIT_MAX}"));
     }
     let linux = container.linux_parameters.as_ref();
-    linux
-        .and_then(linux_parameters)
-        .or_else(|| logging(definition, container))
-        .or_else(|| execution_role(definition, container))
+    linux.and_then(linux_parameters).or_else(|| logging(definition, container))
 }
 
 fn linux_parameters(linux: &ecs::LinuxParameters) -> Option<String> {
@@ -156,14 +153,8 @@ fn logging(definition: &Stored, container: &ecs::ContainerDefinition) -> Option<
         let text = "Fargate requires log configuration options to include awslogs-stream-prefix";
         return Some(format!("{text} to support log driver awslogs."));
     }
-    definition.execution_role_arn.is_none().then(|| execution_role_missing("log driver awslogs"))
-}
-
-fn execution_role(definition: &Stored, container: &ecs::ContainerDefinition) -> Option<String> {
-    let ours = container.image.as_deref().is_some_and(|image| image.contains(".dkr.ecr."));
-    (ours && definition.execution_role_arn.is_none()).then(|| execution_role_missing("ECR images"))
-}
-
-fn execution_role_missing(what: &str) -> String {
-    format!("Fargate requires task definition to have execution role ARN to support {what}.")
+    definition.execution_role_arn.is_none().then(|| {
+        let text = "Fargate requires task definition to have execution role ARN to support log";
+        format!("{text} driver awslogs.")
+    })
 }
