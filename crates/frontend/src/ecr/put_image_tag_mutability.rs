@@ -1,0 +1,29 @@
+//! PutImageTagMutability. It holds for what is pushed from now on.
+
+use super::repositories::{change, mutability, named, wants_immutable};
+use crate::context::{Caller, Context};
+use crate::fault::Fault;
+use wire::ecr::{PutImageTagMutabilityRequest, PutImageTagMutabilityResponse};
+
+pub async fn put_image_tag_mutability(
+    cx: &Context,
+    _caller: &Caller,
+    input: PutImageTagMutabilityRequest,
+) -> Result<PutImageTagMutabilityResponse, Fault> {
+    let name = named(cx, input.registry_id.as_deref(), input.repository_name)?;
+    let immutable = wants_immutable(
+        input.image_tag_mutability.as_ref(),
+        input.image_tag_mutability_exclusion_filters.as_deref(),
+    )?;
+    let repository = change(cx, &name, |repository| {
+        repository.immutable_tags = immutable;
+        Ok(())
+    })
+    .await?;
+    Ok(PutImageTagMutabilityResponse {
+        image_tag_mutability: Some(mutability(&repository).into()),
+        image_tag_mutability_exclusion_filters: None,
+        registry_id: Some(cx.locality.account.to_string()),
+        repository_name: Some(name.to_string()),
+    })
+}
