@@ -4,12 +4,14 @@
 //! it is made, replaced or removed as an entry of its directory.
 
 use super::inflate::LayerProblem;
+use super::limits;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Marks a directory of which lower layers show nothing.
-const OPAQUE: &str = "trusted.overlay.opaque";
+pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 /// `openat2` gives up when something is renamed anywhere while it follows `..`; that often, ask again.
 const AGAIN_MAX: u32 = 1000;
 /// Directories that a layer uses but doesn't name: Docker makes them so.
@@ -44,6 +46,10 @@ impl Inside {
         self.0.is_empty()
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The directory, empty for the root, and the name in it.
     pub fn split(&self) -> (&[u8], &[u8]) {
         match self.0.iter().rposition(|byte| *byte == b'/') {
@@ -69,12 +75,14 @@ pub(crate) struct Root {
     trashed: u64,
     /// The directory of the last entry: the next entry's most of the time.
     last: Option<(Vec<u8>, OwnedFd)>,
+    /// Directories that were made because something below them was named.
+    implied: BTreeSet<Vec<u8>>,
 }
 
 impl Root {
     /// Both directories exist, are empty and on one file system.
     pub fn new(root: OwnedFd, trash: OwnedFd) -> Self {
-        Self { root, trash, trashed: 0, last: None }
+        Self { root, trash, trashed: 0, last: None, implied: BTreeSet::new() }
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -83,6 +91,17 @@ impl Root {
 
     pub fn trash(&self) -> BorrowedFd<'_> {
         self.trash.as_fd()
+    }
+
+    /// The layer has an entry for this directory after all.
+    pub fn is_named(&mut self, path: &Inside) {
+        self.implied.remove(path.as_bytes());
+    }
+
+    /// Directories that were made and never named, but for those with names that are no text.
+    pub fn implied(&mut self) -> BTreeSet<String> {
+        let all = std::mem::take(&mut self.implied);
+        all.into_iter().filter_map(|path| String::from_utf8(path).ok()).collect()
     }
 
     /// The directory at `path`, made if it is missing.
@@ -121,7 +140,7 @@ impl Root {
     fn make_directories(&mut self, path: &[u8]) -> Result<OwnedFd, LayerProblem> {
         let mut at = self.resolve(b"")?;
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-        let mut start = 0;
+        let (mut start, mut through_link) = (0, false);
         for end in ends.chain([path.len()]) {
             let name = &path[start..end];
             start = end + 1;
@@ -131,6 +150,10 @@ impl Root {
                     rustix::fs::mkdirat(&at, name, IMPLIED_MODE)?;
                     let child = open_child(&at, name)?;
                     rustix::fs::chmodat(&at, name, IMPLIED_MODE, AtFlags::empty())?;
+                    // Behind a link it has another path, which nobody asks for by this one.
+                    if !through_link && self.implied.len() < limits::IMPLIED_DIRECTORIES_MAX {
+                        self.implied.insert(path[..end].to_vec());
+                    }
                     child
                 }
                 Err(Errno::NOTDIR) if occupant(&at, name)? == Occupant::Whiteout => {
@@ -142,6 +165,7 @@ impl Root {
                     open_child(&at, name)?
                 }
                 Err(Errno::NOTDIR | Errno::LOOP) => {
+                    through_link = true;
                     let upto = &path[..end];
                     self.resolve(upto).map_err(|error| path_problem(upto, error))?
                 }

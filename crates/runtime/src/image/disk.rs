@@ -6,6 +6,7 @@
 //! layers/<diff id>/fs        a layer, unpacked, to be used as an overlay lowerdir
 //! layers/<diff id>/layer.json, synced
 //! l/<26 characters>          a short name for each layer: a link to its fs
+//! mends/<manifest>           directories on top of an image's layers, where they need it (`implied`)
 //! images/<manifest>.json     an image whose layers are all there
 //! tags/<hash>.json           what a reference stood for when it was last resolved
 //! empty                      the lowest layer of images that have none
@@ -19,6 +20,7 @@
 
 use super::digest::Digest;
 use super::failure::PullFailure;
+use super::implied::{self, LayerView};
 use super::manifest::{ImageConfig, Platform};
 use super::sweep;
 use super::unpack::Unpacked;
@@ -36,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The layout this program reads and writes.
 const VERSION: u32 = 1;
-const FOLDERS: [&str; 6] = ["layers", "l", "images", "tags", "empty", "tmp"];
+const FOLDERS: [&str; 7] = ["layers", "l", "mends", "images", "tags", "empty", "tmp"];
 /// Stores open in this process: the lock file's lock keeps out other processes only.
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
@@ -51,14 +53,16 @@ pub(crate) struct LayerRecord {
     pub bytes: u64,
     entries: u64,
     devices_skipped: u64,
+    #[serde(default)]
+    implied: BTreeSet<String>,
     boot_id: String,
 }
 
 impl LayerRecord {
     pub fn new(diff_id: Digest, blob: Digest, bytes: u64, unpacked: Unpacked) -> Self {
-        let Unpacked { entries, devices_skipped, .. } = unpacked;
-        let boot_id = String::new();
-        Self { version: VERSION, diff_id, blob, bytes, entries, devices_skipped, boot_id }
+        let Unpacked { entries, devices_skipped, implied, .. } = unpacked;
+        let (version, boot_id) = (VERSION, String::new());
+        Self { version, diff_id, blob, bytes, entries, devices_skipped, implied, boot_id }
     }
 }
 
@@ -73,12 +77,15 @@ pub(crate) struct ImageRecord {
     pub config: ImageConfig,
     /// Compressed bytes of config and layers.
     pub size: u64,
+    /// Whether it has a folder in `mends`, to be laid on top.
+    #[serde(default)]
+    pub mended: bool,
 }
 
 impl ImageRecord {
     pub fn new(manifest: Digest, platform: Platform, config: ImageConfig, size: u64) -> Self {
         let indexes = BTreeSet::new();
-        Self { version: VERSION, manifest, platform, indexes, config, size }
+        Self { version: VERSION, manifest, platform, indexes, config, size, mended: false }
     }
 }
 
@@ -158,8 +165,13 @@ impl Disk {
         self.path.join("layers").join(diff_id.hex()).join("fs")
     }
 
-    pub fn layer_link(&self, diff_id: &Digest) -> PathBuf {
-        self.path.join("l").join(diff_id.short())
+    /// The short name of a layer or a mend.
+    pub fn short_link(&self, named: &Digest) -> PathBuf {
+        self.path.join("l").join(named.short())
+    }
+
+    pub fn mend_path(&self, manifest: &Digest) -> PathBuf {
+        self.path.join("mends").join(manifest.hex())
     }
 
     pub fn empty_layer(&self) -> PathBuf {
@@ -243,8 +255,11 @@ impl Disk {
     }
 
     /// Once all its layers are published.
-    pub fn publish_image(&self, record: ImageRecord) -> Result<Arc<ImageRecord>, PullFailure> {
-        let mut record = record;
+    pub fn publish_image(
+        self: &Arc<Self>,
+        mut record: ImageRecord,
+    ) -> Result<Arc<ImageRecord>, PullFailure> {
+        record.mended = self.mend(&record)?;
         if let Some(known) = lock(&self.known).images.get(&record.manifest) {
             record.indexes.extend(&known.indexes);
         }
@@ -254,6 +269,49 @@ impl Disk {
         let record = Arc::new(record);
         lock(&self.known).images.insert(record.manifest, Arc::clone(&record));
         Ok(record)
+    }
+
+    /// Lays right what its layers made up; tells whether there was anything.
+    fn mend(self: &Arc<Self>, record: &ImageRecord) -> Result<bool, PullFailure> {
+        if record.mended {
+            return Ok(true);
+        }
+        let directories = self.layer_views(record).and_then(|views| Ok(implied::to_mend(&views)?));
+        let failure = |error: io::Error| self.failure("comparing an image's layers", &error);
+        let directories = directories.map_err(failure)?;
+        if directories.is_empty() {
+            return Ok(false);
+        }
+        let scratch = self.scratch()?;
+        let mended = scratch.open("fs").and_then(|root| {
+            implied::mend(root, &directories)?;
+            let name = scratch.name.as_ref().expect("still a scratch");
+            let (from, to) = (format!("{name}/fs"), format!("mends/{}", record.manifest.hex()));
+            let keep = RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(&self.folder, from, &self.folder, to, keep) {
+                // Of the same layers, by another pull.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.link_mend(&record.manifest)?;
+            Ok(true)
+        });
+        mended.map_err(failure)
+    }
+
+    /// Highest first, each once.
+    fn layer_views(&self, record: &ImageRecord) -> io::Result<Vec<LayerView>> {
+        let mut seen = BTreeSet::new();
+        let ids = record.config.diff_ids.iter().rev().filter(|id| seen.insert(**id));
+        let known = lock(&self.known);
+        ids.map(|id| {
+            let place = format!("layers/{}/fs", id.hex());
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(&self.folder, place, flags, Mode::empty())?;
+            let implied = known.layers.get(id).map(|layer| layer.implied.clone());
+            Ok(LayerView { root, implied: implied.unwrap_or_default() })
+        })
+        .collect()
     }
 
     pub fn publish_tag(
@@ -279,16 +337,23 @@ impl Disk {
     }
 
     fn link_layer(&self, diff_id: &Digest) -> io::Result<()> {
-        let target = format!("../layers/{}/fs", diff_id.hex());
-        let link = format!("l/{}", diff_id.short());
-        match rustix::fs::symlinkat(&target, &self.folder, &link) {
+        self.link(diff_id, &format!("../layers/{}/fs", diff_id.hex()))
+    }
+
+    fn link_mend(&self, manifest: &Digest) -> io::Result<()> {
+        self.link(manifest, &format!("../mends/{}", manifest.hex()))
+    }
+
+    fn link(&self, named: &Digest, target: &str) -> io::Result<()> {
+        let link = format!("l/{}", named.short());
+        match rustix::fs::symlinkat(target, &self.folder, &link) {
             Err(Errno::EXIST) => {
                 let known = rustix::fs::readlinkat(&self.folder, &link, Vec::new())?;
                 if known.to_bytes() == target.as_bytes() {
                     return Ok(());
                 }
                 rustix::fs::unlinkat(&self.folder, &link, AtFlags::empty())?;
-                Ok(rustix::fs::symlinkat(&target, &self.folder, &link)?)
+                Ok(rustix::fs::symlinkat(target, &self.folder, &link)?)
             }
             other => Ok(other?),
         }
@@ -306,34 +371,8 @@ impl Disk {
 
     fn load(&self) -> io::Result<()> {
         let mut known = Known::default();
-        for name in self.names("layers")? {
-            match self.load_layer(&name) {
-                Some(layer) => {
-                    self.link_layer(&layer.diff_id)?;
-                    known.layers.insert(layer.diff_id, layer);
-                }
-                None => {
-                    tracing::info!(name, "an incomplete layer is removed");
-                    let place = format!("tmp/stale-{name}");
-                    let from = format!("layers/{name}");
-                    rustix::fs::renameat(&self.folder, from, &self.folder, place)?;
-                }
-            }
-        }
-        for name in self.names("images")? {
-            let place = format!("images/{name}");
-            let record: Option<ImageRecord> = self.read(&place);
-            let fits = |record: &ImageRecord| {
-                format!("{}.json", record.manifest.hex()) == name
-                    && record.config.diff_ids.iter().all(|id| known.layers.contains_key(id))
-            };
-            match record.filter(fits) {
-                Some(record) => {
-                    known.images.insert(record.manifest, Arc::new(record));
-                }
-                None => std::fs::remove_file(self.path.join(place))?,
-            }
-        }
+        self.load_layers(&mut known)?;
+        self.load_images(&mut known)?;
         for name in self.names("tags")? {
             let place = format!("tags/{name}");
             let tag: Option<TagRecord> = self.read(&place);
@@ -345,9 +384,9 @@ impl Disk {
             }
         }
         for name in self.names("l")? {
-            let target = std::fs::read_link(self.path.join("l").join(&name))?;
-            if !self.path.join("l").join(target).exists() {
-                std::fs::remove_file(self.path.join("l").join(&name))?;
+            let link = self.path.join("l").join(&name);
+            if !link.exists() {
+                std::fs::remove_file(link)?;
             }
         }
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -355,6 +394,55 @@ impl Disk {
         sweep::empty(temporary)?;
         *lock(&self.known) = known;
         Ok(())
+    }
+
+    fn load_layers(&self, known: &mut Known) -> io::Result<()> {
+        for name in self.names("layers")? {
+            match self.load_layer(&name) {
+                Some(layer) => {
+                    self.link_layer(&layer.diff_id)?;
+                    known.layers.insert(layer.diff_id, layer);
+                }
+                None => {
+                    tracing::info!(name, "an incomplete layer is removed");
+                    self.condemn("layers", &name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load_images(&self, known: &mut Known) -> io::Result<()> {
+        for name in self.names("images")? {
+            let place = format!("images/{name}");
+            let record: Option<ImageRecord> = self.read(&place);
+            let fits = |record: &ImageRecord| {
+                format!("{}.json", record.manifest.hex()) == name
+                    && record.config.diff_ids.iter().all(|id| known.layers.contains_key(id))
+                    && (!record.mended || self.mend_path(&record.manifest).exists())
+            };
+            let Some(record) = record.filter(fits) else {
+                std::fs::remove_file(self.path.join(place))?;
+                continue;
+            };
+            if record.mended {
+                self.link_mend(&record.manifest)?;
+            }
+            known.images.insert(record.manifest, Arc::new(record));
+        }
+        for name in self.names("mends")? {
+            let image = Digest::from_hex(&name).and_then(|digest| known.images.get(&digest));
+            if image.is_none_or(|image| !image.mended) {
+                self.condemn("mends", &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives it to the sweep: a removal that is cut short goes on at the next opening.
+    fn condemn(&self, folder: &str, name: &str) -> io::Result<()> {
+        let (from, to) = (format!("{folder}/{name}"), format!("tmp/{folder}-{name}"));
+        Ok(rustix::fs::renameat(&self.folder, from, &self.folder, to)?)
     }
 
     /// `None` if it can't be believed.

@@ -30,6 +30,8 @@ pub const RATIO_MAX: u64 = 200;
 pub const RATIO_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Entries of one layer.
 pub const LAYER_ENTRIES_MAX: u64 = 2_000_000;
+/// Directories of one layer whose attributes are taken from lower layers; more stay plain.
+pub const IMPLIED_DIRECTORIES_MAX: usize = 4096;
 /// Bytes of a path, as the kernel has it.
 pub const PATH_BYTES_MAX: usize = 4095;
 /// Bytes of a PAX header or a GNU long name.

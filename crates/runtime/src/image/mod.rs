@@ -12,6 +12,7 @@ mod disk;
 mod endpoint;
 mod failure;
 mod flight;
+mod implied;
 mod inflate;
 mod layer;
 pub mod limits;

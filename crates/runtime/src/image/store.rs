@@ -245,7 +245,11 @@ impl Shared {
             record.config.diff_ids.iter().rev().filter(|id| seen.insert(**id)).collect();
         ids.reverse();
         let mut layers: Vec<_> = ids.iter().map(|id| self.disk.layer_path(id)).collect();
-        let mut links: Vec<_> = ids.iter().map(|id| self.disk.layer_link(id)).collect();
+        let mut links: Vec<_> = ids.iter().map(|id| self.disk.short_link(id)).collect();
+        if record.mended {
+            layers.push(self.disk.mend_path(&record.manifest));
+            links.push(self.disk.short_link(&record.manifest));
+        }
         if ids.is_empty() {
             layers.push(self.disk.empty_layer());
             links.push(self.disk.empty_layer());

@@ -13,7 +13,7 @@ use super::inflate::{BlockReader, LayerProblem};
 use super::tar_stream::{Entry, Kind, Segment, TarReader};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -23,13 +23,15 @@ const WHITEOUT_META: &[u8] = b".wh..wh.";
 const CAPABILITY: &str = "security.capability";
 
 /// What was found in a layer.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Unpacked {
     pub entries: u64,
     /// Bytes of data written.
     pub bytes: u64,
     /// Device nodes that were left out.
     pub devices_skipped: u64,
+    /// Directories that no entry names.
+    pub implied: BTreeSet<String>,
 }
 
 /// Reads the whole stream into `root`. To be called on a thread of its own.
@@ -138,6 +140,7 @@ impl Writer {
         rustix::fs::chmodat(parent, name, mode(entry), AtFlags::empty())?;
         self.set_gid_seen |= entry.mode & 0o2000 != 0;
         self.times.insert(path.clone(), times(entry));
+        self.root.is_named(path);
         Ok(())
     }
 
@@ -281,6 +284,7 @@ impl Writer {
             }
         }
         super::sweep::empty(self.root.trash())?;
+        self.done.implied = self.root.implied();
         if self.done.devices_skipped > 0 {
             let devices = self.done.devices_skipped;
             tracing::debug!(devices, "device nodes of a layer were left out");

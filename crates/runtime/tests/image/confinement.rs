@@ -46,7 +46,8 @@ impl Scene {
             names.sort();
             names
         };
-        let expected = ["empty", "images", "l", "layers", "lock", "tags", "tmp", "version"];
+        let expected =
+            ["empty", "images", "l", "layers", "lock", "mends", "tags", "tmp", "version"];
         assert_eq!(names(&path), expected, "{name}: the store");
         for folder in ["tmp", "empty"] {
             assert!(names(&path.join(folder)).is_empty(), "{name}: {folder}");

@@ -108,6 +108,76 @@ fn whiteouts_and_opaque_directories_hide_what_lies_below() {
 }
 
 #[test]
+fn directories_that_a_layer_does_not_name_stay_what_they_were() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().to_owned();
+    let lower = tar(&[
+        directory("tmp").mode(0o1777),
+        directory("home").owner(0, 50),
+        directory("home/me").mode(0o700).owner(1000, 1000),
+        directory("made-opaque").mode(0o700),
+        directory("made-anew").mode(0o700),
+        directory("removed").mode(0o700),
+        directory("later-a-file").mode(0o700),
+        directory("named-later").mode(0o700),
+    ]);
+    let middle = tar(&[
+        file("tmp/cache/x", "2"),
+        file("home/me/.config/x", "2"),
+        file("made-opaque/.wh..wh..opq", ""),
+        file("made-opaque/x", "2"),
+        file(".wh.made-anew", ""),
+        file("made-anew/x", "2"),
+        file("removed/x", "2"),
+        file("later-a-file/x", "2"),
+        file("named-later/x", "2"),
+        file("new/x", "2"),
+    ]);
+    let upper = tar(&[
+        file(".wh.removed", ""),
+        file("later-a-file", "3"),
+        directory("named-later").mode(0o711),
+        file("home/me/y", "3"),
+    ]);
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let images = runtime.block_on(async {
+            let registry = Registry::start().await;
+            push(&registry, &[Layer::gzip(&lower), Layer::gzip(&middle), Layer::gzip(&upper)]);
+            let first = pull(&open(&path.join("store")), &registry).await.unwrap();
+            // The next process finds it as it was.
+            [first, pull(&open(&path.join("store")), &registry).await.unwrap()]
+        });
+        private_mounts();
+        images.map(|image| {
+            assert_eq!(image.layers.len(), 4);
+            mount(&image.links, &path.join("merged"));
+            let mut found = crate::trees::tree(&path.join("merged"));
+            rustix::mount::unmount(path.join("merged"), rustix::mount::UnmountFlags::DETACH)
+                .unwrap();
+            found.retain(|_, text| text.starts_with("dir"));
+            let short = |text: String| text.split(" @").next().unwrap().to_owned();
+            found.into_iter().skip(1).map(|(path, text)| (path, short(text))).collect::<Vec<_>>()
+        })
+    });
+    let expected = [
+        ("home", "dir 755 0:50"),
+        ("home/me", "dir 700 1000:1000"),
+        ("home/me/.config", "dir 755 0:0"),
+        ("made-anew", "dir 755 0:0"),
+        ("made-opaque", "dir 755 0:0"),
+        ("named-later", "dir 711 0:0"),
+        ("new", "dir 755 0:0"),
+        ("tmp", "dir 1777 0:0"),
+        ("tmp/cache", "dir 755 0:0"),
+    ];
+    for merged in thread.join().unwrap() {
+        let merged: Vec<_> = merged.iter().map(|(path, text)| (&**path, &**text)).collect();
+        assert_eq!(merged, expected);
+    }
+}
+
+#[test]
 fn as_many_layers_as_an_image_may_have_fit_one_page_of_options() {
     let home = tempfile::tempdir_in("/tmp").unwrap();
     let path = home.path().to_owned();

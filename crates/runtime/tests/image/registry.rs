@@ -213,7 +213,7 @@ impl Registry {
             Some(Trouble::Deaf) => std::future::pending::<()>().await,
             _ => {}
         }
-        Ok(self.content(request.method(), request.headers(), &path, trouble))
+        Ok(self.content(request.method(), request.headers(), &path, trouble.as_ref()))
     }
 
     fn content(
@@ -221,7 +221,7 @@ impl Registry {
         method: &Method,
         headers: &HeaderMap,
         path: &str,
-        trouble: Option<Trouble>,
+        trouble: Option<&Trouble>,
     ) -> Answer {
         let (kind, mut body, hide_digests, ignore_range) = {
             let state = self.state.lock().unwrap();
@@ -241,7 +241,7 @@ impl Registry {
                 answer = answer.header("docker-content-digest", Digest::of(&body).to_string());
             }
         }
-        if let Some(Trouble::Lie(bytes)) = &trouble {
+        if let Some(Trouble::Lie(bytes)) = trouble {
             body = bytes.clone().into();
         }
         let ignore = ignore_range || matches!(trouble, Some(Trouble::BreakAfterIgnoringRange(_)));
@@ -257,7 +257,7 @@ impl Registry {
         if method == Method::HEAD {
             return answer.body(Full::new(Bytes::new()).map_err(never).boxed()).unwrap();
         }
-        answer.body(self.body(&body, trouble.as_ref())).unwrap()
+        answer.body(self.body(&body, trouble)).unwrap()
     }
 
     fn body(&self, body: &Bytes, trouble: Option<&Trouble>) -> BoxBody<Bytes, io::Error> {
