@@ -1,16 +1,33 @@
 //! `cargo xtask bench …`: measurements, each paired in the same run with the product it is compared
-//! with, because absolute numbers of a shared machine say little. One module per benchmark.
+//! with, because absolute numbers of a shared machine say little. The benchmarks themselves are one
+//! program, `examples/bench`: it is built optimised, and needs crates that must not stand in the way
+//! of `cargo xtask codegen`. Here the binaries are built and it is started.
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 3] = ["launch", "api", "store"];
+use crate::shell::Run;
 
-/// Runs the benchmark named first. None is written yet, and the refusal says so.
+const BENCHMARKS: &str = "\
+  launch [--profile]  from a signed RunTask to RUNNING, beside dockerd and crun
+  api                 calls a second, beside moto_server
+  store               durable commits a second, beside etcd
+  idle                memory, CPU and start-up when nothing happens, beside moto_server and dockerd
+options: --rounds N   how often each is measured, in turn with its peers (5)";
+
+const NAMES: [&str; 4] = ["launch", "api", "store", "idle"];
+
+/// Builds what is measured, then measures.
 pub fn run(args: &[String]) -> Result<()> {
-    let known = NAMES.join(", ");
     match args.first().map(String::as_str) {
-        None => bail!("name a benchmark: {known}"),
-        Some(name) if NAMES.contains(&name) => bail!("benchmark `{name}` is not written yet"),
-        Some(name) => bail!("no benchmark `{name}`; there are: {known}"),
+        None => bail!("name a benchmark:\n{BENCHMARKS}"),
+        Some(name) if !NAMES.contains(&name) => {
+            bail!("no benchmark `{name}`; there are:\n{BENCHMARKS}")
+        }
+        Some("store") => {
+            Run::line("cargo build --release --quiet -p store --example store_rate").check()?;
+        }
+        Some(_) => Run::line("cargo build --release --quiet -p neargate").check()?,
     }
+    let line = "cargo run --release --quiet -p xtask --example bench --";
+    Run::line(line).args(args).check()
 }
