@@ -1,5 +1,6 @@
-//! Tokens of lists that are not ECS's: where the next page begins, bound to the request it belongs to. A token
-//! that is not ours, or of another request, opens to nothing; each service words that in its own way.
+//! Tokens of lists that are not ECS's: where the next page begins, bound to the request it belongs
+//! to. A token that is not ours, or of another request, opens to nothing; each service words that
+//! in its own way.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

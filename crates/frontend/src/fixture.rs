@@ -1,5 +1,5 @@
-//! A context for tests of operations: stores in memory and in a temporary folder, a clock that stands still
-//! until it is moved, and ids that count.
+//! A context for tests of operations: stores in memory and in a temporary folder, a clock that
+//! stands still until it is moved, and ids that count.
 
 use crate::context::{Caller, Context};
 use model::Timestamp;

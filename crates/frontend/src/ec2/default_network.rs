@@ -1,6 +1,6 @@
-//! The default VPC as AWS makes it for a new account: 172.31.0.0/16, one /20 subnet a zone, and a default
-//! security group whose members reach each other and everything outside.
-//! Source: VPC user guide, "Default VPC components".
+//! The default VPC as AWS makes it for a new account: 172.31.0.0/16, one /20 subnet a zone, and a
+//! default security group whose members reach each other and everything outside. Source: VPC user
+//! guide, "Default VPC components".
 
 use model::arn::Locality;
 use model::network::{Cidr, SecurityGroup, SecurityGroupPeer, SecurityGroupRule, Subnet, Vpc};

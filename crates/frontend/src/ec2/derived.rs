@@ -1,5 +1,5 @@
-//! What follows from a VPC and the region without a record of its own: the ids of the things every VPC has
-//! exactly one of (until they can be made and changed), and the names of zones.
+//! What follows from a VPC and the region without a record of its own: the ids of the things every
+//! VPC has exactly one of (until they can be made and changed), and the names of zones.
 
 use model::VpcId;
 use model::arn::Locality;
@@ -20,8 +20,8 @@ pub fn zone_id(locality: &Locality, zone: &str) -> String {
     format!("{}-az{number}", short_region(locality.region.as_str()))
 }
 
-/// `ap-southeast-1` gives `apse1`: the first part, the initials of the direction, the number. What does not
-/// look like a region of AWS stays as it is.
+/// `ap-southeast-1` gives `apse1`: the first part, the initials of the direction, the number. What
+/// does not look like a region of AWS stays as it is.
 fn short_region(region: &str) -> String {
     let parts: Vec<&str> = region.split('-').collect();
     let [first, .., direction, number] = parts.as_slice() else { return region.to_owned() };

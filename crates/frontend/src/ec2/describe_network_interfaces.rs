@@ -1,4 +1,5 @@
-//! DescribeNetworkInterfaces: the interfaces of tasks, from their placement until they are released.
+//! DescribeNetworkInterfaces: the interfaces of tasks, from their placement until they are
+//! released.
 
 use super::derived;
 use super::describe::{Noun, by_ids, dry_run, page};

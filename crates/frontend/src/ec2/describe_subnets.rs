@@ -1,4 +1,4 @@
-//! DescribeSubnets.
+//! DescribeSubnets: the subnets, each with how many addresses are free in it right now.
 
 use super::derived;
 use super::describe::{Noun, by_ids, dry_run, page};

@@ -19,11 +19,12 @@ pub async fn describe_vpc_attribute(
     let id = input.vpc_id.unwrap_or_default();
     let snapshot = cx.store.snapshot();
     let known = snapshot.get::<Vpc>(&id).map(|vpc| Some(vpc.id.to_string()));
-    by_ids(known.into_iter().collect(), Some(std::slice::from_ref(&id)), &NOUN, |id: &Option<String>| id)?;
+    let wanted = std::slice::from_ref(&id);
+    by_ids(known.into_iter().collect(), Some(wanted), &NOUN, |id: &Option<String>| id)?;
     let mut result = DescribeVpcAttributeResult { vpc_id: Some(id), ..Default::default() };
     let is = |value| Some(AttributeBooleanValue { value: Some(value) });
-    // A default VPC has DNS names and resolution (VPC user guide, "DNS attributes"); whoever can make
-    // other VPCs will have to store what they chose.
+    // A default VPC has DNS names and resolution (VPC user guide, "DNS attributes"); whoever can
+    // make other VPCs will have to store what they chose.
     match input.attribute {
         Some(VpcAttributeName::EnableDnsSupport) => result.enable_dns_support = is(true),
         Some(VpcAttributeName::EnableDnsHostnames) => result.enable_dns_hostnames = is(true),

@@ -1,4 +1,4 @@
-//! DescribeVpcs.
+//! DescribeVpcs: the VPCs, so far the one default VPC.
 
 use super::derived;
 use super::describe::{Noun, by_ids, dry_run, page};

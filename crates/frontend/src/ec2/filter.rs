@@ -1,9 +1,9 @@
-//! Filters of describe calls. All filters must hold; a filter holds when one of its values matches one of
-//! the resource's. `*` stands for any text, `?` for one character, `\` takes a character as it is.
-//! Source: EC2 API reference, Filter.
+//! Filters of describe calls. All filters must hold; a filter holds when one of its values matches
+//! one of the resource's. `*` stands for any text, `?` for one character, `\` takes a character as
+//! it is. Source: EC2 API reference, Filter.
 //!
-//! An operation lists the filters it knows as columns over the very shape it answers with, so what a filter
-//! sees is what the client sees.
+//! An operation lists the filters it knows as columns over the very shape it answers with, so what
+//! a filter sees is what the client sees.
 
 use crate::fault::Fault;
 use wire::ec2::{Filter, Tag};

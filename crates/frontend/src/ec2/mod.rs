@@ -1,5 +1,5 @@
-//! Amazon EC2: the network as ECS users need to see it. So far it is read only: there is one default VPC, made
-//! at the first start.
+//! Amazon EC2: the network as ECS users need to see it. So far it is read only: there is one
+//! default VPC, made at the first start.
 
 mod default_network;
 mod derived;

@@ -1,4 +1,4 @@
-//! CreateRepository.
+//! CreateRepository: an empty repository; nothing can be pushed to one that was not made.
 
 use super::repositories::{named, show, wants_immutable};
 use super::{delete_repository, tags};

@@ -1,5 +1,5 @@
-//! DeleteRepository. The repository goes first, which stops every push to it; then what was in it, in
-//! portions, since a transaction is bounded. Content that nothing links to is garbage.
+//! DeleteRepository. The repository goes first, which stops every push to it; then what was in it,
+//! in portions, since a transaction is bounded. Content that nothing links to is garbage.
 
 use super::repositories::{named, not_found, show};
 use crate::context::{Caller, Context};
@@ -39,8 +39,8 @@ pub async fn delete_repository(
     Ok(DeleteRepositoryResponse { repository: Some(show(cx, caller, &repository)) })
 }
 
-/// Removes what is left of a repository that is no more. Stops when it is made anew: whoever makes it
-/// sweeps first.
+/// Removes what is left of a repository that is no more. Stops when it is made anew: whoever makes
+/// it sweeps first.
 pub async fn sweep(cx: &Context, name: &RepositoryName) -> Result<(), Fault> {
     let prefix = repository_prefix(name);
     loop {

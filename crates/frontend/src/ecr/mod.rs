@@ -1,6 +1,6 @@
-//! Amazon Elastic Container Registry's control plane: repositories, their settings, and the images in
-//! them. Pushing and pulling is crate `registry`'s; both write the same records, each in transactions
-//! that guard what they rely on.
+//! Amazon Elastic Container Registry's control plane: repositories, their settings, and the images
+//! in them. Pushing and pulling is crate `registry`'s; both write the same records, each in
+//! transactions that guard what they rely on.
 
 mod batch_delete_image;
 mod batch_get_image;

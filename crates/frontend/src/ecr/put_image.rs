@@ -1,5 +1,5 @@
-//! PutImage: a manifest whose layers have been pushed already. Docker's push does not come here but to
-//! the registry; tools that copy or retag images do.
+//! PutImage: a manifest whose layers have been pushed already. Docker's push does not come here but
+//! to the registry; tools that copy or retag images do.
 
 use super::repositories::{named, not_found};
 use crate::context::{Caller, Context};

@@ -41,7 +41,8 @@ pub fn named(
     }
 }
 
-/// Lower-case words joined by single `.`, `_`, `-` and `/`. Source: API reference, CreateRepository.
+/// Lower-case words joined by single `.`, `_`, `-` and `/`. Source: API reference,
+/// CreateRepository.
 fn check_name(name: &str) -> Result<(), Fault> {
     let word = |word: &str| {
         !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())

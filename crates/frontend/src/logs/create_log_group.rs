@@ -1,4 +1,4 @@
-//! CreateLogGroup.
+//! CreateLogGroup: an empty group whose events are kept for ever.
 
 use super::names::check_group;
 use super::tags;

@@ -1,4 +1,4 @@
-//! CreateLogStream.
+//! CreateLogStream: a stream that PutLogEvents can write to; it has no events yet.
 
 use super::names::{check_group, check_stream, group_missing};
 use crate::context::{Caller, Context};

@@ -1,5 +1,5 @@
-//! DeleteLogGroup: the group goes at once and with it everything in it goes from sight; its streams' records
-//! follow in portions, since a transaction is bounded, and its events last.
+//! DeleteLogGroup: the group goes at once and with it everything in it goes from sight; its
+//! streams' records follow in portions, since a transaction is bounded, and its events last.
 
 use super::names::{check_group, group_missing, storage};
 use crate::context::{Caller, Context};
@@ -30,8 +30,8 @@ pub async fn delete_log_group(
     Ok(NoOutput)
 }
 
-/// Removes the streams of a group that is no more. Stops when the group is made anew: whoever makes it sweeps
-/// first.
+/// Removes the streams of a group that is no more. Stops when the group is made anew: whoever makes
+/// it sweeps first.
 pub async fn sweep(cx: &Context, group: &str) -> Result<(), Fault> {
     let prefix = log_stream_prefix(group);
     loop {

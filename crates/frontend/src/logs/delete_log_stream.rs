@@ -1,4 +1,4 @@
-//! DeleteLogStream.
+//! DeleteLogStream: the record first, which hides the events, then the events.
 
 use super::names::{check_group, check_stream, group_missing, storage, stream_missing};
 use crate::context::{Caller, Context};

@@ -12,8 +12,8 @@ use wire::logs::{DescribeLogGroupsRequest, DescribeLogGroupsResponse, LogGroup};
 
 /// Groups of one page when the caller names no number.
 const PAGE_GROUPS: usize = 50;
-/// Streams of a group that are counted for its `storedBytes`. AWS's number is late and rough too; looking at
-/// every stream of a group with one for each task would make describing it slow.
+/// Streams of a group that are counted for its `storedBytes`. AWS's number is late and rough too;
+/// looking at every stream of a group with one for each task would make describing it slow.
 const COUNTED_STREAMS_MAX: usize = 200;
 
 pub async fn describe_log_groups(

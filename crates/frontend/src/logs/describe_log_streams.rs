@@ -94,8 +94,8 @@ async fn stats(cx: &Context, stream: &logs::LogStream) -> Result<StreamStats, Fa
     stats.map_err(|failure| storage(&failure))
 }
 
-/// A stream with events has all three times, one without has none. `storedBytes` of a stream has been 0 on
-/// AWS since 2019; that of the group is the one to read.
+/// A stream with events has all three times, one without has none. `storedBytes` of a stream has
+/// been 0 on AWS since 2019; that of the group is the one to read.
 fn show(cx: &Context, stream: &logs::LogStream, stats: StreamStats) -> LogStream {
     let token = stats.last_ingestion_ms.map(|ms| sequence_token(Timestamp(ms)));
     LogStream {

@@ -1,5 +1,5 @@
-//! GetLogEvents: one stream, page by page in either direction. At an end of the stream the token that was sent
-//! comes back, which is how clients know that they have seen everything.
+//! GetLogEvents: one stream, page by page in either direction. At an end of the stream the token
+//! that was sent comes back, which is how clients know that they have seen everything.
 
 use super::names::{
     check_stream, find_group, find_stream, invalid, kept_from_ms, requested_group, storage,

@@ -1,6 +1,6 @@
-//! Amazon CloudWatch Logs. Groups and streams are state; the events are in the log store. An operation checks
-//! the state first and then turns to the events, so what has been deleted is not served any more even while its
-//! events still wait to be removed.
+//! Amazon CloudWatch Logs. Groups and streams are state; the events are in the log store. An
+//! operation checks the state first and then turns to the events, so what has been deleted is not
+//! served any more even while its events still wait to be removed.
 
 mod create_log_group;
 mod create_log_stream;

@@ -63,7 +63,8 @@ pub fn check_stream(name: &str, path: &str) -> Result<(), Fault> {
     }
 }
 
-/// The name in a group's ARN, with or without the `:*` at its end. None: it is no group's, or not ours.
+/// The name in a group's ARN, with or without the `:*` at its end. None: it is no group's, or not
+/// ours.
 pub fn group_of_arn<'a>(cx: &Context, arn: &'a str) -> Option<&'a str> {
     let arn = Arn::parse(arn).filter(|arn| arn.service == "logs" && cx.locality.owns(arn))?;
     let name = arn.resource.strip_prefix("log-group:")?;

@@ -1,5 +1,5 @@
-//! Places in streams as clients carry them: the tokens of GetLogEvents and the ids of events. AWS's are 56
-//! digits, so ours are: 20 of the time, 16 of the stream, 20 of the order of arrival.
+//! Places in streams as clients carry them: the tokens of GetLogEvents and the ids of events. AWS's
+//! are 56 digits, so ours are: 20 of the time, 16 of the stream, 20 of the order of arrival.
 
 use ring::digest::{SHA256, digest};
 use store::logs::{PageStart, Position};

@@ -1,7 +1,6 @@
-//! PutLogEvents: a batch of events in the order of their times. Events that are too old or too new are left
-//! out and named; everything else that is wrong refuses the whole batch. Sequence tokens have had no meaning
-//! for AWS since 2023 and have none here.
-//! Source: API reference, PutLogEvents.
+//! PutLogEvents: a batch of events in the order of their times. Events that are too old or too new
+//! are left out and named; everything else that is wrong refuses the whole batch. Sequence tokens
+//! have had no meaning for AWS since 2023 and have none here. Source: API reference, PutLogEvents.
 
 use super::names::{
     DAY_MS, check_group, check_stream, find_group, find_stream, invalid, kept_from_ms, storage,
@@ -44,7 +43,8 @@ pub async fn put_log_events(
         && last.timestamp_ms - first.timestamp_ms > SPAN_MS_MAX
     {
         return Err(invalid(
-            "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
+            "The batch of log events in a single PutLogEvents request cannot span more than \
+             24 hours.",
         ));
     }
     events.truncate(accepted.end);
@@ -82,8 +82,8 @@ fn check_batch(events: &[LogEvent]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Which events are taken, and what is said of the others. The ends of what is too old or expired are
-/// exclusive, the start of what is too new is inclusive.
+/// Which events are taken, and what is said of the others. The ends of what is too old or expired
+/// are exclusive, the start of what is too new is inclusive.
 fn sort_out(
     events: &[LogEvent],
     now: Timestamp,

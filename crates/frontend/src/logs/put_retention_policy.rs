@@ -1,4 +1,4 @@
-//! PutRetentionPolicy.
+//! PutRetentionPolicy: older events are hidden at once and removed by the manager in time.
 
 use super::names::{change_group, check_group, constraint, group_missing};
 use crate::context::{Caller, Context};

@@ -1,4 +1,4 @@
-//! TagResource.
+//! TagResource, for log groups: adds tags, or changes those that are there.
 
 use super::tags::{add, resource_missing, tagged_group};
 use crate::context::{Caller, Context};

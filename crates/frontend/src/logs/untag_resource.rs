@@ -1,4 +1,4 @@
-//! UntagResource.
+//! UntagResource, for log groups: takes tags away by their keys.
 
 use super::tags::{remove, resource_missing, tagged_group};
 use crate::context::{Caller, Context};

@@ -1,5 +1,5 @@
-//! Conditions joined by `&&`, `||` and parentheses, over subjects that differ by form: selectors into JSON, or
-//! the names of words.
+//! Conditions joined by `&&`, `||` and parentheses, over subjects that differ by form: selectors
+//! into JSON, or the names of words.
 
 use super::Malformed;
 use super::lexer::Token;

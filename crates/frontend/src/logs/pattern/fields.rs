@@ -1,5 +1,6 @@
-//! Patterns over events of words, such as a web server's: `[ip, user, ..., status = 4*, bytes]`. A part in quotes
-//! or brackets is one word. `...` stands for any number of words; without it the numbers must agree.
+//! Patterns over events of words, such as a web server's: `[ip, user, ..., status = 4*, bytes]`. A
+//! part in quotes or brackets is one word. `...` stands for any number of words; without it the
+//! numbers must agree.
 
 use super::Malformed;
 use super::condition::{Expression, Parser};

@@ -1,4 +1,5 @@
-//! Patterns over JSON events: `{ $.a.b[0] = 1 || $.['x y'] IS NULL }`. An event that is no JSON never matches.
+//! Patterns over JSON events: `{ $.a.b[0] = 1 || $.['x y'] IS NULL }`. An event that is no JSON
+//! never matches.
 
 use super::Malformed;
 use super::condition::{Expression, Parser, Test};

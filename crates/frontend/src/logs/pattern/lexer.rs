@@ -14,7 +14,8 @@ pub enum Token {
     Quoted(String),
     /// Between percent signs.
     Regex(String),
-    /// Anything else, up to a blank or a sign. What begins with `$` keeps its brackets: it is a selector.
+    /// Anything else, up to a blank or a sign. What begins with `$` keeps its brackets: it is a
+    /// selector.
     Word(String),
 }
 

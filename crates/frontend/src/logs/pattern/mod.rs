@@ -1,7 +1,7 @@
-//! Filter patterns, the small language of FilterLogEvents. Three forms: terms (`ERROR -timeout "a phrase"`,
-//! `?WARN ?ERROR`), conditions on JSON events (`{ $.status >= 500 && $.user.name = "a*" }`) and conditions on
-//! events of words (`[ip, ..., status = 4*, bytes > 1000]`).
-//! Source: CloudWatch Logs user guide, "Filter pattern syntax".
+//! Filter patterns, the small language of FilterLogEvents. Three forms: terms (`ERROR -timeout "a
+//! phrase"`, `?WARN ?ERROR`), conditions on JSON events (`{ $.status >= 500 && $.user.name = "a*"
+//! }`) and conditions on events of words (`[ip, ..., status = 4*, bytes > 1000]`). Source:
+//! CloudWatch Logs user guide, "Filter pattern syntax".
 
 mod condition;
 mod fields;

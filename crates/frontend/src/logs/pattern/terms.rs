@@ -1,5 +1,6 @@
-//! Patterns of terms. All plain terms must be in the event and no term after `-`; of terms after `?` one is
-//! enough, but they count only where they are alone. Terms are found anywhere in the text; case counts.
+//! Patterns of terms. All plain terms must be in the event and no term after `-`; of terms after
+//! `?` one is enough, but they count only where they are alone. Terms are found anywhere in the
+//! text; case counts.
 
 use super::Malformed;
 use super::condition::regex;
