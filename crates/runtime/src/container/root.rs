@@ -220,15 +220,17 @@ fn protect(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a file over the image's, which is made if it isn't there.
+/// Puts a file over the image's, which is made if it isn't there. A link that leads nowhere, as images
+/// have for /etc/resolv.conf, is replaced.
 fn place_file(root: BorrowedFd<'_>, tree: &OwnedFd, path: &str) -> io::Result<()> {
     let path = Path::new(path);
     let target = match mount::open_below(root, path, libc::O_PATH, Follow::InRoot) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            make_folders(root, path.parent().unwrap_or(Path::new("/")))?;
-            let flags = libc::O_WRONLY | libc::O_CREAT;
-            drop(mount::create_below(root, path, flags, 0o644)?);
-            mount::open_below(root, path, libc::O_PATH, Follow::InRoot)?
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(e);
+            };
+            let parent = make_folders(root, parent)?;
+            mount::replace_by_empty_file(parent.as_fd(), Path::new(name), 0o644)?
         }
         other => other?,
     };

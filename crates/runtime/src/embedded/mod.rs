@@ -167,11 +167,11 @@ impl Inner {
     }
 
     /// Hands a task's socket to the zygote; a zygote that has died is replaced.
-    fn beget(&self, task: &TaskId, network: Option<&NetworkSpec>) -> Result<UnixStream, Failure> {
+    fn beget(&self, task: &TaskId, vpc: Option<&VpcId>) -> Result<UnixStream, Failure> {
         let failed = |e| Failure::System { what: "asking for a supervisor".to_owned(), source: e };
         let request = zygote::request(task.as_str())
             .ok_or_else(|| Failure::Refused(format!("{task} is no id of a task")))?;
-        let vpc = network.and_then(|n| self.vpcs.namespace(&n.vpc));
+        let vpc = vpc.and_then(|vpc| self.vpcs.namespace(vpc));
         let mut last = None;
         for _ in 0..2 {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
@@ -306,9 +306,9 @@ impl Runtime for Embedded {
         if self.inner.tasks().contains_key(&id) {
             return Ok(());
         }
-        let stream = self.inner.beget(&id, spec.network.as_ref())?;
+        let stream = self.inner.beget(&id, spec.network.as_ref().map(|n| &n.vpc))?;
+        let task = Task::begin(&self.inner, &spec, stream);
         let create = protocol::encode(&Command::Create(Box::new(spec)));
-        let task = Task::begin(&self.inner, &id, stream);
         task.send(create).await.map_err(Failure::of("handing a task to its supervisor"))
     }
 

@@ -4,7 +4,7 @@
 use super::{Inner, now};
 use crate::event::*;
 use crate::protocol::{self, Command, Tell};
-use crate::spec::{SandboxSpec, TaskId};
+use crate::spec::{SandboxSpec, TaskId, VpcId};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{oneshot, watch};
+
+/// How often a supervisor is asked for again when zygotes die.
+const TRIES_MAX: u32 = 3;
 
 /// How a task's supervisor stands, as far as the socket tells.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,8 @@ enum Standing {
 
 pub struct Task {
     id: TaskId,
+    /// The VPC it was begun in.
+    vpc: Option<VpcId>,
     writer: tokio::sync::Mutex<Writer>,
     standing: watch::Sender<Standing>,
     questions: Mutex<Questions>,
@@ -70,8 +75,9 @@ impl Reader {
 
 impl Task {
     /// A task whose supervisor is being made.
-    pub fn begin(inner: &Arc<Inner>, id: &TaskId, stream: UnixStream) -> Arc<Self> {
-        let (task, reader) = Self::new(id, stream, Some(Vec::new()));
+    pub fn begin(inner: &Arc<Inner>, spec: &SandboxSpec, stream: UnixStream) -> Arc<Self> {
+        let (id, vpc) = (&spec.task, spec.network.as_ref().map(|n| n.vpc.clone()));
+        let (task, reader) = Self::new(id, vpc, stream, Some(Vec::new()));
         inner.tasks().insert(id.clone(), task.clone());
         tokio::spawn(task.clone().listen(inner.clone(), reader, true));
         task
@@ -83,17 +89,23 @@ impl Task {
         id: &TaskId,
         stream: UnixStream,
     ) -> Option<(SandboxSpec, ObservedTask)> {
-        let (task, mut reader) = Self::new(id, stream, None);
+        let (task, mut reader) = Self::new(id, None, stream, None);
         let Some(Tell::Observed { spec, observed }) = reader.next().await else { return None };
         inner.tasks().insert(id.clone(), task.clone());
         tokio::spawn(task.listen(inner.clone(), reader, false));
         Some((*spec, *observed))
     }
 
-    fn new(id: &TaskId, stream: UnixStream, unheard: Option<Vec<u8>>) -> (Arc<Self>, Reader) {
+    fn new(
+        id: &TaskId,
+        vpc: Option<VpcId>,
+        stream: UnixStream,
+        unheard: Option<Vec<u8>>,
+    ) -> (Arc<Self>, Reader) {
         let (read, write) = stream.into_split();
         let task = Self {
             id: id.clone(),
+            vpc,
             writer: tokio::sync::Mutex::new(Writer { half: write, unheard }),
             standing: watch::Sender::new(Standing::Living),
             questions: Mutex::default(),
@@ -107,11 +119,12 @@ impl Task {
 
     pub async fn send(&self, frame: Vec<u8>) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
-        writer.half.write_all(&frame).await?;
-        if let Some(unheard) = &mut writer.unheard {
-            unheard.extend(frame);
+        // Kept first: a write that fails because a zygote died is made up for by asking another.
+        let kept = writer.unheard.as_mut().map(|unheard| unheard.extend_from_slice(&frame)).is_some();
+        match writer.half.write_all(&frame).await {
+            Err(_) if kept => Ok(()),
+            other => other,
         }
-        Ok(())
     }
 
     /// Asks the supervisor to remove the task and waits until it has gone.
@@ -143,7 +156,19 @@ impl Task {
 
     async fn listen(self: Arc<Self>, inner: Arc<Inner>, mut reader: Reader, mut fresh: bool) {
         let mut removed = false;
-        while let Some(tell) = reader.next().await {
+        let mut tries = TRIES_MAX;
+        loop {
+            let Some(tell) = reader.next().await else {
+                // The zygote died with the request unread, or with it just read: nothing has run.
+                if fresh && tries > 0 && !inner.folder(&self.id).exists() {
+                    tries -= 1;
+                    if let Some(other) = self.begin_again(&inner).await {
+                        reader = other;
+                        continue;
+                    }
+                }
+                break;
+            };
             if std::mem::take(&mut fresh) {
                 let unheard = self.writer.lock().await.unheard.take();
                 if matches!(tell, Tell::Exists) {
@@ -154,29 +179,43 @@ impl Task {
                     continue;
                 }
             }
-            match tell {
-                Tell::Exists => {}
-                Tell::Event(kind) => self.tell(&inner, kind).await,
-                Tell::Observed { observed, .. } => {
-                    for kind in events(*observed) {
-                        self.tell(&inner, kind).await;
-                    }
+            if let Tell::Removed { failure: None } = tell {
+                removed = true;
+            }
+            self.hear(&inner, tell).await;
+        }
+        self.conclude(&inner, removed, fresh).await;
+    }
+
+    async fn hear(&self, inner: &Inner, tell: Tell) {
+        match tell {
+            Tell::Exists | Tell::Removed { failure: None } => {}
+            Tell::Removed { failure: Some(failure) } => {
+                tracing::warn!(task = %self.id, %failure, "removing a task");
+            }
+            Tell::Event(kind) => self.tell(inner, kind).await,
+            Tell::Observed { observed, .. } => {
+                for kind in events(*observed) {
+                    self.tell(inner, kind).await;
                 }
-                Tell::Usage { ticket, usage } => {
-                    if let Some(answer) = self.questions().usage.remove(&ticket) {
-                        // Whoever asked may have given up.
-                        let _ = answer.send(usage);
-                    }
-                }
-                Tell::Removed { failure } => {
-                    removed = failure.is_none();
-                    if let Some(failure) = failure {
-                        tracing::warn!(task = %self.id, %failure, "removing a task");
-                    }
+            }
+            Tell::Usage { ticket, usage } => {
+                if let Some(answer) = self.questions().usage.remove(&ticket) {
+                    // Whoever asked may have given up.
+                    let _ = answer.send(usage);
                 }
             }
         }
-        self.conclude(&inner, removed, fresh).await;
+    }
+
+    /// Asks another zygote; the mark that the task's folder is makes sure that only one begins it.
+    async fn begin_again(&self, inner: &Inner) -> Option<Reader> {
+        let mut writer = self.writer.lock().await;
+        let (read, write) = inner.beget(&self.id, self.vpc.as_ref()).ok()?.into_split();
+        writer.half = write;
+        let unheard = writer.unheard.clone().unwrap_or_default();
+        writer.half.write_all(&unheard).await.ok()?;
+        Some(Reader { half: read, input: Vec::new() })
     }
 
     /// The task was made before: by a supervisor that lives, or by one that is gone.

@@ -135,31 +135,10 @@ pub fn open_below(
     flags: i32,
     follow: Follow,
 ) -> io::Result<OwnedFd> {
-    open_how(root, path, flags, 0, follow)
-}
-
-/// Like `open_below`, for flags with O_CREAT; nothing leads out of the root.
-pub fn create_below(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    flags: i32,
-    mode: u32,
-) -> io::Result<OwnedFd> {
-    open_how(root, path, flags, mode, Follow::InRoot)
-}
-
-fn open_how(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    flags: i32,
-    mode: u32,
-    follow: Follow,
-) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     // SAFETY: an all-zero open_how is valid.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = (flags | libc::O_CLOEXEC) as u64;
-    how.mode = mode.into();
     how.resolve = match follow {
         Follow::InRoot => libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS,
         Follow::NoLinks => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
@@ -187,6 +166,23 @@ pub fn make_dir_at(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> io::Result<()
     let name = c_path(name)?;
     // SAFETY: the string outlives the call.
     check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) }.into()).map(drop)
+}
+
+/// Puts a new empty file in the place of a link or of nothing, and opens it.
+pub fn replace_by_empty_file(
+    dir: BorrowedFd<'_>,
+    name: &Path,
+    mode: u32,
+) -> io::Result<OwnedFd> {
+    let name = c_path(name)?;
+    // SAFETY: the string outlives the call.
+    match check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0) }.into()) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
+    // SAFETY: the string outlives the call.
+    owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, mode) }.into())
 }
 
 /// Makes a character device.

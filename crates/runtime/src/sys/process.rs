@@ -1,6 +1,6 @@
 //! Processes: making them in namespaces, waiting, signals, identity, limits and filters.
 
-use super::{check, owned};
+use super::check;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
