@@ -1,5 +1,5 @@
-//! What a registry wants to see before it answers: the `WWW-Authenticate` header, parsed, and the tokens
-//! already earned, remembered for as long as their server said.
+//! What a registry wants to see before it answers: the `WWW-Authenticate` header, parsed, and the
+//! tokens already earned, remembered for as long as their server said.
 
 use super::limits;
 use http::HeaderMap;
@@ -16,7 +16,8 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
-    /// The strongest challenge we can answer. Tokens are scoped and short-lived, so they come first.
+    /// The strongest challenge we can answer. Tokens are scoped and short-lived, so they come
+    /// first.
     pub fn parse(headers: &HeaderMap) -> Option<Self> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter();
         let found: Vec<_> =
@@ -100,8 +101,8 @@ pub(crate) struct TokenKey {
     pub principal: String,
 }
 
-/// What was learnt about registries: their challenge, so that the next request answers it unasked, and
-/// the tokens.
+/// What was learnt about registries: their challenge, so that the next request answers it unasked,
+/// and the tokens.
 #[derive(Default)]
 pub(crate) struct Learnt {
     challenges: Mutex<BTreeMap<String, Challenge>>,

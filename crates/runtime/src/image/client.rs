@@ -1,6 +1,6 @@
-//! The registry protocol, for one repository at a time: authorize, resolve a tag, get a manifest, open a
-//! blob. Every byte that leaves here towards a caller has been checked against the digest that was asked
-//! for, or is about to be (`blob`).
+//! The registry protocol, for one repository at a time: authorize, resolve a tag, get a manifest,
+//! open a blob. Every byte that leaves here towards a caller has been checked against the digest
+//! that was asked for, or is about to be (`blob`).
 
 use super::challenge::{Challenge, Learnt, TokenJson, TokenKey};
 use super::digest::Digest;
@@ -96,7 +96,8 @@ impl Session {
         format!("{base} {repository} {} {what}", self.principal)
     }
 
-    /// The digest a tag stands for now; `None` if the registry doesn't tell without sending the manifest.
+    /// The digest a tag stands for now; `None` if the registry doesn't tell without sending the
+    /// manifest.
     pub async fn resolve(&self) -> Result<Option<Digest>, PullFailure> {
         let path = self.manifest_path(&self.reference.version());
         let response = match self.retried(&Method::HEAD, &path).await {
@@ -500,11 +501,13 @@ fn registry_message(body: &[u8]) -> Option<String> {
     let json: ErrorsJson = serde_json::from_slice(body).ok()?;
     let error = json.errors.into_iter().next()?;
     let text = format!("{}: {}", error.code.to_lowercase().replace('_', " "), error.message);
-    // It ends up in a task's description; a registry must not be able to write more than a line there.
+    // It ends up in a task's description; a registry must not be able to write more than a line
+    // there.
     Some(text.chars().filter(|c| !c.is_control()).take(300).collect())
 }
 
-/// Percent-encodes a query value; the few characters that are left are safe in every server's parser.
+/// Percent-encodes a query value; the few characters that are left are safe in every server's
+/// parser.
 fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut escaped, byte| {

@@ -1,7 +1,7 @@
 //! One layer's root directory, and the only way into it. Every path of an image is resolved by the
-//! kernel with the root as its world (`openat2` with `RESOLVE_IN_ROOT`): a link may point wherever it
-//! likes, an absolute one or any number of `..` ends inside. The last part of a path is never followed:
-//! it is made, replaced or removed as an entry of its directory.
+//! kernel with the root as its world (`openat2` with `RESOLVE_IN_ROOT`): a link may point wherever
+//! it likes, an absolute one or any number of `..` ends inside. The last part of a path is never
+//! followed: it is made, replaced or removed as an entry of its directory.
 
 use super::inflate::LayerProblem;
 use super::limits;
@@ -12,7 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Marks a directory of which lower layers show nothing.
 pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
-/// `openat2` gives up when something is renamed anywhere while it follows `..`; that often, ask again.
+/// `openat2` gives up when something is renamed anywhere while it follows `..`; that often, ask
+/// again.
 const AGAIN_MAX: u32 = 1000;
 /// Directories that a layer uses but doesn't name: Docker makes them so.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -22,8 +23,8 @@ const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
 pub(crate) struct Inside(Vec<u8>);
 
 impl Inside {
-    /// As Go's `filepath.Clean` would on `/` + path, but for paths that climb above the root: Docker
-    /// refuses those, and so do we, since no honest tool writes them.
+    /// As Go's `filepath.Clean` would on `/` + path, but for paths that climb above the root:
+    /// Docker refuses those, and so do we, since no honest tool writes them.
     pub fn clean(path: &[u8]) -> Result<Self, LayerProblem> {
         let mut parts: Vec<&[u8]> = Vec::new();
         for part in path.split(|byte| *byte == b'/') {
@@ -136,7 +137,8 @@ impl Root {
         Err(Errno::AGAIN)
     }
 
-    /// Walks down part by part; where a link stands in the way, the kernel resolves it from the root.
+    /// Walks down part by part; where a link stands in the way, the kernel resolves it from the
+    /// root.
     fn make_directories(&mut self, path: &[u8]) -> Result<OwnedFd, LayerProblem> {
         let mut at = self.resolve(b"")?;
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);

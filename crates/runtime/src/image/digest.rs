@@ -1,5 +1,5 @@
-//! Content addresses. Only SHA-256 is spoken: it is what every registry serves, and one algorithm means
-//! that a digest is 32 bytes and its file name has no surprises.
+//! Content addresses. Only SHA-256 is spoken: it is what every registry serves, and one algorithm
+//! means that a digest is 32 bytes and its file name has no surprises.
 
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,7 +42,8 @@ impl Digest {
         Some(Self(bytes))
     }
 
-    /// 26 characters that name this digest where a path must be short: its first 130 bits in base 32.
+    /// 26 characters that name this digest where a path must be short: its first 130 bits in base
+    /// 32.
     pub fn short(&self) -> String {
         const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         (0..26)

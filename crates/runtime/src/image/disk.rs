@@ -6,17 +6,18 @@
 //! layers/<diff id>/fs        a layer, unpacked, to be used as an overlay lowerdir
 //! layers/<diff id>/layer.json, synced
 //! l/<26 characters>          a short name for each layer: a link to its fs
-//! mends/<manifest>           directories on top of an image's layers, where they need it (`implied`)
+//! mends/<manifest>           directories to lay on top of an image's layers (see `implied`)
 //! images/<manifest>.json     an image whose layers are all there
 //! tags/<hash>.json           what a reference stood for when it was last resolved
 //! empty                      the lowest layer of images that have none
 //! tmp                        what is being made; swept when the store is opened
 //! ```
 //!
-//! Everything is made in `tmp` and put in place by one rename, so after a SIGKILL it is whole or not
-//! there. Power loss is another matter: a rename may reach the disk before the data. Instead of holding
-//! up every pull for a sync, a layer says under which boot it was made and is marked `synced` when a sync
-//! behind the scenes has passed; at the next opening, an unmarked layer of an earlier boot is not believed.
+//! Everything is made in `tmp` and put in place by one rename, so after a SIGKILL it is whole or
+//! not there. Power loss is another matter: a rename may reach the disk before the data. Instead
+//! of holding up every pull for a sync, a layer says under which boot it was made and is marked
+//! `synced` when a sync behind the scenes has passed; at the next opening, an unmarked layer of an
+//! earlier boot is not believed.
 
 use super::digest::Digest;
 use super::failure::PullFailure;
@@ -137,7 +138,8 @@ impl Disk {
         let lock_flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(&folder, "lock", lock_flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| of("opening the lock")(error.into()))?;
-        // A lock of this process, not of the open file: a supervisor forked from us must not keep it.
+        // A lock of this process, not of the open file: a supervisor forked from us must not keep
+        // it.
         rustix::fs::fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| already_open(path))?;
         check_version(path)?;
@@ -479,8 +481,8 @@ impl Disk {
         self.sync_waiting();
     }
 
-    /// Marks layers once they are safe from power loss. One thread at a time: a second would wait for the
-    /// same disk, and what arrives meanwhile is taken by the next round.
+    /// Marks layers once they are safe from power loss. One thread at a time: a second would wait
+    /// for the same disk, and what arrives meanwhile is taken by the next round.
     pub fn sync_waiting(&self) {
         {
             let mut queue = lock(&self.syncs.queue);
@@ -524,7 +526,7 @@ impl Syncs {
 
     fn sync(&self, batch: &BTreeSet<Digest>) {
         if let Err(error) = rustix::fs::syncfs(&self.layers) {
-            tracing::warn!(%error, "syncing layers failed; they are fetched again after a power loss");
+            tracing::warn!(%error, "syncing layers failed: a power loss would cost them");
             return;
         }
         for diff_id in batch {
@@ -565,7 +567,7 @@ impl Drop for Scratch {
         if let Some(name) = self.name.take()
             && let Err(error) = sweep::remove(&self.disk.folder, &name)
         {
-            tracing::warn!(name, %error, "an unfinished layer stays until the store is opened again");
+            tracing::warn!(name, %error, "an unfinished layer stays until the next opening");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Which registries there are for this machine: where a host of a reference really answers, with whose
-//! credentials, and with which of them plain http is spoken. The caller decides all of it once; nothing
-//! here reads configuration.
+//! Which registries there are for this machine: where a host of a reference really answers, with
+//! whose credentials, and with which of them plain http is spoken. The caller decides all of it
+//! once; nothing here reads configuration.
 
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,8 @@ impl CredentialsProvider for BasicAuth {
 /// Where a host of a reference is served in truth.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Scheme and authority, no path: `http://127.0.0.1:4566`. Plain http is fine here: it was configured.
+    /// Scheme and authority, no path: `http://127.0.0.1:4566`. Plain http is fine here: it was
+    /// configured.
     pub base_url: String,
     /// Used when the pull itself brings none.
     pub credentials: Option<Arc<dyn CredentialsProvider>>,
@@ -69,8 +70,8 @@ impl fmt::Debug for Endpoint {
 /// Everything known about registries. The default knows the public ones by their names.
 #[derive(Clone, Default, Debug)]
 pub struct RegistryMap {
-    /// Hosts as they stand in references (`000000000000.dkr.ecr.us-east-1.amazonaws.com`, or a mirrored
-    /// `docker.io`), and who answers for them.
+    /// Hosts as they stand in references (`000000000000.dkr.ecr.us-east-1.amazonaws.com`, or a
+    /// mirrored `docker.io`), and who answers for them.
     pub ecr_hosts: BTreeMap<String, Endpoint>,
     /// Hosts, with port as in the reference, with which plain http is spoken. Loopback always is.
     pub insecure_hosts: BTreeSet<String>,
@@ -119,8 +120,8 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Addresses that mean something else on this machine than where the redirect was written: following a
-/// stranger's redirect to them would make us his hands.
+/// Addresses that mean something else on this machine than where the redirect was written:
+/// following a stranger's redirect to them would make us his hands.
 pub(crate) fn is_local(host: &str) -> bool {
     let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
     host == "localhost"

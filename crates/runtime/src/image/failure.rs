@@ -1,7 +1,7 @@
-//! Why a pull failed, told twice: to operators as what happened, and to ECS's users in ECS's own words
-//! (`ecs_reason`), because people and their scripts search for those. The texts follow the developer
-//! guide's pages "CannotPullContainer task errors" and "stopped task error messages updates", and where
-//! those are silent, what containerd says on Fargate.
+//! Why a pull failed, told twice: to operators as what happened, and to ECS's users in ECS's own
+//! words (`ecs_reason`), because people and their scripts search for those. The texts follow the
+//! developer guide's pages "CannotPullContainer task errors" and "stopped task error messages
+//! updates", and where those are silent, what containerd says on Fargate.
 
 use super::digest::Digest;
 use super::limits;
@@ -31,7 +31,14 @@ pub enum PullFailure {
         attempts: u32,
     },
     #[error("{method} {url}: unexpected status {status}{message}")]
-    UnexpectedStatus { method: String, url: String, status: String, message: String, attempts: u32 },
+    UnexpectedStatus {
+        method: String,
+        url: String,
+        status: String,
+        /// What the body said, with a colon before it; empty if it said nothing.
+        message: String,
+        attempts: u32,
+    },
     #[error("{method} {url}: {problem}")]
     Protocol { method: String, url: String, problem: String },
     #[error("{what}: unexpected digest {computed}, expected {expected}")]
@@ -90,13 +97,13 @@ impl PullFailure {
         match self {
             Self::InvalidReference(text) => text.clone(),
             Self::NotFound { reference } => format!(
-                "pull image manifest has been retried 1 time(s): failed to resolve ref {reference}: \
-                 {reference}: not found"
+                "pull image manifest has been retried 1 time(s): failed to resolve ref \
+                 {reference}: {reference}: not found"
             ),
             Self::AccessDenied { repository, message } => format!(
-                "The task can’t pull the image. Check whether the image exists. Error response from \
-                 daemon: pull access denied for {repository}, repository does not exist or may require \
-                 'docker login': {message}"
+                "The task can’t pull the image. Check whether the image exists. Error response \
+                 from daemon: pull access denied for {repository}, repository does not exist or \
+                 may require 'docker login': {message}"
             ),
             Self::Credentials { registry, message } => format!(
                 "unable to pull secrets or registry auth: credentials for {registry} could not be \
@@ -106,15 +113,15 @@ impl PullFailure {
                 format!("ref pull has been retried 1 time(s): toomanyrequests: {message}")
             }
             Self::Unreachable { reference, registry, method, url, problem, .. } => format!(
-                "The task cannot pull {reference} from the registry {registry}. There is a connection \
-                 issue between the task and the registry. Check your task network configuration. : \
-                 failed to copy: httpReadSeeker: failed open: failed to do request: {} {url:?}: \
-                 {problem}",
+                "The task cannot pull {reference} from the registry {registry}. There is a \
+                 connection issue between the task and the registry. Check your task network \
+                 configuration. : failed to copy: httpReadSeeker: failed open: failed to do \
+                 request: {} {url:?}: {problem}",
                 title_case(method)
             ),
             Self::UnexpectedStatus { url, status, message, attempts, .. } => format!(
-                "ref pull has been retried {attempts} time(s): failed to copy: httpReadSeeker: failed \
-                 open: unexpected status code {url}: {status}{message}"
+                "ref pull has been retried {attempts} time(s): failed to copy: httpReadSeeker: \
+                 failed open: unexpected status code {url}: {status}{message}"
             ),
             Self::Protocol { method, url, problem } => {
                 format!("failed to do request: {} {url:?}: {problem}", title_case(method))
@@ -139,8 +146,8 @@ impl PullFailure {
                  {expected}: failed precondition"
             ),
             Self::DiffIdMismatch { layer, expected, computed } => format!(
-                "failed to extract layer {expected}: wrong diff id calculated on extraction of {layer}: \
-                 {computed}"
+                "failed to extract layer {expected}: wrong diff id calculated on extraction of \
+                 {layer}: {computed}"
             ),
             Self::BadLayer { layer, problem } => {
                 format!("failed to extract layer {layer}: {problem}")
@@ -189,8 +196,8 @@ mod tests {
             unreachable.ecs_reason(),
             "CannotPullContainerError: The task cannot pull docker.io/library/nope:latest from the \
              registry registry-1.docker.io. There is a connection issue between the task and the \
-             registry. Check your task network configuration. : failed to copy: httpReadSeeker: failed \
-             open: failed to do request: Get \"https://registry-1.docker.io/v2/\": dial tcp \
+             registry. Check your task network configuration. : failed to copy: httpReadSeeker: \
+             failed open: failed to do request: Get \"https://registry-1.docker.io/v2/\": dial tcp \
              192.0.2.1:443: i/o timeout"
         );
         let long = PullFailure::InvalidReference("é".repeat(5000)).ecs_reason();

@@ -1,5 +1,6 @@
-//! One pull for all who want the same thing at the same time. The first to ask starts the work as a task
-//! of its own, the others wait for its result; when the last one who waits goes away, so does the work.
+//! One pull for all who want the same thing at the same time. The first to ask starts the work as
+//! a task of its own, the others wait for its result; when the last one who waits goes away, so
+//! does the work.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -43,8 +44,8 @@ impl<V> Drop for Flight<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Flights<V> {
-    /// The result of the work under way for `key`, or of `start` if there is none. `None` if the work
-    /// ended without one, which takes a panic or the end of the process.
+    /// The result of the work under way for `key`, or of `start` if there is none. `None` if the
+    /// work ended without one, which takes a panic or the end of the process.
     pub async fn join<F>(&self, key: &str, start: impl FnOnce() -> F) -> Option<V>
     where
         F: Future<Output = V> + Send + 'static,

@@ -1,8 +1,9 @@
-//! Directories that a layer uses without naming them. A layer with only `tmp/cache/x` in it must not turn
-//! the `/tmp` of the layer below into a plain 0755 of root's, but unpacked by itself it knows nothing of
-//! layers below. So each layer remembers which directories it had to make up, and an image for which that
-//! matters gets one more layer on top, of nothing but directories, that says what they should be. The
-//! result is what containerd shows, which looks at the lower layers while it unpacks.
+//! Directories that a layer uses without naming them. A layer with only `tmp/cache/x` in it must
+//! not turn the `/tmp` of the layer below into a plain 0755 of root's, but unpacked by itself it
+//! knows nothing of layers below. So each layer remembers which directories it had to make up, and
+//! an image for which that matters gets one more layer on top, of nothing but directories, that
+//! says what they should be. The result is what containerd shows, which looks at the lower layers
+//! while it unpacks.
 
 use super::confine::OPAQUE;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
@@ -79,7 +80,8 @@ pub(crate) fn to_mend(layers: &[LayerView]) -> rustix::io::Result<BTreeMap<Strin
     Ok(found)
 }
 
-/// What the highest layer that names this directory says of it, and whether a higher one made it up.
+/// What the highest layer that names this directory says of it, and whether a higher one made it
+/// up.
 fn named(layers: &[LayerView], path: &str) -> rustix::io::Result<Option<(bool, Attributes)>> {
     let mut made_up = false;
     for layer in layers {

@@ -1,7 +1,7 @@
-//! From the network's chunks to blocks of tar. A layer is worked on by two threads: one inflates and
-//! hashes, one writes files; between them a few large buffers go round, so that neither waits for the
-//! other more than it must and nothing is allocated per block. What compression it is, the bytes say
-//! themselves: media types are wrong too often.
+//! From the network's chunks to blocks of tar. A layer is worked on by two threads: one inflates
+//! and hashes, one writes files; between them a few large buffers go round, so that neither waits
+//! for the other more than it must and nothing is allocated per block. What compression it is, the
+//! bytes say themselves: media types are wrong too often.
 
 use super::digest::{Digest, Hasher};
 use super::limits;
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc;
 
-/// What the fetching side sends. A channel that closes without `End` was cut short, and nothing that
-/// came through it may be believed.
+/// What the fetching side sends. A channel that closes without `End` was cut short, and nothing
+/// that came through it may be believed.
 pub(crate) enum Chunk {
     Data(Bytes),
     End,
@@ -217,7 +217,8 @@ impl Growth {
     }
 }
 
-/// Inflates to the end and tells what the uncompressed whole is. To be called on a thread of its own.
+/// Inflates to the end and tells what the uncompressed whole is. To be called on a thread of its
+/// own.
 pub(crate) fn inflate(
     chunks: tokio::sync::mpsc::Receiver<Chunk>,
     blocks: &BlockSender,

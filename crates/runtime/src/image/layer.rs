@@ -1,5 +1,5 @@
-//! One layer, from its registry to its place in the store: fetched, inflated and written at the same
-//! time, and put in place by one rename when both its digests have proved right.
+//! One layer, from its registry to its place in the store: fetched, inflated and written at the
+//! same time, and put in place by one rename when both its digests have proved right.
 
 use super::blob::BlobStream;
 use super::client::Session;
@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 type Inflating = JoinHandle<Result<(Digest, u64), LayerProblem>>;
 type Writing = JoinHandle<Result<(Unpacked, Scratch), LayerProblem>>;
 
-/// Brings the layer in, unless it is there. When this future is dropped the threads notice, stop and
-/// clean up behind themselves.
+/// Brings the layer in, unless it is there. When this future is dropped the threads notice, stop
+/// and clean up behind themselves.
 pub(crate) async fn bring_in(
     disk: Arc<Disk>,
     session: Session,
@@ -86,8 +86,8 @@ async fn fetch(stream: &mut BlobStream, sender: &mpsc::Sender<Chunk>) -> Result<
         if sender.send(Chunk::Data(chunk)).await.is_ok() {
             continue;
         }
-        // It has met something it can't unpack. If that is because the registry sent something else than
-        // what was asked for, that is the thing to say.
+        // It has met something it can't unpack. If that is because the registry sent something
+        // else than what was asked for, that is the thing to say.
         if stream.remaining() <= limits::DRAIN_BYTES_MAX {
             while stream.next().await?.is_some() {}
         }
@@ -106,7 +106,8 @@ fn joined<T>(
     })
 }
 
-/// Removes what was unpacked before it tells the failure, off the threads that must not wait for disks.
+/// Removes what was unpacked before it tells the failure, off the threads that must not wait for
+/// disks.
 async fn discard(
     written: Result<(Unpacked, Scratch), LayerProblem>,
     failure: PullFailure,

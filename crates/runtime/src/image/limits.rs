@@ -1,5 +1,5 @@
-//! Bounds of the image side, with their units. Images are hostile until proven otherwise, so everything
-//! that an image or a registry can make large, long or slow has its bound here.
+//! Bounds of the image side, with their units. Images are hostile until proven otherwise, so
+//! everything that an image or a registry can make large, long or slow has its bound here.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub const INDEX_DEPTH_MAX: usize = 3;
 pub const LAYER_COMPRESSED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// Bytes of one unpacked layer, holes counted as if they were written.
 pub const LAYER_UNPACKED_BYTES_MAX: u64 = 128 * 1024 * 1024 * 1024;
-/// Unpacked bytes per compressed byte, once more than `RATIO_FREE_BYTES` are unpacked. Real layers stay
-/// below 20; gzip can reach 1,032, zstd far more.
+/// Unpacked bytes per compressed byte, once more than `RATIO_FREE_BYTES` are unpacked. Real layers
+/// stay below 20; gzip can reach 1,032, zstd far more.
 pub const RATIO_MAX: u64 = 200;
 /// Unpacked bytes of a layer below which its ratio does not matter.
 pub const RATIO_FREE_BYTES: u64 = 1024 * 1024 * 1024;
@@ -53,8 +53,8 @@ pub const BUFFER_BYTES: usize = 1024 * 1024;
 pub const BUFFERS_PER_LAYER: usize = 4;
 /// Bytes read from a connection at a time.
 pub const READ_BYTES: usize = 256 * 1024;
-/// When unpacking has failed, a rest of this many bytes is still fetched to learn whether the digest was
-/// a lie, which is the better explanation.
+/// When unpacking has failed, a rest of this many bytes is still fetched to learn whether the
+/// digest was a lie, which is the better explanation.
 pub const DRAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Redirects followed for one request.

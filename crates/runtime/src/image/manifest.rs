@@ -1,5 +1,6 @@
-//! Manifests, indexes and image configurations, read from JSON that a stranger wrote. What is kept is
-//! what running needs; what is not understood is refused by its media type rather than guessed at.
+//! Manifests, indexes and image configurations, read from JSON that a stranger wrote. What is kept
+//! is what running needs; what is not understood is refused by its media type rather than guessed
+//! at.
 
 use super::digest::Digest;
 use super::failure::PullFailure;
@@ -114,7 +115,8 @@ pub(crate) fn parse_manifest(
     body: &[u8],
 ) -> Result<ManifestOrIndex, PullFailure> {
     let malformed = |problem: String| PullFailure::Malformed { what: what.to_owned(), problem };
-    // Schema 1 has neither config nor digests of the kind we read; it is told apart before it is parsed.
+    // Schema 1 has neither config nor digests of the kind we read; it is told apart before it is
+    // parsed.
     let json: ManifestJson =
         serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
     let media_type = json
@@ -337,8 +339,9 @@ mod tests {
 
     #[test]
     fn a_config_of_nulls_is_a_config() {
-        let text = r#"{"architecture":"amd64","os":"linux","config":{"Cmd":["/app"],"Entrypoint":null,
-            "Env":null,"Volumes":{"/data":{}},"User":"","StopSignal":"SIGQUIT","Healthcheck":{"Test":[]}},
+        let text = r#"{"architecture":"amd64","os":"linux",
+            "config":{"Cmd":["/app"],"Entrypoint":null,"Env":null,"Volumes":{"/data":{}},"User":"",
+            "StopSignal":"SIGQUIT","Healthcheck":{"Test":[]}},
             "rootfs":{"type":"layers","diff_ids":null}}"#;
         let config = ImageConfig::parse("x", text.as_bytes()).unwrap();
         assert_eq!(config.cmd, ["/app"]);

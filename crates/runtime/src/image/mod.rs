@@ -1,7 +1,7 @@
-//! Images: from a reference to unpacked layers on this disk. Registries and images are strangers: what
-//! they send is checked against digests while it streams, unpacked in confinement, and bounded in every
-//! direction (`limits`). The way of a pull: `reference` → `store` → `client` → `blob` → `inflate` →
-//! `tar_stream` → `unpack` → `disk`; `layer` runs one layer's part of it.
+//! Images: from a reference to unpacked layers on this disk. Registries and images are strangers:
+//! what they send is checked against digests while it streams, unpacked in confinement, and
+//! bounded in every direction (`limits`). The way of a pull: `reference` → `store` → `client` →
+//! `blob` → `inflate` → `tar_stream` → `unpack` → `disk`; `layer` runs one layer's part of it.
 
 mod blob;
 mod challenge;

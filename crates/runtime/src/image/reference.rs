@@ -1,6 +1,6 @@
-//! Image references, read as Docker reads them: `nginx` is `docker.io/library/nginx:latest`, a first
-//! part with a dot, a colon or an upper-case letter is a registry, and what doesn't fit is refused in
-//! Docker's words. Source: the grammar of the distribution project's reference package.
+//! Image references, read as Docker reads them: `nginx` is `docker.io/library/nginx:latest`, a
+//! first part with a dot, a colon or an upper-case letter is a registry, and what doesn't fit is
+//! refused in Docker's words. Source: the grammar of the distribution project's reference package.
 
 use super::digest::Digest;
 use super::failure::PullFailure;
@@ -157,7 +157,8 @@ fn is_domain(domain: &str) -> bool {
     host.split('.').all(label) && port_fits
 }
 
-/// Lower-case letters and digits, held together by one dot, one or two underscores, or any number of dashes.
+/// Lower-case letters and digits, held together by one dot, one or two underscores, or any number
+/// of dashes.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = component.as_bytes();

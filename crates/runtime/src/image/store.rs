@@ -1,6 +1,6 @@
-//! The image store: what an agent asks for a container's root file system. A reference goes in, a list
-//! of unpacked layers comes out; what is there already is found without fetching anything, and what
-//! several tasks want at once is fetched once.
+//! The image store: what an agent asks for a container's root file system. A reference goes in, a
+//! list of unpacked layers comes out; what is there already is found without fetching anything,
+//! and what several tasks want at once is fetched once.
 
 use super::blob::BlobStream;
 use super::client::{Document, RegistryClient, Session};
@@ -43,13 +43,14 @@ pub struct Image {
     pub reference: String,
     /// Of the manifest for this platform.
     pub digest: Digest,
-    /// Of the index through which the manifest was found, if any: what a tag of a multi-platform image
-    /// stands for.
+    /// Of the index through which the manifest was found, if any: what a tag of a multi-platform
+    /// image stands for.
     pub index_digest: Option<Digest>,
     pub config: ImageConfig,
     /// Lowest first, never empty, no directory twice: ready for overlay.
     pub layers: Vec<PathBuf>,
-    /// The same layers by short names (`…/l/<26 characters>`), for mount options that must fit a page.
+    /// The same layers by short names (`…/l/<26 characters>`), for mount options that must fit a
+    /// page.
     pub links: Vec<PathBuf>,
     /// Compressed bytes of config and layers, as the registry holds them.
     pub size: u64,
@@ -64,7 +65,8 @@ pub struct ImageHold {
 }
 
 impl ImageStore {
-    /// Opens or makes the store, and sweeps away what a killed process left half-done. Blocks on the disk.
+    /// Opens or makes the store, and sweeps away what a killed process left half-done. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// The folder can't be used, is of a newer layout, or is open already.
@@ -92,8 +94,8 @@ impl ImageStore {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Makes the image present and gives it out, held. A tag is resolved by the registry every time, as
-    /// ECS does at every start; a digest that is present asks nobody.
+    /// Makes the image present and gives it out, held. A tag is resolved by the registry every
+    /// time, as ECS does at every start; a digest that is present asks nobody.
     pub async fn pull(
         &self,
         reference: &str,
@@ -238,8 +240,8 @@ impl Shared {
     }
 
     fn hand_out(&self, reference: &ImageRef, top: Option<Digest>, record: &ImageRecord) -> Image {
-        // Overlay refuses one directory twice. Keeping the highest of equals changes nothing: it shows all
-        // that the lower ones would.
+        // Overlay refuses one directory twice. Keeping the highest of equals changes nothing: it
+        // shows all that the lower ones would.
         let mut seen = BTreeSet::new();
         let mut ids: Vec<&Digest> =
             record.config.diff_ids.iter().rev().filter(|id| seen.insert(**id)).collect();

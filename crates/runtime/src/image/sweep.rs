@@ -1,11 +1,13 @@
-//! Removing trees that a hostile image may have shaped: deeper than a stack or a table of open files
-//! reaches. Directories are not walked down but moved up, into one flat place, until each is empty.
+//! Removing trees that a hostile image may have shaped: deeper than a stack or a table of open
+//! files reaches. Directories are not walked down but moved up, into one flat place, until each is
+//! empty.
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Removes everything inside `trash`, which must be ours alone. Needs four open files, whatever it holds.
+/// Removes everything inside `trash`, which must be ours alone. Needs four open files, whatever it
+/// holds.
 pub(crate) fn empty(trash: impl AsFd) -> rustix::io::Result<()> {
     let trash = trash.as_fd();
     let mut moved = 0u64;

@@ -1,6 +1,6 @@
-//! A reader of tar streams, made for layers: ustar, PAX and GNU (long names, sparse files), one pass, no
-//! seeking, data handed out as slices of the inflater's buffers. It knows the format and its bounds; what
-//! a path may mean is for `unpack` to decide.
+//! A reader of tar streams, made for layers: ustar, PAX and GNU (long names, sparse files), one
+//! pass, no seeking, data handed out as slices of the inflater's buffers. It knows the format and
+//! its bounds; what a path may mean is for `unpack` to decide.
 
 use super::inflate::{BlockReader, LayerProblem};
 use super::limits;
@@ -176,7 +176,8 @@ impl TarReader {
         let path = extension.path.clone().or_else(|| extension.gnu_path.clone());
         let path = path.unwrap_or_else(|| header_path(header));
         let kind = kind_of(header[156], &path)?;
-        // Other kinds have no data, whatever their size says (as Go's reader, and so Docker's, sees it).
+        // Other kinds have no data, whatever their size says (as Go's reader, and so Docker's,
+        // sees it).
         self.remaining = if kind == Kind::File { stored } else { 0 };
         self.padding = padding_of(self.remaining);
         let link = extension.link.clone().or_else(|| extension.gnu_link.clone());

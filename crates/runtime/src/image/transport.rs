@@ -1,6 +1,6 @@
-//! HTTP to registries: a pooled HTTP/1.1 client over TCP and rustls. It knows connecting, deadlines and
-//! how to say what went wrong as Go's client would say it (users search for those texts); it knows
-//! nothing of registries.
+//! HTTP to registries: a pooled HTTP/1.1 client over TCP and rustls. It knows connecting,
+//! deadlines and how to say what went wrong as Go's client would say it (users search for those
+//! texts); it knows nothing of registries.
 
 use super::limits;
 use bytes::Bytes;
@@ -156,8 +156,8 @@ struct Dialer {
 
 struct Tls {
     extra_roots: Vec<CertificateDer<'static>>,
-    /// Made when the first `https` is met: reading the system's certificates takes milliseconds that a
-    /// machine with only our own registry never needs to spend.
+    /// Made when the first `https` is met: reading the system's certificates takes milliseconds
+    /// that a machine with only our own registry never needs to spend.
     connector: Mutex<Option<TlsConnector>>,
 }
 

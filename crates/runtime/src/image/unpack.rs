@@ -1,9 +1,10 @@
-//! A layer's tar becomes a directory that overlay can mount. What Docker does as root is done here too
-//! (owners, modes whatever the umask, set-id bits, times, hard links, fifos, `security.capability`), with
-//! these differences: every path is confined to the layer (`confine`), and no device node is made. A
-//! container's devices are those that its sandbox gives it, so a node of an image could only be a way
-//! around that; Docker without root leaves them out as well. The one kind of character device that
-//! exists is 0/0, overlay's mark for "deleted here", and those come from `.wh.` entries alone.
+//! A layer's tar becomes a directory that overlay can mount. What Docker does as root is done here
+//! too (owners, modes whatever the umask, set-id bits, times, hard links, fifos,
+//! `security.capability`), with these differences: every path is confined to the layer
+//! (`confine`), and no device node is made. A container's devices are those that its sandbox gives
+//! it, so a node of an image could only be a way around that; Docker without root leaves them out
+//! as well. The one kind of character device that exists is 0/0, overlay's mark for "deleted
+//! here", and those come from `.wh.` entries alone.
 //!
 //! Other extended attributes are dropped: `trusted.overlay.*` above all, with which a layer could
 //! redirect overlay itself.
@@ -55,7 +56,8 @@ struct Writer {
     root: Root,
     /// Directories change while they are filled, so their times are set last.
     times: BTreeMap<Inside, Timestamps>,
-    /// A directory with the set-group-id bit hands its group down, so that new files no longer are root's.
+    /// A directory with the set-group-id bit hands its group down, so that new files no longer are
+    /// root's.
     set_gid_seen: bool,
     done: Unpacked,
 }
@@ -335,8 +337,8 @@ fn times(entry: &Entry) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Says which entry it was, and whose fault: what the kernel refuses because of how an entry is made is
-/// the layer's.
+/// Says which entry it was, and whose fault: what the kernel refuses because of how an entry is
+/// made is the layer's.
 fn in_entry(entry: &Entry, problem: LayerProblem) -> LayerProblem {
     let path = String::from_utf8_lossy(&entry.path);
     let faults =

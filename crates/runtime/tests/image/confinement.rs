@@ -1,5 +1,6 @@
-//! Hostile layers. Beside the store lies a folder of victims; whatever a layer holds, the victims and the
-//! rest of the store are the same afterwards, and the pull has either refused or stayed inside.
+//! Hostile layers. Beside the store lies a folder of victims; whatever a layer holds, the victims
+//! and the rest of the store are the same afterwards, and the pull has either refused or stayed
+//! inside.
 
 use crate::registry::{Layer, Registry, push};
 use crate::tars::{Item, directory, file, hard_link, item, symlink, tar};

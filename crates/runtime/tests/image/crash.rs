@@ -1,4 +1,5 @@
-//! SIGKILL at any moment of a pull: the next to open the store finds what is whole, and nothing else.
+//! SIGKILL at any moment of a pull: the next to open the store finds what is whole, and nothing
+//! else.
 
 use crate::registry::{Layer, Registry, push};
 use crate::tars::{directory, file, tar};
@@ -7,7 +8,8 @@ use crate::{open, pull};
 use runtime::Failure;
 use runtime::image::{ImageStore, Platform, RegistryMap};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
+use tokio::process::{Child, Command};
 
 const STORE: &str = "IMAGE_CRASH_STORE";
 const REFERENCE: &str = "IMAGE_CRASH_REFERENCE";
@@ -22,25 +24,16 @@ async fn the_one_that_is_killed() {
     store.pull(&reference, None, Platform::LinuxAmd64).await.unwrap();
 }
 
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-fn start(store: &Path, registry: &Registry) -> Killed {
-    let child = Command::new(std::env::current_exe().unwrap())
+fn start(store: &Path, registry: &Registry) -> Child {
+    Command::new(std::env::current_exe().unwrap())
         .args(["crash::the_one_that_is_killed", "--exact", "--nocapture"])
         .env(STORE, store)
         .env(REFERENCE, format!("{}/app:v1", registry.host()))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
-        .unwrap();
-    Killed(child)
+        .unwrap()
 }
 
 fn layers() -> Vec<Layer> {
@@ -74,13 +67,17 @@ async fn a_kill_leaves_nothing_half() {
     for round in 0..ROUNDS {
         let home = tempfile::tempdir().unwrap();
         let before = *registry.sent().borrow();
-        // The moment is chosen by how far the registry got, from the first byte to the last and beyond.
+        // The moment is chosen by how far the registry got, from the first byte to the last and
+        // beyond.
         let moment = before + whole * round / (ROUNDS - 2);
         let mut sent = registry.sent();
         let mut child = start(home.path(), &registry);
-        let exited = || child.0.try_wait().unwrap().is_some();
-        wait(&mut sent, moment, exited).await;
-        drop(child);
+        tokio::select! {
+            reached = sent.wait_for(|sent| *sent >= moment) => { reached.unwrap(); }
+            exited = child.wait() => { exited.unwrap(); }
+        }
+        // SIGKILL, if it is still there, and then it is not.
+        child.kill().await.unwrap();
         let store = open(home.path());
         assert_eq!(std::fs::read_dir(home.path().join("tmp")).unwrap().count(), 0);
         for entry in std::fs::read_dir(home.path().join("layers")).unwrap() {
@@ -96,21 +93,6 @@ async fn a_kill_leaves_nothing_half() {
         assert_eq!(found, expected, "round {round}");
     }
     assert!((1..ROUNDS * 4).contains(&survivors), "kills came at various moments: {survivors}");
-}
-
-/// Until the registry has sent that much, or the child is done.
-async fn wait(
-    sent: &mut tokio::sync::watch::Receiver<usize>,
-    moment: usize,
-    mut exited: impl FnMut() -> bool,
-) {
-    while *sent.borrow_and_update() < moment && !exited() {
-        tokio::select! {
-            changed = sent.changed() => changed.unwrap(),
-            // The child's end is not announced, so it is looked for now and then.
-            () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
-        }
-    }
 }
 
 #[tokio::test]

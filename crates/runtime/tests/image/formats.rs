@@ -91,8 +91,8 @@ async fn gnu_tars_archives_come_out_as_they_went_in() {
 
 #[tokio::test]
 async fn modes_are_the_images_whatever_the_umask() {
-    // The umask is the process's; nextest gives every test a process, and cargo test's other threads
-    // here set modes explicitly or don't compare them.
+    // The umask is the process's; nextest gives every test a process, and cargo test's other
+    // threads here set modes explicitly or don't compare them.
     let old = rustix::process::umask(Mode::from(0o077));
     let home = tempfile::tempdir().unwrap();
     let registry = Registry::start().await;

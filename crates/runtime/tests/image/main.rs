@@ -1,5 +1,5 @@
-//! The image side against real registries on loopback and real directories: what is pulled is what was
-//! pushed, what is hostile stays inside, what is broken is healed or told in ECS's words.
+//! The image side against real registries on loopback and real directories: what is pulled is what
+//! was pushed, what is hostile stays inside, what is broken is healed or told in ECS's words.
 
 mod confinement;
 mod crash;

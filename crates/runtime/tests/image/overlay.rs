@@ -1,4 +1,5 @@
-//! Layers as overlay sees them: unpacked apart, mounted together, they must show what their image means.
+//! Layers as overlay sees them: unpacked apart, mounted together, they must show what their image
+//! means.
 
 use crate::registry::{Layer, Registry, push};
 use crate::tars::{directory, file, symlink, tar};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 #[allow(unsafe_code)]
 pub fn private_mounts() {
     let flags = rustix::thread::UnshareFlags::NEWNS | rustix::thread::UnshareFlags::FS;
-    // SAFETY: no file descriptor table is unshared, so no other thread's descriptors change meaning.
+    // SAFETY: no file descriptor table is unshared, so no other thread's descriptors change
+    // meaning.
     unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).unwrap();
@@ -30,11 +32,8 @@ fn mount(links: &[PathBuf], at: &Path) {
     rustix::mount::mount("overlay", at, "overlay", MountFlags::RDONLY, &*options).unwrap();
 }
 
-#[test]
-fn whiteouts_and_opaque_directories_hide_what_lies_below() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().to_owned();
-    let lower = tar(&[
+fn below() -> Vec<u8> {
+    tar(&[
         directory("gone"),
         file("gone/a", "1"),
         file("kept/a", "1"),
@@ -47,8 +46,11 @@ fn whiteouts_and_opaque_directories_hide_what_lies_below() {
         file("file-to-dir", "1"),
         file("dir-to-file/old", "1"),
         symlink("link", "kept"),
-    ]);
-    let upper = tar(&[
+    ])
+}
+
+fn hiding() -> Vec<u8> {
+    tar(&[
         file(".wh.gone", ""),
         directory("kept"),
         file("kept/.wh.deleted", ""),
@@ -70,12 +72,18 @@ fn whiteouts_and_opaque_directories_hide_what_lies_below() {
         file("dir-to-file", "2"),
         file(".wh.link", ""),
         file(".wh.never-was", ""),
-    ]);
+    ])
+}
+
+#[test]
+fn whiteouts_and_opaque_directories_hide_what_lies_below() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().to_owned();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let image = runtime.block_on(async {
             let registry = Registry::start().await;
-            push(&registry, &[Layer::gzip(&lower), Layer::gzip(&upper)]);
+            push(&registry, &[Layer::gzip(&below()), Layer::gzip(&hiding())]);
             pull(&open(&path.join("store")), &registry).await.unwrap()
         });
         private_mounts();
@@ -194,7 +202,8 @@ fn as_many_layers_as_an_image_may_have_fit_one_page_of_options() {
             pull(&open(&path.join("store")), &registry).await.unwrap()
         });
         private_mounts();
-        // Relative to the store, as a mounter with many layers does it; the thread has its own folder.
+        // Relative to the store, as a mounter with many layers does it; the thread has its own
+        // folder.
         std::env::set_current_dir(path.join("store")).unwrap();
         let links: Vec<_> = image
             .links

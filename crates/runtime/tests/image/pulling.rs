@@ -1,4 +1,5 @@
-//! Pulls that go well: what arrives, what is asked of the registry for it, and what is not asked again.
+//! Pulls that go well: what arrives, what is asked of the registry for it, and what is not asked
+//! again.
 
 use crate::registry::{Auth, INDEX, Layer, MANIFEST, Registry, Trouble, image, push};
 use crate::tars::{directory, file, symlink, tar};
@@ -203,9 +204,9 @@ async fn basic_credentials_are_shown_to_who_asks() {
             failure.ecs_reason(),
             format!(
                 "CannotPullContainerError: The task can’t pull the image. Check whether the image \
-                 exists. Error response from daemon: pull access denied for {name}, repository does \
-                 not exist or may require 'docker login': denied: requested access to the resource \
-                 is denied"
+                 exists. Error response from daemon: pull access denied for {name}, repository \
+                 does not exist or may require 'docker login': denied: requested access to the \
+                 resource is denied"
             )
         );
     }

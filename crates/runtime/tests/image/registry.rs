@@ -1,5 +1,5 @@
-//! A registry for tests: a real HTTP server on loopback that serves what it was given, counts what it is
-//! asked, and misbehaves on request.
+//! A registry for tests: a real HTTP server on loopback that serves what it was given, counts what
+//! it is asked, and misbehaves on request.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -35,7 +35,8 @@ pub enum Auth {
     Bearer(Option<(String, String)>),
 }
 
-/// What goes wrong with a path, each time it is asked for, as often as there are troubles left for it.
+/// What goes wrong with a path, each time it is asked for, as often as there are troubles left for
+/// it.
 #[derive(Clone)]
 pub enum Trouble {
     Status(u16, &'static str),

@@ -1,5 +1,6 @@
-//! Registries behind TLS: the right one is believed, and no other. The authority and its certificate
-//! (localhost, good for a hundred years) stand beside this file and are good for nothing else.
+//! Registries behind TLS: the right one is believed, and no other. The authority and its
+//! certificate (localhost, good for a hundred years) stand beside this file and are good for
+//! nothing else.
 
 use crate::impatient;
 use crate::registry::{Layer, Registry, push};

@@ -1,5 +1,5 @@
-//! What a directory holds, as text that can be compared: every entry with everything that an image may
-//! say about it.
+//! What a directory holds, as text that can be compared: every entry with everything that an image
+//! may say about it.
 
 use runtime::image::Digest;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! Pulls that go badly: what can be healed is, and what can't is told as ECS tells it, with nothing left.
+//! Pulls that go badly: what can be healed is, and what can't is told as ECS tells it, with
+//! nothing left.
 
 use crate::registry::{Auth, CONFIG, LAYER, Layer, MANIFEST, Registry, Trouble, image, push};
 use crate::tars::{directory, file, tar};
@@ -203,16 +204,16 @@ async fn who_is_not_there_is_told_in_gos_words() {
     assert_eq!(
         pull(format!("{free}/app:v1")).await.ecs_reason(),
         format!(
-            "CannotPullContainerError: The task cannot pull {free}/app:v1 from the registry {free}. \
-             There is a connection issue between the task and the registry. Check your task network \
-             configuration. : failed to copy: httpReadSeeker: failed open: failed to do request: Head \
-             \"http://{free}/v2/app/manifests/v1\": dial tcp {free}: connect: connection refused"
+            "CannotPullContainerError: The task cannot pull {free}/app:v1 from the registry \
+             {free}. There is a connection issue between the task and the registry. Check your \
+             task network configuration. : failed to copy: httpReadSeeker: failed open: failed to \
+             do request: Head \"http://{free}/v2/app/manifests/v1\": dial tcp {free}: connect: connection refused"
         )
     );
     assert_eq!(
         pull("Nope".to_owned()).await.ecs_reason(),
-        "CannotPullContainerError: invalid reference format: repository name (library/Nope) must be \
-         lowercase"
+        "CannotPullContainerError: invalid reference format: repository name (library/Nope) must \
+         be lowercase"
     );
     // Somebody else's port: speaks, but not HTTP.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -289,7 +290,8 @@ fn a_full_disk_is_told_as_such() {
         crate::overlay::private_mounts();
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("none", &path, "tmpfs", flags, c"size=1m").unwrap();
-        // The pull's own threads must be in the namespace, too, and threads are born in their parent's.
+        // The pull's own threads must be in the namespace, too, and threads are born in their
+        // parent's.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let registry = Registry::start().await;
