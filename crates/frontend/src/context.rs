@@ -1,6 +1,7 @@
 //! What every operation is given: the stores, the account and region, and the world's two sources
 //! of surprise, time and randomness, as functions, so that a test decides both.
 
+use crate::ecs::FamilyQueues;
 use crate::fault::{self, Fault};
 use model::arn::Locality;
 use model::{AccessKeyId, Timestamp};
@@ -25,6 +26,8 @@ pub struct Context {
     pub clock: Clock,
     pub random: Random,
     pub registry_password: RegistryPassword,
+    /// `FamilyQueues::default()`; one for all that serve one store in this process.
+    pub family_queues: FamilyQueues,
 }
 
 impl Context {

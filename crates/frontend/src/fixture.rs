@@ -40,6 +40,7 @@ impl Fixture {
             clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))),
             random: Arc::new(move || u128::from(count.fetch_add(1, Ordering::SeqCst))),
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
+            family_queues: crate::ecs::FamilyQueues::default(),
         };
         let caller = Caller {
             access_key: "AKIA0000000000000000".into(),

@@ -21,4 +21,5 @@ mod sts;
 pub use auth::root_access_key;
 pub use context::{Caller, Clock, Context, Random, RegistryPassword};
 pub use ec2::ensure_default_network;
+pub use ecs::FamilyQueues;
 pub use http::Frontend;

@@ -36,3 +36,7 @@ pub const STOP_REASON_CHARS_MAX: usize = 1024;
 pub const UNSEALED_KEYS_MAX: usize = 1024;
 /// Signing keys (a day, a region, a service) kept of each access key.
 pub const SIGNING_KEYS_PER_ACCESS_KEY_MAX: usize = 32;
+/// Task definitions of one family registered in one transaction; the store's bound is 128 writes.
+pub const REGISTRATION_BATCH_MAX: usize = 100;
+/// Bytes of their documents, counted twice for the template beside; the store's bound is 1 MiB.
+pub const REGISTRATION_BATCH_BYTES_MAX: usize = 512 * 1024;

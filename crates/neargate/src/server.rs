@@ -55,7 +55,7 @@ struct Parts {
 
 pub async fn start(up: &Up) -> Result<Server> {
     if !up.no_agent {
-        local_agent::preflight()?;
+        local_agent::preflight(&up.folder.data_dir)?;
     }
     let listener = TcpListener::bind(up.listen).await.with_context(|| {
         format!(
@@ -158,6 +158,7 @@ fn frontend_context(parts: &Parts, signer: registry::token::Signer) -> frontend:
         clock: Arc::clone(&parts.clock),
         random: Arc::clone(&parts.random),
         registry_password: Arc::new(move |now| signer.mint(now)),
+        family_queues: frontend::FamilyQueues::default(),
     }
 }
 

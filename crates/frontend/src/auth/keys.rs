@@ -37,8 +37,8 @@ impl Keys {
         sealer: &Sealer,
         record: Option<&AccessKey>,
         scope: &Scope,
-    ) -> SigningKey {
-        let Some(record) = record else { return decoy(scope) };
+    ) -> Candidate {
+        let Some(record) = record else { return Candidate { key: decoy(scope), is_new: true } };
         let known = self.table.load();
         let known = known.get(record.id.as_str()).and_then(|keys| {
             let same =
@@ -46,35 +46,57 @@ impl Keys {
             keys.iter().find(same)
         });
         match known {
-            Some(derived) => derived.key.clone(),
-            None => self.derive(sealer, record, scope),
+            Some(derived) => Candidate { key: derived.key.clone(), is_new: false },
+            None => Candidate { key: derive(sealer, record, scope), is_new: true },
         }
     }
 
-    fn derive(&self, sealer: &Sealer, record: &AccessKey, scope: &Scope) -> SigningKey {
-        let sealed = Sealed::from_hex(&record.sealed_secret);
-        let secret = sealed.map(|sealed| sealer.unseal(&seal_context(&record.id), &sealed));
-        let secret = match secret {
-            Some(Ok(secret)) => secret,
-            Some(Err(failure)) => {
-                tracing::error!(key = %record.id, %failure, "an access key can't be unsealed");
-                return decoy(scope);
-            }
-            None => {
-                tracing::error!(key = %record.id, "an access key's sealed secret is malformed");
-                return decoy(scope);
-            }
-        };
-        let Some(text) = secret.expose_str() else { return decoy(scope) };
-        let key = SigningKey::derive(&SecretKey::new(text), scope);
+    /// Keeps a key under which a signature held: what anybody can make us derive by naming a scope
+    /// is not kept.
+    pub fn keep(&self, record: &AccessKey, scope: &Scope, candidate: &Candidate) {
+        if !candidate.is_new {
+            return;
+        }
         let derived = Derived {
             scope: scope.clone(),
             sealed_secret: record.sealed_secret.as_str().into(),
-            key: key.clone(),
+            key: candidate.key.clone(),
         };
         self.table.rcu(|table| with(table, record.id.as_str(), &derived));
-        key
     }
+
+    /// Spends the time of a derivation if the candidate did without: called when a signature did not
+    /// hold, so that a key in use takes as long to refuse as one that does not exist.
+    pub fn spend(scope: &Scope, candidate: &Candidate) {
+        if !candidate.is_new {
+            std::hint::black_box(decoy(scope));
+        }
+    }
+}
+
+/// A key to try.
+pub struct Candidate {
+    pub key: SigningKey,
+    /// Derived just now.
+    is_new: bool,
+}
+
+fn derive(sealer: &Sealer, record: &AccessKey, scope: &Scope) -> SigningKey {
+    let sealed = Sealed::from_hex(&record.sealed_secret);
+    let secret = sealed.map(|sealed| sealer.unseal(&seal_context(&record.id), &sealed));
+    let secret = match secret {
+        Some(Ok(secret)) => secret,
+        Some(Err(failure)) => {
+            tracing::error!(key = %record.id, %failure, "an access key can't be unsealed");
+            return decoy(scope);
+        }
+        None => {
+            tracing::error!(key = %record.id, "an access key's sealed secret is malformed");
+            return decoy(scope);
+        }
+    };
+    let Some(text) = secret.expose_str() else { return decoy(scope) };
+    SigningKey::derive(&SecretKey::new(text), scope)
 }
 
 /// The table with one more key. The oldest of the same access key goes first; a table of very many

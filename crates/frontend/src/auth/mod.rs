@@ -49,10 +49,14 @@ pub fn verify(
     let now = wire::Timestamp::from_unix_ms(cx.now().0);
     let found = cx.store.snapshot().get::<AccessKey>(&claim.access_key_id);
     let record = found.as_ref().map(|found| &*found.value).filter(|record| record.active);
-    let key = keys.signing_key(&cx.sealer, record, &claim.scope);
-    claim.verify(parts, body, &key, now, &accepted)?;
+    let candidate = keys.signing_key(&cx.sealer, record, &claim.scope);
+    if let Err(fault) = claim.verify(parts, body, &candidate.key, now, &accepted) {
+        Keys::spend(&claim.scope, &candidate);
+        return Err(fault);
+    }
     // A signature under the decoy key never holds; this is what says so if it did.
     let record = record.ok_or(SignatureFault::Mismatch)?;
+    keys.keep(record, &claim.scope, &candidate);
     Ok(Signed {
         caller: Caller {
             access_key: record.id.clone(),

@@ -4,6 +4,7 @@
 mod client_token;
 mod clusters;
 mod definition;
+mod family_queues;
 mod names;
 mod overrides;
 mod page;
@@ -44,6 +45,7 @@ mod update_cluster_settings;
 use crate::dispatch::{Route, route};
 
 pub use definition::unhonoured as gap;
+pub use family_queues::FamilyQueues;
 
 pub const ROUTES: &[Route] = &[
     route!(

@@ -5,7 +5,7 @@ use super::{names, settings, size, tags};
 use crate::context::{Caller, Context};
 use crate::fault::{Fault, client};
 use model::limits::TASK_DEFINITION_BYTES_MAX;
-use model::task_definition::{TaskDefinition, TaskDefinitionFamily, TaskDefinitionStatus};
+use model::task_definition::{TaskDefinition, TaskDefinitionStatus};
 use model::{Family, TaskDefinitionRevision};
 use std::sync::Arc;
 use wire::ecs::{RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse};
@@ -33,7 +33,7 @@ pub async fn register_task_definition(
     plan::check_dependencies(&template).map_err(|fault| client(fault.to_string()))?;
 
     let made = TaskDefinition {
-        family: family.clone(),
+        family,
         revision: TaskDefinitionRevision(0),
         status: TaskDefinitionStatus::Active,
         registered_at: cx.now(),
@@ -44,19 +44,7 @@ pub async fn register_task_definition(
         template,
         tags,
     };
-    let made = cx
-        .transact(|txn| {
-            let newest = txn.get::<TaskDefinitionFamily>(family.as_str());
-            let newest = newest.map_or(0, |known| known.newest.0);
-            let Some(next) = newest.checked_add(1).map(TaskDefinitionRevision) else {
-                return Err(client("The family has no revisions left."));
-            };
-            txn.put(TaskDefinitionFamily { family: family.clone(), newest: next });
-            let made = Arc::new(TaskDefinition { revision: next, ..made.clone() });
-            txn.put_arc(Arc::clone(&made));
-            Ok(made)
-        })
-        .await?;
+    let made = cx.family_queues.register(cx, made).await?;
     Ok(RegisterTaskDefinitionResponse {
         tags: Some(tags::show(&made.tags)),
         task_definition: Some(definition::describe(

@@ -1,7 +1,7 @@
 //! An endpoint to call, and the calls.
 
 use bytes::Bytes;
-use frontend::{Context, Frontend, root_access_key};
+use frontend::{Context, FamilyQueues, Frontend, root_access_key};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use model::arn::Locality;
@@ -32,6 +32,7 @@ pub struct Endpoint {
     pub frontend: Frontend,
     pub store: Store,
     pub now_ms: Arc<AtomicI64>,
+    pub sealer: Arc<Sealer>,
     /// How many more random numbers there are before drawing one panics.
     pub randoms_left: Arc<AtomicU64>,
     _folder: TempDir,
@@ -70,6 +71,11 @@ impl Default for Call<'_> {
 
 impl Endpoint {
     pub async fn new() -> Self {
+        Self::over(Store::in_memory(store::kinds::all())).await
+    }
+
+    /// An endpoint over a new store.
+    pub async fn over(store: Store) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name);
         let now_ms = Arc::new(AtomicI64::new(NOW_MS));
@@ -78,11 +84,10 @@ impl Endpoint {
         let randoms_left = Arc::new(AtomicU64::new(u64::MAX));
         let left = Arc::clone(&randoms_left);
         let locality = Locality { region: "us-east-1".into(), account: "000000000000".into() };
-        let sealer = Sealer::open(&at("key")).expect("a key");
+        let sealer = Arc::new(Sealer::open(&at("key")).expect("a key"));
         let id = AccessKeyId::from(KEY_ID);
         let secret = Secret::new(SECRET);
         let key = root_access_key(&locality, &sealer, id, &secret, Timestamp(NOW_MS));
-        let store = Store::in_memory(store::kinds::all());
         let mut txn = store.begin();
         txn.put(key.expect("sealed"));
         network(&mut txn);
@@ -92,7 +97,7 @@ impl Endpoint {
             logs: Logs::open(&at("logs"), Durability::Written).expect("a folder"),
             blobs: Arc::new(FolderObjects::open(&at("blobs")).expect("a folder")),
             locality: Arc::new(locality),
-            sealer: Arc::new(sealer),
+            sealer: Arc::clone(&sealer),
             clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))),
             // Spread over all bits, as ids are cut from different ends.
             random: Arc::new(move || {
@@ -101,8 +106,9 @@ impl Endpoint {
                 n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
             }),
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
+            family_queues: FamilyQueues::default(),
         });
-        Self { frontend, store, now_ms, randoms_left, _folder: folder }
+        Self { frontend, store, now_ms, sealer, randoms_left, _folder: folder }
     }
 
     /// An endpoint with the default cluster in it.

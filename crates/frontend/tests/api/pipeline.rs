@@ -68,6 +68,24 @@ async fn a_key_that_is_off_signs_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_made_anew_forgets_its_old_secret() {
+    let endpoint = Endpoint::new().await;
+    let call = || Call { target: LIST, ..Call::default() };
+    assert_eq!(endpoint.send(&call()).await.status(), 200);
+    let locality = model::arn::Locality { region: "r".into(), account: "000000000000".into() };
+    let secret = store::secret::Secret::new("another secret");
+    let now = model::Timestamp(0);
+    let id = KEY_ID.into();
+    let key = frontend::root_access_key(&locality, &endpoint.sealer, id, &secret, now);
+    let mut txn = endpoint.store.begin();
+    txn.put(key.expect("sealed"));
+    txn.commit().await.expect("committed");
+    assert_eq!(code(endpoint.send(&call()).await.body()), "InvalidSignatureException");
+    let anew = Call { secret: "another secret", ..call() };
+    assert_eq!(endpoint.send(&anew).await.status(), 200);
+}
+
+#[tokio::test]
 async fn sts_says_who_calls_also_to_clients_of_its_global_endpoint() {
     let endpoint = Endpoint::new().await;
     let call = Call { service: "sts", content_type: FORM, body: IDENTITY, ..Call::default() };

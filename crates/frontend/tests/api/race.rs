@@ -67,3 +67,45 @@ async fn a_cluster_is_never_deleted_under_a_task() {
         assert!(!(inactive && ran), "a task runs in a deleted cluster");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_that_go_away_hold_up_nobody() {
+    let endpoint = Arc::new(Endpoint::with_cluster().await);
+    for round in 0..20 {
+        let calls: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let endpoint = Arc::clone(&endpoint);
+                tokio::spawn(async move {
+                    endpoint.ecs("RegisterTaskDefinition", &definition("web")).await
+                })
+            })
+            .collect();
+        for (n, call) in calls.iter().enumerate() {
+            if (n + round) % 3 == 0 {
+                call.abort();
+            }
+        }
+        for call in calls {
+            match call.await {
+                Ok((status, answer)) => assert_eq!(status, 200, "{answer}"),
+                Err(failure) => assert!(failure.is_cancelled()),
+            }
+        }
+    }
+    endpoint.ok("RegisterTaskDefinition", definition("web")).await;
+}
+
+/// In the store of production, where a commit takes its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn registrations_of_one_family_share_commits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = store::Store::open(folder.path(), store::kinds::all()).expect("a new store");
+    let endpoint = Arc::new(Endpoint::over(store).await);
+    let before = endpoint.store.revision().0;
+    let answers = at_once(&endpoint, "RegisterTaskDefinition", &definition("web")).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+    let commits = endpoint.store.revision().0 - before;
+    assert!(commits < CALLERS as u64, "{commits} commits");
+    let arns = endpoint.ok("ListTaskDefinitions", json!({})).await;
+    assert_eq!(arns["taskDefinitionArns"].as_array().map(Vec::len), Some(CALLERS));
+}
