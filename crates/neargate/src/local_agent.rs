@@ -12,9 +12,10 @@ use model::session::RegistryAccess;
 use runtime::image::{
     BasicAuth, Credentials, CredentialsProvider, Endpoint, ImageStore, Platform, RegistryMap,
 };
-use runtime::{Embedded, EmbeddedConfig};
+use runtime::{Embedded, EmbeddedConfig, Severity};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -52,13 +53,19 @@ pub fn become_zygote_if_asked() {
     }
 }
 
-/// Says everything that this machine lacks before anything is started.
-pub fn preflight() -> Result<()> {
-    let missing: Vec<String> = Vec::new();
-    if !missing.is_empty() {
-        bail!("this machine can't run containers:\n  {}", missing.join("\n  "));
+/// Says everything that this machine lacks before anything is started. Fails if no task could run here.
+pub fn preflight(data_dir: &Path) -> Result<()> {
+    let (fatal, warnings): (Vec<_>, Vec<_>) = runtime::preflight(data_dir)
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Fatal);
+    for warning in warnings {
+        tracing::warn!("{}", warning.text);
     }
-    Ok(())
+    if fatal.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = fatal.into_iter().map(|finding| finding.text).collect();
+    bail!("this machine can't run containers:\n  {}", lines.join("\n  "));
 }
 
 pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalAgent> {

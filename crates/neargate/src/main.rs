@@ -21,6 +21,7 @@ mod world;
 use anyhow::{Context, Result};
 use clap::Parser;
 use cli::{Cli, Command, LogFormat};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -69,8 +70,11 @@ fn run(cli: Cli) -> Result<()> {
 fn log_to_stderr(format: LogFormat, default: &str) {
     let filter =
         EnvFilter::try_from_env("NEARGATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),
