@@ -65,8 +65,8 @@ impl Keys {
         self.table.rcu(|table| with(table, record.id.as_str(), &derived));
     }
 
-    /// Spends the time of a derivation if the candidate did without: called when a signature did not
-    /// hold, so that a key in use takes as long to refuse as one that does not exist.
+    /// Spends the time of a derivation if the candidate did without: called when a signature did
+    /// not hold, so that a key in use takes as long to refuse as one that does not exist.
     pub fn spend(scope: &Scope, candidate: &Candidate) {
         if !candidate.is_new {
             std::hint::black_box(decoy(scope));
