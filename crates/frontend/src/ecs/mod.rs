@@ -109,6 +109,7 @@ pub const ROUTES: &[Route] = &[
             "containerDefinitions.interactive",
             "containerDefinitions.logConfiguration.options.awslogs-datetime-format",
             "containerDefinitions.logConfiguration.options.awslogs-multiline-pattern",
+            "containerDefinitions.logConfiguration.options.awslogs-region (kept here all the same)",
             "containerDefinitions.portMappings.appProtocol",
             "containerDefinitions.portMappings.containerPortRange",
             "containerDefinitions.pseudoTerminal",

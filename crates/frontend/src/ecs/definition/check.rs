@@ -2,11 +2,12 @@
 //! of the real service where it is known). Checks run after defaults are filled in.
 
 use super::stored::Stored;
+use super::template::parse_bytes;
 use crate::ecs::names::is_name;
 use crate::ecs::size;
 use crate::fault::{Fault, client};
 use model::limits::CONTAINERS_PER_TASK_MAX;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::ecs;
 
 /// Bounds of a health check. Source: API reference, HealthCheck.
@@ -409,19 +410,47 @@ fn capabilities(name: &str, container: &ecs::ContainerDefinition) -> Result<(), 
     }
 }
 
+/// What awslogs takes. Source: developer guide, using_awslogs.
+const AWSLOGS_OPTIONS: &[&str] = &[
+    "awslogs-create-group",
+    "awslogs-datetime-format",
+    "awslogs-group",
+    "awslogs-multiline-pattern",
+    "awslogs-region",
+    "awslogs-stream-prefix",
+    "max-buffer-size",
+    "mode",
+];
+const AWSLOGS_OPTIONS_REQUIRED: [&str; 2] = ["awslogs-region", "awslogs-group"];
+
 fn logging(container: &ecs::ContainerDefinition) -> Result<(), Fault> {
     let Some(log) = &container.log_configuration else { return Ok(()) };
     if log.log_driver != Some(ecs::LogDriver::Awslogs) {
         return Ok(());
     }
-    let given = |name: &&&str| {
-        let value = log.options.as_ref().and_then(|options| options.get(**name));
-        value.is_none_or(String::is_empty)
-    };
-    let missing: Vec<&str> =
-        ["awslogs-region", "awslogs-group"].iter().filter(given).copied().collect();
-    if missing.is_empty() {
-        return Ok(());
+    let none = BTreeMap::new();
+    let options = log.options.as_ref().unwrap_or(&none);
+    let is_missing = |name: &&str| options.get(*name).is_none_or(String::is_empty);
+    let missing: Vec<&str> = AWSLOGS_OPTIONS_REQUIRED.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        let text = format!("Log driver awslogs requires options: {}", missing.join(", "));
+        return Err(client(text));
     }
-    Err(client(format!("Log driver awslogs requires options: {}", missing.join(", "))))
+    let names = options.keys().map(String::as_str);
+    let other: Vec<&str> = names.filter(|name| !AWSLOGS_OPTIONS.contains(name)).collect();
+    if !other.is_empty() {
+        let text = format!("Log driver awslogs disallows options: {}", other.join(", "));
+        return Err(client(text));
+    }
+    let values: [(&str, fn(&str) -> bool); 3] = [
+        ("awslogs-create-group", |value| matches!(value, "true" | "false")),
+        ("mode", |value| matches!(value, "blocking" | "non-blocking")),
+        ("max-buffer-size", |value| parse_bytes(value).is_some()),
+    ];
+    for (name, is_valid) in values {
+        if options.get(name).is_some_and(|value| !is_valid(value)) {
+            return Err(client(format!("Log driver awslogs: invalid value of option {name}")));
+        }
+    }
+    Ok(())
 }

@@ -195,7 +195,7 @@ fn awslogs(given: &ecs::LogConfiguration, non_blocking: bool) -> Option<td::LogC
 }
 
 /// Docker's way of writing sizes: `512k`, `25m`, `1g`, or bytes.
-fn parse_bytes(text: &str) -> Option<u64> {
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
     let (digits, unit) = match text.strip_suffix(['k', 'm', 'g']) {
