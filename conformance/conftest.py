@@ -129,15 +129,17 @@ def aws(environment):
     return Clients(environment)
 
 
-@pytest.fixture(scope="session")
-def cli(environment):
+class Cli:
     """The real aws CLI: `cli("ecs", "list-clusters")` gives the decoded answer."""
-    variables = {**os.environ, **environment, "AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1"}
 
-    def run(*arguments, check=True, text=False, seconds=60):
+    def __init__(self, program, environment, *always):
+        self.command = [program, *always]
+        self.environment = {**os.environ, **environment, "AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1"}
+
+    def __call__(self, *arguments, check=True, text=False, seconds=60):
         ran = subprocess.run(
-            ["aws", *arguments],
-            env=variables,
+            [*self.command, *arguments],
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -148,8 +150,33 @@ def cli(environment):
         assert ran.returncode == 0, f"aws {arguments}: {ran.stderr}"
         return ran.stdout if text else json.loads(ran.stdout or "null")
 
-    run.environment = variables
-    return run
+
+def _aws_cli(major):
+    """The path of the aws CLI of a major version: PyPI has 1, Debian has 2."""
+    found = [f"{folder}/aws" for folder in os.environ["PATH"].split(":")]
+    for program in [*found, "/usr/bin/aws"]:
+        if os.access(program, os.X_OK):
+            ran = subprocess.run([program, "--version"], capture_output=True, text=True)
+            if f"aws-cli/{major}." in ran.stdout + ran.stderr:
+                return program
+    raise AssertionError(f"no aws CLI of version {major} is installed")
+
+
+@pytest.fixture(scope="session")
+def cli1(environment):
+    return Cli(_aws_cli(1), environment)
+
+
+@pytest.fixture(scope="session")
+def cli2(environment):
+    # Debian's is older than AWS_ENDPOINT_URL.
+    return Cli(_aws_cli(2), environment, "--endpoint-url", environment["AWS_ENDPOINT_URL"])
+
+
+@pytest.fixture(params=["v1", "v2"])
+def cli(request, cli1, cli2):
+    """Both, one after the other."""
+    return {"v1": cli1, "v2": cli2}[request.param]
 
 
 @pytest.fixture
@@ -178,9 +205,9 @@ def network(aws):
 
 
 @pytest.fixture
-def cluster(aws, network, name):
+def cluster(aws, network, name, account):
     """A cluster of this test; its tasks are stopped and it is deleted when the test is over."""
-    cluster = Cluster(aws, network, name)
+    cluster = Cluster(aws, network, name, account)
     aws.ecs.create_cluster(clusterName=name)
     yield cluster
     cluster.remove()

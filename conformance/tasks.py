@@ -25,8 +25,10 @@ def shell(image, script, name="app", **more):
 class Cluster:
     """One cluster, and what was made for it."""
 
-    def __init__(self, aws, network, name):
+    def __init__(self, aws, network, name, account):
         self.aws = aws
+        # Fargate asks for one where an image comes from ECR and where logs go to awslogs.
+        self.execution_role = EXECUTION_ROLE.format(account=account)
         self.network = network
         self.name = name
         self.log_groups = set()
@@ -40,7 +42,7 @@ class Cluster:
             cpu=cpu,
             memory=memory,
             containerDefinitions=list(containers),
-            **more,
+            **{"executionRoleArn": self.execution_role, **more},
         )["taskDefinition"]
 
     def run(self, task_definition, **more):
@@ -92,7 +94,6 @@ class Cluster:
         if group not in self.log_groups:
             self.aws.logs.create_log_group(logGroupName=group)
             self.log_groups.add(group)
-        account = self.aws.sts.get_caller_identity()["Account"]
         configuration = {
             "logDriver": "awslogs",
             "options": {
@@ -103,7 +104,6 @@ class Cluster:
         }
         task = self.finish(
             *({**it, "logConfiguration": configuration} for it in containers),
-            executionRoleArn=EXECUTION_ROLE.format(account=account),
             **more,
         )
         return task, {it["name"]: self.lines(group, task, it["name"]) for it in containers}

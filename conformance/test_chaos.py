@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
 import kernel
-from tasks import EXECUTION_ROLE, shell
+from tasks import shell
 from waiting import until
 
 KILLS = 200
@@ -117,7 +117,7 @@ def kill_one(server, chance):
 
 
 @pytest.mark.deadline(900)
-def test_kills_at_random(server, cluster, busybox, aws, account):
+def test_kills_at_random(server, cluster, busybox, aws):
     print(f"NEARGATE_TEST_SEED={SEED}")
     chance = random.Random(SEED)
     # The first task makes what all tasks share.
@@ -129,10 +129,8 @@ def test_kills_at_random(server, cluster, busybox, aws, account):
     logging = {"logDriver": "awslogs", "options": {
         "awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
         "awslogs-stream-prefix": "p"}}
-    role = EXECUTION_ROLE.format(account=account)
     definitions = [
-        cluster.register(shell(busybox, script, logConfiguration=logging, stopTimeout=2),
-                         executionRoleArn=role)
+        cluster.register(shell(busybox, script, logConfiguration=logging, stopTimeout=2))
         for script in ("echo begin; exit 4", "echo begin; trap 'exit 5' TERM; sleep 1000 & wait")
     ]
     load = Load(cluster, *definitions)

@@ -5,7 +5,7 @@ habits."""
 import json
 
 
-def test_a_day_with_the_cli(cli, name, busybox, aws):
+def test_a_day_with_the_cli(cli, cli2, name, busybox, aws):
     cli("ecs", "create-cluster", "--cluster-name", name)
     account = cli("sts", "get-caller-identity")["Account"]
     group = f"/cli/{name}"
@@ -32,7 +32,7 @@ def test_a_day_with_the_cli(cli, name, busybox, aws):
     query = "tasks[0].containers[0].exitCode"
     told = cli("ecs", "describe-tasks", "--cluster", name, "--tasks", arn, "--query", query)
     assert told == 9
-    assert "from the cli" in cli("logs", "tail", group, "--format", "short", text=True)
+    assert "from the cli" in cli2("logs", "tail", group, "--format", "short", text=True)
     listed = cli("ecs", "list-tasks", "--cluster", name, "--desired-status", "STOPPED",
                  "--max-items", "1")
     assert listed["taskArns"] == [arn]
@@ -43,6 +43,6 @@ def test_a_day_with_the_cli(cli, name, busybox, aws):
 
 def test_an_error_reaches_the_terminal(cli):
     ran = cli("ecs", "list-tasks", "--cluster", "never-made", check=False)
-    assert ran.returncode == 255
+    assert ran.returncode in (254, 255)
     assert "ClusterNotFoundException" in ran.stderr
     assert "Cluster not found." in ran.stderr

@@ -109,7 +109,7 @@ def test_a_deleted_cluster_is_inactive_and_not_listed(aws, name):
 
 
 def test_a_cluster_with_tasks_is_not_deleted(cluster, busybox):
-    arn = cluster.start(container(busybox, "sleep", "1000"))
+    arn = cluster.start(container(busybox, "sleep", "1000", stopTimeout=2))
     cluster.until_running(arn)
     refused("ClusterContainsTasksException", cluster.aws.ecs.delete_cluster, cluster=cluster.name)
     counted = cluster.aws.ecs.describe_clusters(clusters=[cluster.name])["clusters"][0]

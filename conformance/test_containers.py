@@ -36,7 +36,8 @@ def test_entry_point_command_environment_and_directory(cluster, busybox):
 
 
 @pytest.mark.parametrize("user, shown", [
-    ("1000", "1000:0"),
+    ("1234", "1234:0"),
+    ("1000", "1000:1000"),
     ("1000:2000", "1000:2000"),
     ("app", "1000:1000"),
     ("app:extra", "1000:2000"),
@@ -53,7 +54,7 @@ def test_an_unknown_user_is_told(cluster, busybox):
 
 def test_containers_of_a_task_share_their_network(cluster, busybox):
     server = shell(busybox, "mkdir /tmp/w; echo found >/tmp/w/x; exec httpd -f -p 8080 -h /tmp/w",
-                   name="server", essential=False, healthCheck={
+                   name="server", essential=False, stopTimeout=2, healthCheck={
                        "command": ["CMD-SHELL", "wget -qO- http://127.0.0.1:8080/x"],
                        "interval": 5, "timeout": 2, "retries": 10})
     client = shell(busybox, "wget -qO- http://127.0.0.1:8080/x", **after("server", "HEALTHY"))
@@ -104,7 +105,7 @@ def test_health_is_what_the_checks_say(cluster, busybox):
 
 
 def test_without_a_check_health_is_unknown(cluster, busybox):
-    arn = cluster.start(container(busybox, "sleep", "1000"))
+    arn = cluster.start(container(busybox, "sleep", "1000", stopTimeout=2))
     assert cluster.until_running(arn)["healthStatus"] == "UNKNOWN"
 
 
@@ -198,7 +199,7 @@ def test_cpu_is_shared_out_by_size(cluster, busybox):
     script = (
         "begun=$(cut -d' ' -f1 /proc/uptime); i=0; "
         "while [ $i -lt 1000000 ]; do i=$((i+1)); done; "
-        "times | head -1; cut -d' ' -f1 /proc/uptime; echo $begun"
+        "times >/tmp/times; head -1 /tmp/times; cut -d' ' -f1 /proc/uptime; echo $begun"
     )
     times, ended, begun = logged(cluster, busybox, script)
 
@@ -249,13 +250,13 @@ def test_a_restart_policy_restarts_one_container(cluster, busybox):
         "enabled": True, "ignoredExitCodes": [0], "restartAttemptPeriod": 60},
         mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}])
     arn = cluster.start(restarting, volumes=[{"name": "v"}])
-    task = cluster.until_stopped(arn)
-    assert exit_codes(task) == {"app": 0}
+    until(lambda: cluster.describe(arn)["lastStatus"] == "STOPPED", 120, "the second run ends")
+    assert exit_codes(cluster.describe(arn)) == {"app": 0}
 
 
 def test_a_non_essential_exit_leaves_the_task_running(cluster, busybox):
     side = shell(busybox, "exit 5", name="side", essential=False)
-    arn = cluster.start(container(busybox, "sleep", "1000"), side)
+    arn = cluster.start(container(busybox, "sleep", "1000", stopTimeout=2), side)
     cluster.until_running(arn)
     until(lambda: exit_codes(cluster.describe(arn))["side"] == 5, 10, "the side container ended")
     assert cluster.describe(arn)["lastStatus"] == "RUNNING"

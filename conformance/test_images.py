@@ -6,15 +6,11 @@ import pytest
 from tasks import address, container, exit_codes, shell
 
 
-def after_healthy(name):
-    return {"dependsOn": [{"containerName": name, "condition": "HEALTHY"}]}
-
-
 @pytest.mark.deadline(180)
 def test_nginx_serves(cluster, nginx, busybox):
     server = container(nginx, name="nginx", essential=False, portMappings=[{"containerPort": 80}])
     del server["essential"]
-    client = shell(busybox, "until wget -qO- http://127.0.0.1/; do sleep 0.1; done",
+    client = shell(busybox, "until wget -qO- http://127.0.0.1/ 2>/dev/null; do sleep 0.1; done",
                    dependsOn=[{"containerName": "nginx", "condition": "START"}])
     task, lines = cluster.logged(server, client)
     assert lines["app"] == ["hello from nginx"]
@@ -33,9 +29,9 @@ def test_python_runs(cluster, python):
 @pytest.mark.deadline(180)
 def test_python_serves_another_task(cluster, python, busybox):
     """One task reaches another by its address, within the default security group."""
-    serving = cluster.start(container(python, "-m", "http.server", "8000"))
+    serving = cluster.start(container(python, "-m", "http.server", "8000", stopTimeout=2))
     host = address(cluster.until_running(serving))
-    script = f"until wget -qO /dev/null http://{host}:8000/; do sleep 0.1; done; echo reached"
+    script = f"until wget -qO /dev/null http://{host}:8000/ 2>/dev/null; do sleep 0.1; done; echo reached"
     task, lines = cluster.logged(shell(busybox, script), family=f"{cluster.name}-client")
     assert lines["app"] == ["reached"]
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from refusals import refused
-from tasks import EXECUTION_ROLE, shell
+from tasks import shell
 
 
 @pytest.fixture
@@ -185,10 +185,10 @@ def test_tags_of_a_group(aws, group):
     assert aws.logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"c": "d"}
 
 
-def follow(cli, group):
+def follow(cli2, group):
     return subprocess.Popen(
-        ["aws", "logs", "tail", group, "--follow", "--format", "short", "--since", "1h"],
-        env={**cli.environment, "PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL,
+        [*cli2.command, "logs", "tail", group, "--follow", "--format", "short", "--since", "1h"],
+        env={**cli2.environment, "PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
 
 
@@ -209,15 +209,14 @@ def read_until(process, wanted, seconds=45):
 
 
 @pytest.mark.deadline(120)
-def test_the_cli_follows_a_running_task(cluster, busybox, aws, cli, account, group):
+def test_the_cli_follows_a_running_task(cluster, busybox, aws, cli2, group):
     logging = {"logDriver": "awslogs", "options": {
         "awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
         "awslogs-stream-prefix": "p"}}
     script = "i=0; while true; do i=$((i+1)); echo line $i; sleep 1; done"
-    arn = cluster.start(shell(busybox, f"trap exit TERM; {script}", logConfiguration=logging),
-                        executionRoleArn=EXECUTION_ROLE.format(account=account))
+    arn = cluster.start(shell(busybox, f"trap exit TERM; {script}", logConfiguration=logging))
     cluster.until_running(arn)
-    process = follow(cli, group)
+    process = follow(cli2, group)
     try:
         seen = read_until(process, "line 8")
         numbers = [int(line.split("line ")[1]) for line in seen if "line " in line]
@@ -237,7 +236,7 @@ def test_streams_are_named_after_the_task(cluster, busybox, aws):
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_missing_group_is_made_only_when_asked(cluster, busybox, aws, account, create):
+def test_a_missing_group_is_made_only_when_asked(cluster, busybox, aws, create):
     group = f"/conformance/{cluster.name}/missing"
     options = {"awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
                "awslogs-stream-prefix": "p"}
@@ -245,7 +244,7 @@ def test_a_missing_group_is_made_only_when_asked(cluster, busybox, aws, account,
         options["awslogs-create-group"] = "true"
     definition = shell(busybox, "echo x",
                        logConfiguration={"logDriver": "awslogs", "options": options})
-    task = cluster.finish(definition, executionRoleArn=EXECUTION_ROLE.format(account=account))
+    task = cluster.finish(definition)
     if create:
         assert cluster.lines(group, task, "app") == ["x"]
         aws.logs.delete_log_group(logGroupName=group)

@@ -101,15 +101,14 @@ def test_a_stopped_task_leaves_nothing_behind(cluster, busybox):
     until(lambda: not kernel.census() - before, 20, "the kernel holds what it held before")
 
 
-def test_log_lines_survive_a_crash_once(server, cluster, busybox, aws, account):
+def test_log_lines_survive_a_crash_once(server, cluster, busybox, aws):
     script = "i=0; while [ $i -lt 40 ]; do echo n $i; i=$((i+1)); sleep 0.1; done"
     group = f"/conformance/{cluster.name}"
     aws.logs.create_log_group(logGroupName=group)
     cluster.log_groups.add(group)
     logging = {"logDriver": "awslogs", "options": {
         "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}
-    arn = cluster.start(shell(busybox, script, logConfiguration=logging),
-                        executionRoleArn=f"arn:aws:iam::{account}:role/execution")
+    arn = cluster.start(shell(busybox, script, logConfiguration=logging))
     cluster.until_running(arn)
     server.kill()
     server.start()

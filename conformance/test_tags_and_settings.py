@@ -12,7 +12,7 @@ def resource(request, cluster, busybox, aws):
     """The ARN of one resource of each kind."""
     if request.param == "cluster":
         return aws.ecs.describe_clusters(clusters=[cluster.name])["clusters"][0]["clusterArn"]
-    definition = cluster.register(container(busybox, "sleep", "1000"))
+    definition = cluster.register(container(busybox, "sleep", "1000", stopTimeout=2))
     if request.param == "task-definition":
         return definition["taskDefinitionArn"]
     return cluster.run(definition)["tasks"][0]["taskArn"]

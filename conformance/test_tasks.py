@@ -11,7 +11,7 @@ ORDER = ["PROVISIONING", "PENDING", "ACTIVATING", "RUNNING", "DEACTIVATING", "ST
 
 
 def sleeper(image):
-    return container(image, "sleep", "1000")
+    return container(image, "sleep", "1000", stopTimeout=2)
 
 
 def test_a_task_runs_and_is_stopped(cluster, busybox, aws, account):
@@ -170,7 +170,7 @@ def test_what_run_task_refuses(cluster, busybox, aws, name):
         "awsvpcConfiguration": {"subnets": []}}))
     refused("PlatformUnknownException", run, **but(platformVersion="9.9.9"))
     aws.ecs.deregister_task_definition(taskDefinition=arn)
-    refused("ClientException", run, **but())
+    refused("InvalidParameterException", run, "TaskDefinition is inactive", **but())
 
 
 def test_terraforms_empty_strategy_counts_as_none(cluster, busybox):

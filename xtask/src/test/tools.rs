@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, Run};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("python3", "python3"),
     ("git", "git"),
     // Images for the conformance suite, without any public registry.
@@ -17,6 +17,8 @@ const COMMANDS: [(&str, &str); 8] = [
     ("mmdebstrap", "mmdebstrap"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
+    // Version 2 of the aws CLI, which has `logs tail`; version 1 is on PyPI.
+    ("/usr/bin/aws", "awscli"),
     // The census after the tests lists tables with it; Neargate itself speaks netlink.
     ("nft", "nftables"),
     ("ip", "iproute2"),
