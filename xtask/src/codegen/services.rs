@@ -55,6 +55,7 @@ pub const SERVICES: &[ServicePlan] = &[
             "ListImages",
             "ListTagsForResource",
             "PutImage",
+            "PutImageScanningConfiguration",
             "PutImageTagMutability",
             "TagResource",
             "UntagResource",

@@ -14,6 +14,7 @@ mod images;
 mod list_images;
 mod list_tags_for_resource;
 mod put_image;
+mod put_image_scanning_configuration;
 mod put_image_tag_mutability;
 mod repositories;
 mod tag_resource;
@@ -32,7 +33,12 @@ pub const ROUTES: &[Route] = &[
         batch_get_image::batch_get_image,
         ignores["acceptedMediaTypes"]
     ),
-    route!(ecr, CreateRepositoryRequest, create_repository::create_repository),
+    route!(
+        ecr,
+        CreateRepositoryRequest,
+        create_repository::create_repository,
+        ignores ["imageScanningConfiguration.scanOnPush"]
+    ),
     route!(ecr, DeleteRepositoryRequest, delete_repository::delete_repository),
     route!(ecr, DescribeImagesRequest, describe_images::describe_images),
     route!(ecr, DescribeRegistryRequest, describe_registry::describe_registry),
@@ -41,6 +47,12 @@ pub const ROUTES: &[Route] = &[
     route!(ecr, ListImagesRequest, list_images::list_images),
     route!(ecr, ListTagsForResourceRequest, list_tags_for_resource::list_tags_for_resource),
     route!(ecr, PutImageRequest, put_image::put_image),
+    route!(
+        ecr,
+        PutImageScanningConfigurationRequest,
+        put_image_scanning_configuration::put_image_scanning_configuration,
+        ignores ["imageScanningConfiguration.scanOnPush"]
+    ),
     route!(ecr, PutImageTagMutabilityRequest, put_image_tag_mutability::put_image_tag_mutability),
     route!(ecr, TagResourceRequest, tag_resource::tag_resource),
     route!(ecr, UntagResourceRequest, untag_resource::untag_resource),

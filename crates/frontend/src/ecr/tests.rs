@@ -6,6 +6,7 @@ use super::{
     describe_images::describe_images, describe_registry::describe_registry,
     describe_repositories::describe_repositories, get_authorization_token::get_authorization_token,
     list_images::list_images, list_tags_for_resource::list_tags_for_resource, put_image::put_image,
+    put_image_scanning_configuration::put_image_scanning_configuration,
     put_image_tag_mutability::put_image_tag_mutability, tag_resource::tag_resource,
     untag_resource::untag_resource,
 };
@@ -109,6 +110,12 @@ async fn a_repository_is_made_shown_and_deleted() {
         let fault = create(&fixture, bad).await.expect_err("a bad name");
         assert_eq!(fault.code, "InvalidParameterException", "{bad}");
     }
+    let input = PutImageScanningConfigurationRequest {
+        repository_name: some("team/web"),
+        image_scanning_configuration: Some(ImageScanningConfiguration { scan_on_push: Some(true) }),
+        ..Default::default()
+    };
+    put_image_scanning_configuration(cx, caller, input).await.expect("set");
     create(&fixture, "other").await.expect("made");
     let input = DescribeRepositoriesRequest { max_results: Some(1), ..Default::default() };
     let page = describe_repositories(cx, caller, input.clone()).await.expect("found");
@@ -118,7 +125,10 @@ async fn a_repository_is_made_shown_and_deleted() {
     assert_eq!(name(&page), some("other"));
     let input = DescribeRepositoriesRequest { next_token: page.next_token, ..input };
     let page = describe_repositories(cx, caller, input).await.expect("found");
-    assert_eq!((name(&page), page.next_token), (some("team/web"), None));
+    assert_eq!((name(&page), &page.next_token), (some("team/web"), &None));
+    let shown = &page.repositories.expect("a list")[0];
+    let scanning = shown.image_scanning_configuration.as_ref().expect("shown");
+    assert_eq!(scanning.scan_on_push, Some(true));
     let input = DescribeRepositoriesRequest {
         repository_names: Some(vec!["nope".to_owned()]),
         ..Default::default()

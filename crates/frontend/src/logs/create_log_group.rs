@@ -1,6 +1,6 @@
 //! CreateLogGroup: an empty group whose events are kept for ever.
 
-use super::names::check_group;
+use super::names::{check_group, invalid};
 use super::tags;
 use crate::context::{Caller, Context};
 use crate::fault::{self, Fault};
@@ -16,6 +16,10 @@ pub async fn create_log_group(
 ) -> Result<NoOutput, Fault> {
     let name = input.log_group_name.unwrap_or_default();
     check_group(&name, "logGroupName")?;
+    if input.deletion_protection_enabled == Some(true) {
+        // Taking it and deleting the group all the same would be worse than saying so.
+        return Err(invalid("Deletion protection is not supported by Neargate"));
+    }
     let tags = input.tags.unwrap_or_default();
     tags::check(&tags)?;
     let class = input.log_group_class.map_or("STANDARD".to_owned(), |class| class.to_string());

@@ -33,7 +33,7 @@ pub const ROUTES: &[Route] = &[
         logs,
         CreateLogGroupRequest,
         create_log_group::create_log_group,
-        ignores["deletionProtectionEnabled"]
+        ignores ["kmsKeyId"]
     ),
     route!(logs, CreateLogStreamRequest, create_log_stream::create_log_stream),
     route!(logs, DeleteLogGroupRequest, delete_log_group::delete_log_group),
@@ -43,7 +43,7 @@ pub const ROUTES: &[Route] = &[
         logs,
         DescribeLogGroupsRequest,
         describe_log_groups::describe_log_groups,
-        ignores["includeLinkedAccounts"]
+        ignores ["includeLinkedAccounts"]
     ),
     route!(logs, DescribeLogStreamsRequest, describe_log_streams::describe_log_streams),
     route!(
@@ -52,7 +52,7 @@ pub const ROUTES: &[Route] = &[
         filter_log_events::filter_log_events,
         ignores ["interleaved", "unmask"]
     ),
-    route!(logs, GetLogEventsRequest, get_log_events::get_log_events, ignores["unmask"]),
+    route!(logs, GetLogEventsRequest, get_log_events::get_log_events, ignores ["unmask"]),
     route!(logs, ListTagsForResourceRequest, list_tags_for_resource::list_tags_for_resource),
     route!(logs, ListTagsLogGroupRequest, list_tags_log_group::list_tags_log_group),
     route!(

@@ -440,6 +440,12 @@ crate::json_reply!(ListTagsForResourceResponse);
 crate::json_operation!("PutImage", PutImageRequest, PutImageResponse);
 crate::json_reply!(PutImageResponse);
 crate::json_operation!(
+    "PutImageScanningConfiguration",
+    PutImageScanningConfigurationRequest,
+    PutImageScanningConfigurationResponse
+);
+crate::json_reply!(PutImageScanningConfigurationResponse);
+crate::json_operation!(
     "PutImageTagMutability",
     PutImageTagMutabilityRequest,
     PutImageTagMutabilityResponse
@@ -1129,6 +1135,48 @@ pub struct PutImageResponse {
 }
 
 crate::json_output!(PutImageResponse, [image = "image"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutImageScanningConfigurationRequest {
+    pub image_scanning_configuration: Option<ImageScanningConfiguration>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    PutImageScanningConfigurationRequest,
+    [
+        image_scanning_configuration = "imageScanningConfiguration",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+crate::rules!(
+    PutImageScanningConfigurationRequest,
+    [
+        image_scanning_configuration = required("imageScanningConfiguration"),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutImageScanningConfigurationResponse {
+    pub image_scanning_configuration: Option<ImageScanningConfiguration>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    PutImageScanningConfigurationResponse,
+    [
+        image_scanning_configuration = "imageScanningConfiguration",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutImageTagMutabilityRequest {
