@@ -7,7 +7,7 @@ use crate::limits::ACTOR_INBOX_MAX;
 use crate::log_shipper::{Logged, Shipper, Wake};
 use crate::{Shared, recovery};
 use model::TaskId;
-use model::facts::Desired;
+use model::facts::{ContainersFact, Desired};
 use model::session::Assignment;
 use model::task_definition::ContainerTemplate;
 use plan::lifecycle::{Event, Observed, Step};
@@ -63,7 +63,8 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         assignment: Arc<Assignment>,
     ) -> (Self, mpsc::Sender<Message>) {
         let (to_self, inbox) = mpsc::channel(ACTOR_INBOX_MAX);
-        let observed = Observed::new(&assignment.template);
+        let mut observed = Observed::new(&assignment.template);
+        observed.keep_trace();
         let actor = Self {
             shared,
             assignment,
@@ -131,6 +132,9 @@ impl<R: Runtime, I: Images> Actor<R, I> {
                 let mut ending = (*self.assignment).clone();
                 ending.desired = Desired::Stopped;
                 self.assignment = Arc::new(ending);
+                // Nobody waits for a report any more.
+                let containers_fact = ContainersFact::Stopped;
+                self.observed.observe(&Event::Reported { containers_fact });
             }
             Message::Runtime(EventKind::LogGrew { name }) => self.wake_shipper(&name, Wake::Grew),
             Message::Runtime(EventKind::Warning { text }) => {

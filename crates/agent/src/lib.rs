@@ -241,6 +241,12 @@ impl<R: Runtime, I: Images> Agent<R, I> {
                     self.assign(assignment).await;
                 }
             }
+            News::Confirmed(known) => {
+                for (task, containers_fact) in known {
+                    let event = plan::lifecycle::Event::Reported { containers_fact };
+                    self.tell(&task, Message::Seen(event)).await;
+                }
+            }
             News::Logged { task, container, offset, failure } => {
                 let logged = Logged { offset, failure };
                 self.tell(&task, Message::Logged { container, logged }).await;

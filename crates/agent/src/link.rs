@@ -3,6 +3,7 @@
 //! task's newest report is kept, since it says all that the older ones said.
 
 use model::TaskId;
+use model::facts::ContainersFact;
 use model::session::{LogBatch, TaskReport, ToControl};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ struct Reports {
     /// Not sent in this session, or changed since.
     unsent: BTreeMap<TaskId, ()>,
     /// Sent and not yet durable, by number.
-    unconfirmed: BTreeMap<u64, TaskId>,
+    unconfirmed: BTreeMap<u64, (TaskId, ContainersFact)>,
     number: u64,
 }
 
@@ -91,17 +92,17 @@ impl Link {
         while let Some((task, ())) = reports.unsent.pop_first() {
             let Some(report) = reports.newest.get(&task) else { continue };
             reports.number += 1;
-            reports.unconfirmed.insert(reports.number, task);
+            reports.unconfirmed.insert(reports.number, (task, report.containers_fact));
             ready.push(ToControl::Report { number: reports.number, report: report.clone() });
         }
         ready
     }
 
-    /// Reports up to this number are durable.
-    pub fn confirmed(&self, number: u64) {
+    /// Reports up to this number are durable: which tasks they were about, and what they said.
+    pub fn confirmed(&self, number: u64) -> Vec<(TaskId, ContainersFact)> {
         let mut reports = self.reports();
-        let later = reports.unconfirmed.split_off(&(number + 1));
-        reports.unconfirmed = later;
+        let later = reports.unconfirmed.split_off(&number.saturating_add(1));
+        std::mem::replace(&mut reports.unconfirmed, later).into_values().collect()
     }
 
     /// Sends log records as soon as a session is up. Whether they arrived is said by a Logged message; a session

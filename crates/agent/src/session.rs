@@ -3,6 +3,7 @@
 
 use crate::limits::{HEARTBEAT_MS, OUTBOX_MESSAGES_MAX, READ_BYTES};
 use crate::link::Link;
+use model::facts::ContainersFact;
 use model::frame::{self, FrameFault};
 use model::session::{Assignment, Hello, LogFailure, RegistryAccess, ToAgent, ToControl};
 use model::{InstanceId, TaskId};
@@ -40,6 +41,8 @@ pub enum News {
         upsert: Vec<Arc<Assignment>>,
         remove: Vec<TaskId>,
     },
+    /// What the control plane durably knows now of these tasks.
+    Confirmed(Vec<(TaskId, ContainersFact)>),
     Logged {
         task: TaskId,
         container: String,
@@ -178,10 +181,7 @@ impl Order {
                 self.sequence = Some(sequence);
                 News::Changes { upsert, remove }
             }
-            ToAgent::Reported { number } => {
-                link.confirmed(number);
-                return Ok(());
-            }
+            ToAgent::Reported { number } => News::Confirmed(link.confirmed(number)),
             ToAgent::Logged { task, container, offset, failure } => {
                 News::Logged { task, container, offset, failure }
             }
