@@ -74,7 +74,7 @@ impl Committer {
         let mut draft = Draft::new(&before);
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
-            let outcome = draft.apply(request.reads, request.writes);
+            let outcome = draft.apply(&request.reads, request.writes);
             answers.push((request.answer, outcome));
         }
         let Draft { state, batches, group } = draft;
@@ -169,10 +169,10 @@ impl Draft {
 
     fn apply(
         &mut self,
-        reads: Vec<(Address, Revision)>,
+        reads: &[(Address, Revision)],
         writes: Vec<(Address, Write)>,
     ) -> Result<Revision, CommitFailure> {
-        check_reads(&self.state, &reads)?;
+        check_reads(&self.state, reads)?;
         let revision = Revision(self.state.revision.0 + 1);
         let mut changes = Vec::with_capacity(writes.len());
         for (address, write) in writes {
