@@ -45,8 +45,10 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// Layers of one pull that are fetched and unpacked side by side.
 pub const LAYERS_SIDE_BY_SIDE: usize = 4;
-/// Chunks between network and inflater.
-pub const CHUNKS_WAITING_MAX: usize = 64;
+/// Layers of all pulls together: each takes two threads and some 6 MiB of buffers.
+pub const LAYERS_AT_ONCE_MAX: usize = 32;
+/// Chunks between network and inflater, each of `READ_BYTES` at most.
+pub const CHUNKS_WAITING_MAX: usize = 8;
 /// Bytes of one buffer between inflater and writer.
 pub const BUFFER_BYTES: usize = 1024 * 1024;
 /// Buffers of one layer between inflater and writer.

@@ -19,6 +19,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::Semaphore;
 
 /// Cheap to clone; all clones are one store.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ struct Shared {
     resolving: Flights<Result<Option<Digest>, PullFailure>>,
     pulling: Flights<Result<Arc<ImageRecord>, PullFailure>>,
     layers: Flights<Result<(), PullFailure>>,
+    /// For the layers at work; a pull that waits here holds nothing that another needs.
+    room: Arc<Semaphore>,
     holds: Mutex<BTreeMap<Digest, Weak<Digest>>>,
 }
 
@@ -89,6 +92,7 @@ impl ImageStore {
             resolving: Flights::default(),
             pulling: Flights::default(),
             layers: Flights::default(),
+            room: Arc::new(Semaphore::new(limits::LAYERS_AT_ONCE_MAX)),
             holds: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -226,8 +230,11 @@ impl Shared {
                 let key = session.flight_key(&format!("{} {diff_id}", blob.digest));
                 let (shared, session) = (Arc::clone(self), session.clone());
                 async move {
-                    let disk = Arc::clone(&shared.disk);
-                    let work = || layer::bring_in(disk, session, blob, diff_id);
+                    let (disk, room) = (Arc::clone(&shared.disk), Arc::clone(&shared.room));
+                    let work = || async move {
+                        let _seat = room.acquire().await.expect("it is never closed");
+                        layer::bring_in(disk, session, blob, diff_id).await
+                    };
                     let flight = shared.layers.join(&key, work);
                     flight.await.unwrap_or(Err(PullFailure::Interrupted))
                 }

@@ -207,7 +207,8 @@ async fn who_is_not_there_is_told_in_gos_words() {
             "CannotPullContainerError: The task cannot pull {free}/app:v1 from the registry \
              {free}. There is a connection issue between the task and the registry. Check your \
              task network configuration. : failed to copy: httpReadSeeker: failed open: failed to \
-             do request: Head \"http://{free}/v2/app/manifests/v1\": dial tcp {free}: connect: connection refused"
+             do request: Head \"http://{free}/v2/app/manifests/v1\": dial tcp {free}: connect: \
+             connection refused"
         )
     );
     assert_eq!(
