@@ -1,5 +1,5 @@
-//! One task's actor: the only one that acts on the task on this instance. A loop without branches of its own: fold
-//! in what happened, ask `plan` what to do next, do it, report, wait.
+//! One task's actor: the only one that acts on the task on this instance. A loop without branches
+//! of its own: fold in what happened, ask `plan` what to do next, do it, report, wait.
 
 use crate::images::{Image, Images};
 use crate::launch;

@@ -1,5 +1,6 @@
-//! Where images come from, as the agent needs it: a reference goes in, a root file system's layers and its
-//! configuration come out. The one implementation is the runtime's image store; tests have their own.
+//! Where images come from, as the agent needs it: a reference goes in, a root file system's layers
+//! and its configuration come out. The one implementation is the runtime's image store; tests have
+//! their own.
 
 use model::Digest;
 use model::session::RegistryAccess;
@@ -21,7 +22,8 @@ pub trait Images: Send + Sync + 'static {
     /// Says how to reach our own registry; told anew with every session.
     fn use_registry(&self, access: &RegistryAccess);
 
-    /// Makes the image present. `architecture` is ECS's name, as in `X86_64`. The error is ECS's text.
+    /// Makes the image present. `architecture` is ECS's name, as in `X86_64`. The error is ECS's
+    /// text.
     fn pull(
         &self,
         reference: &str,

@@ -1,6 +1,7 @@
-//! From an assignment and an image to what the runtime is asked for. Docker's rules for what overrides what:
-//! the definition's entry point replaces the image's and drops its command; the definition's command replaces the
-//! image's; environment variables of the definition win over ours, ours over the image's.
+//! From an assignment and an image to what the runtime is asked for. Docker's rules for what
+//! overrides what: the definition's entry point replaces the image's and drops its command; the
+//! definition's command replaces the image's; environment variables of the definition win over
+//! ours, ours over the image's.
 
 use model::session::Assignment;
 use model::task_definition::{ContainerTemplate, HealthCheck, LogConfiguration};

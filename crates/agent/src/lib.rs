@@ -1,6 +1,6 @@
-//! The agent of one instance: it holds the tasks the control plane wants here, an actor for each, and reports what
-//! happens to them. It decides nothing by itself (`plan` does) and touches nothing itself (`runtime` does). Without
-//! a control plane it goes on with the list it had last.
+//! The agent of one instance: it holds the tasks the control plane wants here, an actor for each,
+//! and reports what happens to them. It decides nothing by itself (`plan` does) and touches nothing
+//! itself (`runtime` does). Without a control plane it goes on with the list it had last.
 
 mod actor;
 mod images;
@@ -95,8 +95,8 @@ pub struct Agent<R, I> {
 }
 
 impl<R: Runtime, I: Images> Agent<R, I> {
-    /// Takes over what an earlier agent left running and clears away what nobody owns. `events` is the other end
-    /// of the channel the runtime was made with.
+    /// Takes over what an earlier agent left running and clears away what nobody owns. `events` is
+    /// the other end of the channel the runtime was made with.
     pub async fn start(
         settings: Settings,
         runtime: Arc<R>,
@@ -141,8 +141,8 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         self.running.spawn(actor.run());
     }
 
-    /// Runs until a session is refused for good. `connect` gives a stream to the control plane; it is called
-    /// again whenever the stream ends.
+    /// Runs until a session is refused for good. `connect` gives a stream to the control plane; it
+    /// is called again whenever the stream ends.
     pub async fn run<C, F, S>(mut self, mut connect: C) -> SessionEnd
     where
         C: FnMut() -> F,

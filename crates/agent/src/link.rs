@@ -1,6 +1,7 @@
-//! The link to the control plane as the rest of the agent sees it: a place to leave reports and log records. It is
-//! up or down; tasks neither know nor care. A report stays until the control plane says it is durable, and only a
-//! task's newest report is kept, since it says all that the older ones said.
+//! The link to the control plane as the rest of the agent sees it: a place to leave reports and log
+//! records. It is up or down; tasks neither know nor care. A report stays until the control plane
+//! says it is durable, and only a task's newest report is kept, since it says all that the older
+//! ones said.
 
 use model::TaskId;
 use model::facts::ContainersFact;
@@ -105,8 +106,8 @@ impl Link {
         std::mem::replace(&mut reports.unconfirmed, later).into_values().collect()
     }
 
-    /// Sends log records as soon as a session is up. Whether they arrived is said by a Logged message; a session
-    /// that ends before that takes the batch with it.
+    /// Sends log records as soon as a session is up. Whether they arrived is said by a Logged
+    /// message; a session that ends before that takes the batch with it.
     pub async fn send_logs(&self, batch: LogBatch) {
         let mut message = ToControl::Logs(batch);
         let mut sessions = self.session.subscribe();

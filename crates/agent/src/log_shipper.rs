@@ -1,6 +1,7 @@
-//! One container's log records on their way to the control plane. A loop with one batch under way: read from the
-//! spool, send, wait until durable, give the spool back. What is not acknowledged stays in the spool, so a crash
-//! of either side loses nothing, and the offsets sent along let the other side see a repetition.
+//! One container's log records on their way to the control plane. A loop with one batch under way:
+//! read from the spool, send, wait until durable, give the spool back. What is not acknowledged
+//! stays in the spool, so a crash of either side loses nothing, and the offsets sent along let the
+//! other side see a repetition.
 
 use crate::limits::{LOG_BATCH_BYTES, LOG_RETRY_MS};
 use crate::link::Link;
@@ -90,8 +91,9 @@ impl<R: Runtime> Shipper<R> {
         }
     }
 
-    /// Sends a batch until it is durable, and says up to where the log is. That may be inside the batch, when an
-    /// earlier agent sent its beginning: the rest is then to be sent by itself. None: it can never be stored.
+    /// Sends a batch until it is durable, and says up to where the log is. That may be inside the
+    /// batch, when an earlier agent sent its beginning: the rest is then to be sent by itself.
+    /// None: it can never be stored.
     async fn deliver(&mut self, offset: u64, end: u64, events: Vec<LogLine>) -> Option<u64> {
         let batch = LogBatch {
             task: self.task.clone(),

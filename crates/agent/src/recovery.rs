@@ -1,5 +1,5 @@
-//! From the runtime's words to the plan's: events as they come, and the whole state of a task that was begun
-//! before this agent started.
+//! From the runtime's words to the plan's: events as they come, and the whole state of a task that
+//! was begun before this agent started.
 
 use model::Timestamp;
 use model::container::Health;

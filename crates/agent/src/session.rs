@@ -1,5 +1,5 @@
-//! One session with the control plane, from Hello to the end of the stream. It carries and does not decide: lists
-//! go to whoever runs the tasks, reports and log records come from the link.
+//! One session with the control plane, from Hello to the end of the stream. It carries and does not
+//! decide: lists go to whoever runs the tasks, reports and log records come from the link.
 
 use crate::limits::{HEARTBEAT_MS, OUTBOX_MESSAGES_MAX, READ_BYTES};
 use crate::link::Link;

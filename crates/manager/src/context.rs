@@ -1,5 +1,5 @@
-//! What every part of the manager works with: the store, the clock and randomness it was given, and what it must
-//! know of the deployment.
+//! What every part of the manager works with: the store, the clock and randomness it was given, and
+//! what it must know of the deployment.
 
 use model::arn::Locality;
 use model::session::RegistryAccess;

@@ -1,6 +1,6 @@
-//! Following one kind of record: first everything there is, then every change, and everything again should the
-//! follower ever fall behind. An index folded from this is rebuilt and kept up by the same code, so that a
-//! restart and the hot path are one path.
+//! Following one kind of record: first everything there is, then every change, and everything again
+//! should the follower ever fall behind. An index folded from this is rebuilt and kept up by the
+//! same code, so that a restart and the hot path are one path.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

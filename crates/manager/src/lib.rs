@@ -1,6 +1,6 @@
-//! Cluster manager and capacity manager: loops that wake, read a snapshot, let `plan` decide and commit what it
-//! decided, and the sessions with agents. A loop holds no truth of its own: an index it keeps is folded from the
-//! store and can be thrown away at any moment.
+//! Cluster manager and capacity manager: loops that wake, read a snapshot, let `plan` decide and
+//! commit what it decided, and the sessions with agents. A loop holds no truth of its own: an index
+//! it keeps is folded from the store and can be thrown away at any moment.
 
 mod context;
 mod follow;

@@ -1,6 +1,7 @@
 //! Bounds of the manager's machinery, with their units.
 
-/// Tasks placed in one transaction: each writes its task and its interface, beside pool and allocation.
+/// Tasks placed in one transaction: each writes its task and its interface, beside pool and
+/// allocation.
 pub const PLACEMENTS_PER_COMMIT_MAX: usize = 50;
 /// Interfaces released in one transaction: each writes its interface, beside pools and allocations.
 pub const RELEASES_PER_COMMIT_MAX: usize = 50;

@@ -4,7 +4,8 @@ use crate::ids::AccessKeyId;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A key that signs calls. The secret is sealed by `store::secret`; only the sealed form is ever stored.
+/// A key that signs calls. The secret is sealed by `store::secret`; only the sealed form is ever
+/// stored.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AccessKey {
     pub id: AccessKeyId,

@@ -1,5 +1,5 @@
-//! Amazon Resource Names: `arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE`. `Locality` is the account and region one
-//! Neargate serves; it makes every ARN we hand out and takes apart those that come in.
+//! Amazon Resource Names: `arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE`. `Locality` is the account and
+//! region one Neargate serves; it makes every ARN we hand out and takes apart those that come in.
 
 use crate::ids::{
     AccountId, ClusterName, ContainerId, Family, InstanceId, Region, RepositoryName,
@@ -25,7 +25,8 @@ pub struct Arn<'a> {
 }
 
 impl<'a> Arn<'a> {
-    /// None when the text is no ARN: fewer than six parts, another scheme, or an empty service or resource.
+    /// None when the text is no ARN: fewer than six parts, another scheme, or an empty service or
+    /// resource.
     pub fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.splitn(6, ':');
         let scheme = parts.next()?;
@@ -104,10 +105,12 @@ mod tests {
 
     #[test]
     fn an_arn_is_taken_apart_and_nonsense_is_refused() {
-        let arn = Arn::parse("arn:aws:ecs:us-east-1:000000000000:task/default/01ab").expect("valid");
+        let arn =
+            Arn::parse("arn:aws:ecs:us-east-1:000000000000:task/default/01ab").expect("valid");
         assert_eq!((arn.service, arn.region, arn.account), ("ecs", "us-east-1", "000000000000"));
         assert_eq!(arn.kind_and_rest(), Some(("task", "default/01ab")));
-        let group = Arn::parse("arn:aws:logs:us-east-1:000000000000:log-group:/a:b").expect("valid");
+        let group =
+            Arn::parse("arn:aws:logs:us-east-1:000000000000:log-group:/a:b").expect("valid");
         assert_eq!(group.resource, "log-group:/a:b");
         for bad in ["", "arn", "arn:aws:ecs", "arn:aws:ecs:r:a:", "urn:aws:ecs:r:a:x", "default"] {
             assert_eq!(Arn::parse(bad), None, "{bad}");

@@ -4,8 +4,8 @@ use crate::ids::{ContainerId, Digest};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What AWS shows as a container's `lastStatus`. Moves only forward, but for a restart by `restartPolicy`,
-/// during which the container stays Running as far as AWS tells.
+/// What AWS shows as a container's `lastStatus`. Moves only forward, but for a restart by
+/// `restartPolicy`, during which the container stays Running as far as AWS tells.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ContainerPhase {
     Pending,

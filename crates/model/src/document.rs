@@ -1,5 +1,6 @@
-//! What a client gave us that we hand back but never decide on: JSON text kept as it will be echoed, and
-//! tags. A decision that needs a field takes it out at the edge into a typed record, never from here.
+//! What a client gave us that we hand back but never decide on: JSON text kept as it will be
+//! echoed, and tags. A decision that needs a field takes it out at the edge into a typed record,
+//! never from here.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
-//! A task's status is derived, never stored. What is stored are five facts, each with one writer and each
-//! moving only forward; `last_status` reads them. If several parts wrote one status column they would have
-//! to agree on an order for ever; facts need no agreement. The test enumerates every reachable set of facts
-//! and shows that the derived status never goes back and that every dead end is STOPPED.
+//! A task's status is derived, never stored. What is stored are five facts, each with one writer
+//! and each moving only forward; `last_status` reads them. If several parts wrote one status column
+//! they would have to agree on an order for ever; facts need no agreement. The test enumerates
+//! every reachable set of facts and shows that the derived status never goes back and that every
+//! dead end is STOPPED.
 
 use crate::ids::{InstanceId, ZoneName};
 use serde::{Deserialize, Serialize};
@@ -115,8 +116,8 @@ impl Facts {
         }
     }
 
-    /// Nothing of the task runs, and nothing ever will: either the containers ended, or it was told to stop
-    /// before it had a place (placement never places such a task).
+    /// Nothing of the task runs, and nothing ever will: either the containers ended, or it was told
+    /// to stop before it had a place (placement never places such a task).
     fn ended(&self) -> bool {
         self.containers == ContainersFact::Stopped
             || (self.desired == Desired::Stopped && self.placed.is_none())
@@ -162,8 +163,8 @@ impl Facts {
         }
     }
 
-    /// The legal moves, each of one fact by its writer: the table that the exhaustive test walks and that
-    /// every writer is held to. A place is where the test puts a task that gets one.
+    /// The legal moves, each of one fact by its writer: the table that the exhaustive test walks
+    /// and that every writer is held to. A place is where the test puts a task that gets one.
     pub fn steps(&self, place: &Placement) -> Vec<(Writer, Facts)> {
         let mut steps = Vec::new();
         let stopped = self.last_status() == TaskStatus::Stopped;
@@ -178,8 +179,8 @@ impl Facts {
         steps
     }
 
-    /// A session speaks only of tasks that are on its instance. Reports may be lost, so that a later fact is
-    /// told without the ones before it.
+    /// A session speaks only of tasks that are on its instance. Reports may be lost, so that a
+    /// later fact is told without the ones before it.
     fn session_steps(&self) -> impl Iterator<Item = Facts> {
         use ContainersFact::{Accepted, Running, Stopped, Stopping};
         use InterfaceFact::{Attached, Released};

@@ -1,5 +1,5 @@
-//! How session messages lie on a byte stream: a big-endian 32-bit length and that many bytes of JSON. Pure: bytes
-//! in, messages out; whoever holds the stream does the reading and writing.
+//! How session messages lie on a byte stream: a big-endian 32-bit length and that many bytes of
+//! JSON. Pure: bytes in, messages out; whoever holds the stream does the reading and writing.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

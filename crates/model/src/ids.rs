@@ -1,6 +1,6 @@
-//! Every id its own type, so that a task's id can't be handed over where a subnet's is meant. They are
-//! cheap to clone (a shared string), ordered, and print as the bare id. Ids are minted from random bits
-//! that the caller supplies: this crate draws none.
+//! Every id its own type, so that a task's id can't be handed over where a subnet's is meant. They
+//! are cheap to clone (a shared string), ordered, and print as the bare id. Ids are minted from
+//! random bits that the caller supplies: this crate draws none.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The registry's records: repositories, manifests and tags. Blobs (layers, configs and the manifests' own
-//! bytes) are not state; they are in the object store under their digest.
+//! The registry's records: repositories, manifests and tags. Blobs (layers, configs and the
+//! manifests' own bytes) are not state; they are in the object store under their digest.
 
 use crate::document::Tags;
 use crate::ids::{Digest, RepositoryName};
@@ -42,7 +42,8 @@ pub struct ImageTag {
     pub tagged_at: Timestamp,
 }
 
-/// A blob is visible in a repository only through such a link (pushed there, or mounted from another).
+/// A blob is visible in a repository only through such a link (pushed there, or mounted from
+/// another).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct BlobLink {
     pub repository: RepositoryName,

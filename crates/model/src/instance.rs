@@ -36,8 +36,8 @@ pub struct Instance {
     pub seen_at: Timestamp,
 }
 
-/// What placed tasks hold of an instance. Writer: the capacity manager. Placement relies on it: a commit
-/// that finds it changed is planned again.
+/// What placed tasks hold of an instance. Writer: the capacity manager. Placement relies on it: a
+/// commit that finds it changed is planned again.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Allocation {
     pub instance: InstanceId,

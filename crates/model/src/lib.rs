@@ -1,7 +1,8 @@
-//! The nouns of Neargate as facts: typed ids and ARNs, the records that the state database keeps, the
-//! messages between control plane and agent, and the pure functions that derive what AWS calls status.
-//! Nothing here does I/O, reads a clock or draws a random number. Serde derives are for stored records and
-//! session messages only; what AWS clients see is `wire`, and conversion happens at the edge (frontend).
+//! The nouns of Neargate as facts: typed ids and ARNs, the records that the state database keeps,
+//! the messages between control plane and agent, and the pure functions that derive what AWS calls
+//! status. Nothing here does I/O, reads a clock or draws a random number. Serde derives are for
+//! stored records and session messages only; what AWS clients see is `wire`, and conversion happens
+//! at the edge (frontend).
 
 pub mod account;
 pub mod arn;

@@ -1,4 +1,5 @@
-//! Bounds of the domain, with their units. Those of one crate's machinery are in that crate's `limits`.
+//! Bounds of the domain, with their units. Those of one crate's machinery are in that crate's
+//! `limits`.
 
 /// Containers of one task definition.
 pub const CONTAINERS_PER_TASK_MAX: usize = 10;
@@ -22,7 +23,8 @@ pub const STOP_TIMEOUT_SECONDS_MAX: u32 = 120;
 pub const PLACEMENT_TIMEOUT_SECONDS: i64 = 300;
 /// How long an instance may take from being handed a task to accepting it, in seconds.
 pub const ACCEPT_TIMEOUT_SECONDS: i64 = 60;
-/// How long a task may take from being accepted to RUNNING when its definition says nothing, in seconds.
+/// How long a task may take from being accepted to RUNNING when its definition says nothing, in
+/// seconds.
 pub const START_TIMEOUT_SECONDS: i64 = 1800;
 /// How long after its containers' stop timeouts a stop may take, in seconds.
 pub const STOP_GRACE_SECONDS: i64 = 60;

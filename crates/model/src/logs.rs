@@ -1,4 +1,5 @@
-//! CloudWatch Logs' groups and streams. The events themselves are not state: `store::logs` keeps them.
+//! CloudWatch Logs' groups and streams. The events themselves are not state: `store::logs` keeps
+//! them.
 
 use crate::document::Tags;
 use crate::time::Timestamp;

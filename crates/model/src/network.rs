@@ -71,24 +71,26 @@ pub struct Subnet {
     pub tags: Tags,
 }
 
-/// Addresses of a subnet reserved at its start: network, router, DNS, one for later; and one at its end.
-/// Source: EC2 user guide, subnet sizing.
+/// Addresses of a subnet reserved at its start: network, router, DNS, one for later; and one at its
+/// end. Source: EC2 user guide, subnet sizing.
 pub const RESERVED_AT_START: u64 = 4;
 pub const RESERVED_AT_END: u64 = 1;
 
-/// Which addresses of a subnet are taken, as offsets from its start. Writer: placement takes, the release of
-/// an interface gives back. An address is handed out again only after its interface is gone.
+/// Which addresses of a subnet are taken, as offsets from its start. Writer: placement takes, the
+/// release of an interface gives back. An address is handed out again only after its interface is
+/// gone.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AddressPool {
     pub subnet: SubnetId,
     #[serde(with = "ranges")]
     pub taken: BTreeSet<u32>,
-    /// Where the search for a free one starts: addresses go round, so that a freed one rests for long.
+    /// Where the search for a free one starts: addresses go round, so that a freed one rests for
+    /// long.
     pub next: u32,
 }
 
-/// A set of numbers stored as its runs, first and last: addresses are taken one after the other, so a pool of
-/// thousands is a few numbers.
+/// A set of numbers stored as its runs, first and last: addresses are taken one after the other, so
+/// a pool of thousands is a few numbers.
 mod ranges {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,6 +1,7 @@
-//! The messages between the control plane and an agent. The control plane sends which tasks the instance
-//! should have; the agent reports what happened, never what should follow. Either side may repeat itself at
-//! any time: a list replaces a list, facts only move forward. A gap in the sequence asks for the whole.
+//! The messages between the control plane and an agent. The control plane sends which tasks the
+//! instance should have; the agent reports what happened, never what should follow. Either side may
+//! repeat itself at any time: a list replaces a list, facts only move forward. A gap in the
+//! sequence asks for the whole.
 
 use crate::container::{ContainerPhase, Health};
 use crate::facts::{ContainersFact, Desired, InterfaceFact};
@@ -34,11 +35,11 @@ pub struct Assignment {
     pub container_ids: Vec<crate::ids::ContainerId>,
     pub interface: Option<TaskInterface>,
     pub subnet: Option<AssignedSubnet>,
-    /// The control plane's own knowledge: at or past Accepted, an agent that has no trace of the task must
-    /// not start it (it ran before) but report it stopped.
+    /// The control plane's own knowledge: at or past Accepted, an agent that has no trace of the
+    /// task must not start it (it ran before) but report it stopped.
     pub containers_fact: ContainersFact,
-    /// Why the task can't be started, found before it was handed over (a log group that isn't there, say), in
-    /// ECS's words. The agent starts nothing and reports TaskFailedToStart with it.
+    /// Why the task can't be started, found before it was handed over (a log group that isn't
+    /// there, say), in ECS's words. The agent starts nothing and reports TaskFailedToStart with it.
     pub start_failure: Option<String>,
     pub launch_type: Option<String>,
     pub zone: ZoneName,
@@ -156,8 +157,8 @@ pub struct ContainerReport {
     pub stopped_at: Option<Timestamp>,
 }
 
-/// Log records of one container. `offset..end` is their range in the container's spool: a range that was
-/// stored before is not stored again.
+/// Log records of one container. `offset..end` is their range in the container's spool: a range
+/// that was stored before is not stored again.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LogBatch {
     pub task: TaskId,

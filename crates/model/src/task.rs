@@ -1,5 +1,5 @@
-//! A task: what was asked for, five facts, and what has been seen of its containers. A one-shot thing: once
-//! stopped it never runs again.
+//! A task: what was asked for, five facts, and what has been seen of its containers. A one-shot
+//! thing: once stopped it never runs again.
 
 use crate::container::{ContainerPhase, ContainerState, Health};
 use crate::document::{Document, Tags};
@@ -137,8 +137,8 @@ impl Task {
         self.facts.last_status()
     }
 
-    /// HEALTHY when all essential containers with a health check are, UNHEALTHY when one is, else UNKNOWN.
-    /// Only containers named in `checked` count.
+    /// HEALTHY when all essential containers with a health check are, UNHEALTHY when one is, else
+    /// UNKNOWN. Only containers named in `checked` count.
     pub fn health(&self, checked: &[&str]) -> Health {
         let mut all_healthy = true;
         let mut any = false;
@@ -156,18 +156,19 @@ impl Task {
         if any && all_healthy { Health::Healthy } else { Health::Unknown }
     }
 
-    /// Gives the task its place, once, and never when it was told to stop. Returns whether it has it now.
+    /// Gives the task its place, once, and never when it was told to stop. Returns whether it has
+    /// it now.
     pub fn place(
         &mut self,
         placement: Placement,
         interface: Option<TaskInterface>,
         now: Timestamp,
     ) -> bool {
-        let wanted = self.facts.interface == InterfaceFact::Wanted;
-        assert_eq!(wanted, interface.is_some(), "an interface exactly where one is wanted");
         if self.facts.desired == Desired::Stopped || self.facts.placed.is_some() {
             return false;
         }
+        let wanted = self.facts.interface == InterfaceFact::Wanted;
+        assert_eq!(wanted, interface.is_some(), "an interface exactly where one is wanted");
         self.facts.placed = Some(placement);
         self.interface = interface;
         self.waiting = None;
@@ -189,8 +190,8 @@ impl Task {
         true
     }
 
-    /// Folds in what the instance's session reports. Facts never go back; a stale or repeated report changes
-    /// nothing. Returns whether anything changed.
+    /// Folds in what the instance's session reports. Facts never go back; a stale or repeated
+    /// report changes nothing. Returns whether anything changed.
     pub fn observe(&mut self, report: &TaskReport, now: Timestamp) -> bool {
         if self.facts.placed.is_none() {
             return false;
@@ -228,7 +229,8 @@ impl Task {
         changed
     }
 
-    /// The instance is gone for good: whatever ran there counts as ended and its interface as released.
+    /// The instance is gone for good: whatever ran there counts as ended and its interface as
+    /// released.
     pub fn lose_instance(&mut self, reason: &str, now: Timestamp) -> bool {
         if self.facts.placed.is_none() || self.last_status() == TaskStatus::Stopped {
             return false;
@@ -245,8 +247,9 @@ impl Task {
         true
     }
 
-    /// The instance was told to stop the task and has not said that it did: its containers count as ended. The
-    /// interface stays as it is, so that its address is not handed out while it may still be in use.
+    /// The instance was told to stop the task and has not said that it did: its containers count as
+    /// ended. The interface stays as it is, so that its address is not handed out while it may
+    /// still be in use.
     pub fn abandon(&mut self, reason: &str, now: Timestamp) -> bool {
         if self.facts.placed.is_none() || self.facts.containers == ContainersFact::Stopped {
             return false;

@@ -1,5 +1,6 @@
-//! A task definition: the document as it will be echoed, and the template that decisions read. The template
-//! has defaults filled in; what a field means is ECS's (API reference, ContainerDefinition).
+//! A task definition: the document as it will be echoed, and the template that decisions read. The
+//! template has defaults filled in; what a field means is ECS's (API reference,
+//! ContainerDefinition).
 
 use crate::document::{Document, Tags};
 use crate::ids::{Family, TaskDefinitionRevision};

@@ -1,4 +1,5 @@
-//! Time as a number: milliseconds since 1970-01-01T00:00:00Z. It is always an argument, never read here.
+//! Time as a number: milliseconds since 1970-01-01T00:00:00Z. It is always an argument, never read
+//! here.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
-//! Every reachable set of facts, from every start, by every legal step. At this size one does not sample:
-//! one looks at all of them. The checker is shown to be one by giving it two mistakes that it must find.
+//! Every reachable set of facts, from every start, by every legal step. At this size one does not
+//! sample: one looks at all of them. The checker is shown to be one by giving it two mistakes that
+//! it must find.
 
 use model::facts::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -75,7 +76,8 @@ fn check_step(before: &Facts, writer: Writer, after: &Facts) -> Result<(), Strin
     Ok(())
 }
 
-/// Walks everything reachable. Answers with how many sets and steps there are, or the first mistake.
+/// Walks everything reachable. Answers with how many sets and steps there are, or the first
+/// mistake.
 fn check(steps: Steps) -> Result<(usize, usize), String> {
     let mut seen: BTreeSet<Facts> = starts().into_iter().collect();
     let mut queue: VecDeque<Facts> = seen.iter().cloned().collect();

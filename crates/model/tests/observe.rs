@@ -1,5 +1,6 @@
-//! Reports may come late, twice and out of order. Whatever their order, a task that has seen them all is the
-//! same, its status never went back on the way, and its version rose exactly when something changed.
+//! Reports may come late, twice and out of order. Whatever their order, a task that has seen them
+//! all is the same, its status never went back on the way, and its version rose exactly when
+//! something changed.
 
 use model::container::{ContainerPhase, ContainerState, Health};
 use model::facts::*;

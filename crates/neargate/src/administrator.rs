@@ -1,5 +1,6 @@
-//! The administrator's key, made at first start. The secret lies in two places: sealed in the state database, where
-//! signatures are checked against it, and in the data folder's `credentials` file, for its owner's tools.
+//! The administrator's key, made at first start. The secret lies in two places: sealed in the state
+//! database, where signatures are checked against it, and in the data folder's `credentials` file,
+//! for its owner's tools.
 
 use crate::data_dir::{Credentials, DataDir};
 use crate::world::Random;
@@ -15,8 +16,8 @@ const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 const ID_RANDOM_CHARACTERS: usize = 16;
 const SECRET_CHARACTERS: usize = 40;
 
-/// Makes the key if there is none, and sees to it that state and file agree: the file wins, since its secret is the
-/// one that is in use.
+/// Makes the key if there is none, and sees to it that state and file agree: the file wins, since
+/// its secret is the one that is in use.
 pub async fn ensure(
     dir: &DataDir,
     store: &Store,

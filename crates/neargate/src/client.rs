@@ -1,5 +1,5 @@
-//! A small client of our own public API, as the CLI and the demo use it: signed like any other, over plain HTTP. What
-//! it can do, `aws` and `curl` can do.
+//! A small client of our own public API, as the CLI and the demo use it: signed like any other,
+//! over plain HTTP. What it can do, `aws` and `curl` can do.
 
 use crate::data_dir::{Credentials, DataDir, Endpoint};
 use anyhow::{Context, Result, bail};
@@ -160,7 +160,10 @@ impl Client {
 
 /// A member that has to be there.
 pub fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str> {
-    value.pointer(pointer).and_then(Value::as_str).with_context(|| format!("no {pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .with_context(|| format!("no {pointer} in {value}"))
 }
 
 /// A list; one that isn't there is empty.

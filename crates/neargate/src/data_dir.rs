@@ -1,6 +1,6 @@
-//! The data folder: where what lies in it, and the two small files that other commands read. `credentials` is in
-//! AWS's own format and holds the administrator's key; `endpoint.json` says where a running Neargate listens, and
-//! is there only while it does. Folder 0700, files 0600.
+//! The data folder: where what lies in it, and the two small files that other commands read.
+//! `credentials` is in AWS's own format and holds the administrator's key; `endpoint.json` says
+//! where a running Neargate listens, and is there only while it does. Folder 0700, files 0600.
 
 use anyhow::{Context, Result, bail};
 use model::arn::Locality;
@@ -124,8 +124,8 @@ impl DataDir {
         read(&self.root.join("registry.key"))
     }
 
-    /// Remembers which account and region the folder's state is of, and refuses another: every ARN that was ever
-    /// handed out names them.
+    /// Remembers which account and region the folder's state is of, and refuses another: every ARN
+    /// that was ever handed out names them.
     pub fn keep_locality(&self, locality: &Locality) -> Result<()> {
         let path = self.root.join("locality.json");
         let Some(bytes) = read(&path)? else {

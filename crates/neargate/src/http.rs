@@ -1,5 +1,5 @@
-//! The one endpoint: connections are accepted here and each request goes to the registry or the frontend by its
-//! path. HTTP/1.1 and HTTP/2 without TLS, as a local AWS endpoint is spoken to.
+//! The one endpoint: connections are accepted here and each request goes to the registry or the
+//! frontend by its path. HTTP/1.1 and HTTP/2 without TLS, as a local AWS endpoint is spoken to.
 
 use bytes::Bytes;
 use frontend::Frontend;
@@ -24,7 +24,8 @@ const CONNECTIONS_MAX: usize = 8192;
 const HEAD_TIMEOUT_MS: u64 = 30_000;
 /// How long requests under way may take to finish at the end, in milliseconds.
 const FINISH_TIMEOUT_MS: u64 = 5_000;
-/// How long to wait after the system refused a connection (out of descriptors, say), in milliseconds.
+/// How long to wait after the system refused a connection (out of descriptors, say), in
+/// milliseconds.
 const ACCEPT_RETRY_MS: u64 = 50;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,5 +1,5 @@
-//! This machine's own agent, in the same process as the control plane and yet behind the same session as any other:
-//! a pipe in memory takes the place of the network.
+//! This machine's own agent, in the same process as the control plane and yet behind the same
+//! session as any other: a pipe in memory takes the place of the network.
 
 use crate::cli::Up;
 use crate::data_dir::DataDir;
@@ -53,7 +53,8 @@ pub fn become_zygote_if_asked() {
     }
 }
 
-/// Says everything that this machine lacks before anything is started. Fails if no task could run here.
+/// Says everything that this machine lacks before anything is started. Fails if no task could run
+/// here.
 pub fn preflight(data_dir: &Path) -> Result<()> {
     let (fatal, warnings): (Vec<_>, Vec<_>) = runtime::preflight(data_dir)
         .into_iter()
@@ -104,7 +105,8 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
 }
 
 impl LocalAgent {
-    /// Lets go of the tasks; they keep running. When there are none, nothing of ours stays in the kernel.
+    /// Lets go of the tasks; they keep running. When there are none, nothing of ours stays in the
+    /// kernel.
     pub async fn end(self, idle: bool) {
         self.running.abort();
         // Only a panic is worth a word; being cut off is what was asked for.

@@ -39,10 +39,10 @@ pub async fn sources(client: &Client, task: &Value) -> Result<Vec<Source>> {
     let definition = answer.get("taskDefinition").context("no task definition")?;
     let mut sources = Vec::new();
     for container in list(definition, "containerDefinitions") {
-        let option = |name: &str| {
-            container.pointer("/logConfiguration/options")?.get(name)?.as_str()
-        };
-        let (Some(group), Some(prefix)) = (option("awslogs-group"), option("awslogs-stream-prefix"))
+        let option =
+            |name: &str| container.pointer("/logConfiguration/options")?.get(name)?.as_str();
+        let (Some(group), Some(prefix)) =
+            (option("awslogs-group"), option("awslogs-stream-prefix"))
         else {
             continue;
         };
@@ -57,7 +57,8 @@ pub async fn sources(client: &Client, task: &Value) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// Prints what there is; with `until_stopped`, goes on until the task has stopped and its last line is out.
+/// Prints what there is; with `until_stopped`, goes on until the task has stopped and its last line
+/// is out.
 pub async fn follow(
     client: &Client,
     task: &Value,

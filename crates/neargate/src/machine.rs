@@ -47,7 +47,8 @@ fn memory_mib(meminfo: &str) -> Option<u32> {
     u32::try_from(kib / 1024).ok()
 }
 
-/// What tasks get as resolv.conf: the machine's own, but for nameservers on its loopback, which a task can't reach.
+/// What tasks get as resolv.conf: the machine's own, but for nameservers on its loopback, which a
+/// task can't reach.
 fn dns(resolv_conf: &str) -> DnsSpec {
     let mut spec = DnsSpec::default();
     for line in resolv_conf.lines() {

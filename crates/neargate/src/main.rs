@@ -1,5 +1,5 @@
-//! The binary: it reads the command line and the environment, opens sockets and files, and joins the parts. Every
-//! other crate is given what it needs.
+//! The binary: it reads the command line and the environment, opens sockets and files, and joins
+//! the parts. Every other crate is given what it needs.
 
 mod administrator;
 mod cli;

@@ -1,4 +1,5 @@
-//! What the demo's container runs: it says where it finds itself, slowly enough that its log can be followed.
+//! What the demo's container runs: it says where it finds itself, slowly enough that its log can be
+//! followed.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! A whole Neargate in one process: the parts are made and joined here, and taken apart again in order.
+//! A whole Neargate in one process: the parts are made and joined here, and taken apart again in
+//! order.
 
 use crate::cli::Up;
 use crate::data_dir::{Credentials, DataDir, Endpoint};
@@ -26,7 +27,8 @@ use tokio::task::JoinHandle;
 
 /// The user that agents pull images as.
 const AGENT_USER: &str = "neargate-agent";
-/// How long all tasks together may take to stop at the end, in seconds: ECS's longest stop timeout and a margin.
+/// How long all tasks together may take to stop at the end, in seconds: ECS's longest stop timeout
+/// and a margin.
 const STOP_TASKS_TIMEOUT_SECONDS: u64 = 150;
 
 pub struct Server {
@@ -213,7 +215,8 @@ impl Server {
         Ok(())
     }
 
-    /// Ends the control plane. Running tasks keep running; when none is left, nothing of ours stays in the kernel.
+    /// Ends the control plane. Running tasks keep running; when none is left, nothing of ours stays
+    /// in the kernel.
     pub async fn end(self) -> Result<()> {
         let idle = live_tasks(&self.store).is_empty();
         self.end.send_replace(true);
@@ -233,4 +236,3 @@ fn live_tasks(store: &Store) -> Vec<String> {
     let live = snapshot.scan::<Task>("").filter(|(_, t)| t.last_status() != TaskStatus::Stopped);
     live.map(|(key, _)| key.to_owned()).collect()
 }
-

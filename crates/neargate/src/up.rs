@@ -33,5 +33,8 @@ fn announce(up: &Up, url: &str) {
         return;
     }
     println!("Neargate is ready at {url}");
-    println!("In another shell: eval \"$(neargate env --data-dir {})\"", up.folder.data_dir.display());
+    println!(
+        "In another shell: eval \"$(neargate env --data-dir {})\"",
+        up.folder.data_dir.display()
+    );
 }

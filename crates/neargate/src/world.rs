@@ -1,5 +1,5 @@
-//! The world's two sources of surprise, time and randomness, made into values that the parts are given. Nothing
-//! else in Neargate reads the clock or draws a random number.
+//! The world's two sources of surprise, time and randomness, made into values that the parts are
+//! given. Nothing else in Neargate reads the clock or draws a random number.
 
 use model::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -13,7 +13,9 @@ pub fn clock() -> Clock {
     Arc::new(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let ms = since.expect("the clock is set to a time after 1970").as_millis();
-        Timestamp(i64::try_from(ms).expect("the clock is set to a time before the year 292 million"))
+        Timestamp(
+            i64::try_from(ms).expect("the clock is set to a time before the year 292 million"),
+        )
     })
 }
 

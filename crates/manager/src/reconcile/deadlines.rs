@@ -1,5 +1,5 @@
-//! Every state that is not the last has a deadline. This loop sleeps until the nearest one, stops the task that
-//! has passed it, and says why in the task's own words.
+//! Every state that is not the last has a deadline. This loop sleeps until the nearest one, stops
+//! the task that has passed it, and says why in the task's own words.
 
 use crate::Context;
 use crate::follow::{Follow, Step};
@@ -92,8 +92,8 @@ async fn stop_overdue(cx: &Context, key: &str) -> Option<Timestamp> {
             tracing::warn!(task = %task.id, reason = overdue.reason, "a deadline has passed");
             txn.put(task.clone());
         } else {
-            // Its containers count as ended already, but its interface may still be there: nothing is freed on
-            // doubt. It ends when the instance says so or is lost.
+            // Its containers count as ended already, but its interface may still be there: nothing
+            // is freed on doubt. It ends when the instance says so or is lost.
             tracing::error!(task = %task.id, reason = overdue.reason, "an interface is overdue");
         }
         let again = next_deadline(&task).map(|at| at.max(now.plus_ms(SLEEP_MS_MAX)));

@@ -1,5 +1,6 @@
-//! What has been over for long enough is forgotten: stopped tasks an hour after they stopped, client tokens when
-//! they expire, deleted task definitions when no task is left on them. Retention of log events is done here too.
+//! What has been over for long enough is forgotten: stopped tasks an hour after they stopped,
+//! client tokens when they expire, deleted task definitions when no task is left on them. Retention
+//! of log events is done here too.
 
 use crate::Context;
 use model::account::ClientToken;

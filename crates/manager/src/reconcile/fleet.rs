@@ -1,5 +1,6 @@
-//! Instances that have gone silent: after lease and grace they are lost, and so is what ran on them. An instance
-//! that returns later gets a list without those tasks, so its strays stop; the replacement stays.
+//! Instances that have gone silent: after lease and grace they are lost, and so is what ran on
+//! them. An instance that returns later gets a list without those tasks, so its strays stop; the
+//! replacement stays.
 
 use crate::Context;
 use crate::limits::RETRY_AFTER_MS;

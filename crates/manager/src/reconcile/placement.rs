@@ -1,6 +1,7 @@
-//! Tasks without a place get one: wake, snapshot, plan, commit. The commit takes the place only if the tasks still
-//! want it and the rooms the plan relied on are unchanged; else everything is planned again. What finds no room
-//! keeps the reason in view and is tried again whenever something has changed.
+//! Tasks without a place get one: wake, snapshot, plan, commit. The commit takes the place only if
+//! the tasks still want it and the rooms the plan relied on are unchanged; else everything is
+//! planned again. What finds no room keeps the reason in view and is tried again whenever something
+//! has changed.
 
 use crate::Context;
 use crate::follow::{Follow, Step};
@@ -26,7 +27,8 @@ const DEMANDS_PER_PLAN_MAX: usize = 1000;
 struct Index {
     /// In the order in which they came.
     waiting: BTreeSet<(Timestamp, Arc<str>)>,
-    /// Those of them that no plan has looked at since room last changed: the others would find none again.
+    /// Those of them that no plan has looked at since room last changed: the others would find none
+    /// again.
     fresh: BTreeSet<(Timestamp, Arc<str>)>,
     known: BTreeMap<Arc<str>, Entry>,
     spread: Spread,

@@ -1,6 +1,6 @@
-//! Giving back what a task held: once its interface is gone, its address and its share of the instance are free
-//! again. The interface's record stands for both: while it is there, they are held; the transaction that
-//! removes it frees them, so that a repetition frees nothing twice.
+//! Giving back what a task held: once its interface is gone, its address and its share of the
+//! instance are free again. The interface's record stands for both: while it is there, they are
+//! held; the transaction that removes it frees them, so that a repetition frees nothing twice.
 
 use crate::Context;
 use crate::follow::{Follow, Step};

@@ -1,5 +1,6 @@
-//! Which tasks an instance should have, sent whole at first and after a gap, and as changes otherwise. An agent
-//! is told of a task anew only when what it must do about it changes: that it is there, that it must stop.
+//! Which tasks an instance should have, sent whole at first and after a gap, and as changes
+//! otherwise. An agent is told of a task anew only when what it must do about it changes: that it
+//! is there, that it must stop.
 
 use crate::Context;
 use crate::follow::{Follow, Step};

@@ -1,5 +1,5 @@
-//! Log records from an agent's spools become log events. The offset they came from is stored with them, so that a
-//! batch sent again after a crash of either side is recognised and stored once.
+//! Log records from an agent's spools become log events. The offset they came from is stored with
+//! them, so that a batch sent again after a crash of either side is recognised and stored once.
 
 use crate::Context;
 use model::logs::{LogGroup, LogStream};
@@ -16,7 +16,13 @@ pub async fn keep_storing(
 ) {
     while let Some(batch) = inbox.recv().await {
         let (task, container, end) = (batch.task.clone(), batch.container.clone(), batch.end);
-        tracing::trace!(container, offset = batch.offset, end, lines = batch.events.len(), "a log batch");
+        tracing::trace!(
+            container,
+            offset = batch.offset,
+            end,
+            lines = batch.events.len(),
+            "a log batch"
+        );
         let (offset, failure) = match store_batch(cx, batch).await {
             Ok(known_to) => (known_to, None),
             Err(failure) => (end, Some(failure)),
@@ -27,8 +33,8 @@ pub async fn keep_storing(
     }
 }
 
-/// Returns up to where the container's log is stored now: the batch's end, or a place inside it when its beginning
-/// was stored before.
+/// Returns up to where the container's log is stored now: the batch's end, or a place inside it
+/// when its beginning was stored before.
 async fn store_batch(cx: &Context, batch: LogBatch) -> Result<u64, LogFailure> {
     let now = cx.now();
     ensure_stream(cx, &batch).await?;

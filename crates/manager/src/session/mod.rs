@@ -1,6 +1,6 @@
-//! A session: the two-way link with one agent. Down go the tasks its instance should have, up come reports and
-//! log records. A session that has been silent past its lease is ended; the agent calls again. Losing a session
-//! never stops a task.
+//! A session: the two-way link with one agent. Down go the tasks its instance should have, up come
+//! reports and log records. A session that has been silent past its lease is ended; the agent calls
+//! again. Losing a session never stops a task.
 
 mod assignments;
 mod log_batches;

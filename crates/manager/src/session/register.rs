@@ -1,5 +1,5 @@
-//! An agent introduces itself: its instance is made or refreshed, and its session gets an epoch of its own. From
-//! then on every write of an older session of the same instance is refused.
+//! An agent introduces itself: its instance is made or refreshed, and its session gets an epoch of
+//! its own. From then on every write of an older session of the same instance is refused.
 
 use crate::Context;
 use model::InstanceId;

@@ -1,5 +1,5 @@
-//! Reports become facts: each is folded into its task, many in one transaction, and acknowledged once durable. A
-//! report of a session that has been superseded is refused, whatever it says.
+//! Reports become facts: each is folded into its task, many in one transaction, and acknowledged
+//! once durable. A report of a session that has been superseded is refused, whatever it says.
 
 use crate::Context;
 use crate::limits::REPORTS_PER_COMMIT_MAX;
@@ -71,8 +71,8 @@ pub async fn fold(
     }
 }
 
-/// A report on a task that is unknown, or placed elsewhere by now, says nothing: that task is not in the list
-/// the agent gets, which makes it remove whatever it has of it.
+/// A report on a task that is unknown, or placed elsewhere by now, says nothing: that task is not
+/// in the list the agent gets, which makes it remove whatever it has of it.
 fn fold_one(txn: &mut Txn, instance: &InstanceId, report: &TaskReport, now: model::Timestamp) {
     let Some(known) = txn.get::<Task>(&task_key(&report.cluster, &report.task)) else { return };
     let here = known.facts.placed.as_ref().is_some_and(|p| p.instance == *instance);

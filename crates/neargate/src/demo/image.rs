@@ -1,5 +1,5 @@
-//! The demo's image: one layer with Neargate's own static binary in it, made in memory and pushed as docker would. No
-//! network and no other program is needed for it.
+//! The demo's image: one layer with Neargate's own static binary in it, made in memory and pushed
+//! as docker would. No network and no other program is needed for it.
 
 use crate::client::{Client, ECR, text};
 use anyhow::{Context, Result, bail};
@@ -42,9 +42,7 @@ fn build() -> Result<Image> {
         "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
     });
     let config = Bytes::from(serde_json::to_vec(&config)?);
-    let describe = |kind: &str, bytes: &Bytes| {
-        json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
-    };
+    let describe = |kind: &str, bytes: &Bytes| json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()});
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -73,8 +71,7 @@ pub async fn push(client: &Client, image: &Image, repository: &str, tag: &str) -
     registry.push_blob(&image.layer).await?;
     registry.push_blob(&image.config).await?;
     let url = format!("{}/manifests/{tag}", registry.base);
-    let answer =
-        registry.send(Method::PUT, &url, MANIFEST_TYPE, image.manifest.clone()).await?;
+    let answer = registry.send(Method::PUT, &url, MANIFEST_TYPE, image.manifest.clone()).await?;
     expect(answer, StatusCode::CREATED).await
 }
 
@@ -104,8 +101,7 @@ impl Registry {
         };
         let joint = if absolute.contains('?') { '&' } else { '?' };
         let url = format!("{absolute}{joint}digest={digest}");
-        let answer =
-            self.send(Method::PUT, &url, "application/octet-stream", blob.clone()).await?;
+        let answer = self.send(Method::PUT, &url, "application/octet-stream", blob.clone()).await?;
         expect(answer, StatusCode::CREATED).await
     }
 

@@ -1,5 +1,5 @@
-//! `neargate demo`: one walk through all of Neargate, from an image to an exit code, through the public API alone.
-//! Each step says what it does as a user would do it, and how long it took.
+//! `neargate demo`: one walk through all of Neargate, from an image to an exit code, through the
+//! public API alone. Each step says what it does as a user would do it, and how long it took.
 
 mod image;
 

@@ -1,6 +1,6 @@
-//! The shells together: manager, sessions and agent as they are, around a store in memory and a fake kernel, with
-//! agents killed, sessions cut, supervisors lost. What must hold: a container starts once, every task ends where it
-//! should, and nothing is held afterwards.
+//! The shells together: manager, sessions and agent as they are, around a store in memory and a
+//! fake kernel, with agents killed, sessions cut, supervisors lost. What must hold: a container
+//! starts once, every task ends where it should, and nothing is held afterwards.
 
 mod world;
 

@@ -1,5 +1,6 @@
-//! A control plane and an agent, the real ones, over a store in memory and a kernel that is made up. Time is tokio's
-//! and paused: it moves only when nothing else can, so that waiting for minutes takes no time.
+//! A control plane and an agent, the real ones, over a store in memory and a kernel that is made
+//! up. Time is tokio's and paused: it moves only when nothing else can, so that waiting for minutes
+//! takes no time.
 
 use agent::{Agent, Image, Images, Settings};
 use manager::{Context, Manager};
@@ -137,7 +138,8 @@ impl World {
         txn.commit().await.expect("committed");
     }
 
-    /// Starts this machine's agent, or another one after the last was killed. Every session is cut after `cut`.
+    /// Starts this machine's agent, or another one after the last was killed. Every session is cut
+    /// after `cut`.
     pub async fn start_agent(&mut self, cut: Option<Duration>) {
         let (events, told) = mpsc::channel(64);
         let runtime = Arc::new(self.kernel.connect(events));
