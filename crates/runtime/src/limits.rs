@@ -34,3 +34,5 @@ pub const VPCS_MAX: u32 = 4096;
 /// Bytes a supervisor holds for an agent that doesn't read; beyond it events are given up and the whole
 /// observed state is sent when the agent reads again.
 pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// How long a process that has begun to die may hold its lock, in milliseconds.
+pub const DYING_TIMEOUT_MS: u64 = 1_000;

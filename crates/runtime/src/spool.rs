@@ -157,6 +157,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("neargate-spool-{}", std::process::id()));
         let mut file = File::options()
             .create(true)
+            .truncate(true)
             .read(true)
             .write(true)
             .open(&path)

@@ -9,6 +9,7 @@ mod v2;
 use crate::event::{ContainerUsage, Usage};
 use crate::spec::{ContainerLaunch, SandboxSpec};
 use crate::sys;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -257,7 +258,7 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn write(dir: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+fn write(dir: &Path, file: &str, value: impl Display) -> io::Result<()> {
     let path = dir.join(file);
     fs::OpenOptions::new()
         .write(true)

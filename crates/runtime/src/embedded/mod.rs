@@ -9,7 +9,7 @@ use crate::Runtime;
 use crate::cgroup::Cgroups;
 use crate::event::*;
 use crate::failure::Failure;
-use crate::limits::{RECONNECT_TIMEOUT_MS, REMOVE_TIMEOUT_MS};
+use crate::limits::{DYING_TIMEOUT_MS, RECONNECT_TIMEOUT_MS, REMOVE_TIMEOUT_MS};
 use crate::net::vpc::Vpcs;
 use crate::protocol::{self, Command};
 use crate::spec::*;
@@ -123,10 +123,8 @@ impl Embedded {
         for vpc in self.inner.vpcs.known() {
             self.remove_vpc(&vpc).await?;
         }
-        if let Some(zygote) = self.inner.lock_zygote().take() {
-            zygote.end();
-        }
-        let inner = self.inner;
+        let inner = self.inner.clone();
+        drop(self);
         blocking(move || {
             inner.vpcs.remove_all()?;
             inner.cgroups.remove_all().map_err(Failure::of("removing control groups"))?;
@@ -139,6 +137,18 @@ impl Embedded {
     /// The pid of the zygote, if it runs; for tests that kill it.
     pub fn zygote_pid(&self) -> Option<u32> {
         self.inner.lock_zygote().as_ref().map(ZygoteProcess::pid)
+    }
+}
+
+impl Drop for Embedded {
+    /// Tasks run on; the next agent finds them.
+    fn drop(&mut self) {
+        for task in self.inner.tasks().values() {
+            task.let_go();
+        }
+        if let Some(zygote) = self.inner.lock_zygote().take() {
+            zygote.end();
+        }
     }
 }
 
@@ -205,6 +215,19 @@ impl Inner {
         !mount::try_lock(&folder).unwrap_or(false)
     }
 
+    /// Like `has_supervisor`, of one whose socket has just closed: a dying process closes one thing
+    /// after another.
+    async fn keeps_supervisor(&self, task: &TaskId) -> bool {
+        let give_up = tokio::time::Instant::now() + Duration::from_millis(DYING_TIMEOUT_MS);
+        while self.has_supervisor(task) {
+            if tokio::time::Instant::now() > give_up {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        false
+    }
+
     /// Connects to a supervisor that may have begun a moment ago. None: there is none.
     async fn connect(&self, task: &TaskId) -> Option<UnixStream> {
         let give_up = tokio::time::Instant::now() + Duration::from_millis(RECONNECT_TIMEOUT_MS);
@@ -229,11 +252,10 @@ impl Inner {
 
     /// Makes a supervisor end that doesn't do so by itself.
     async fn kill_supervisor(&self, task: &TaskId) {
-        if let Ok(stream) = self.try_connect(task).await {
-            if let Ok(pid) = socket::peer_pid(stream.as_fd()) {
-                // It may end just now, and that is what we want.
-                let _ = process::kill(pid, libc::SIGKILL);
-            }
+        let stream = self.try_connect(task).await;
+        if let Ok(pid) = stream.and_then(|stream| socket::peer_pid(stream.as_fd())) {
+            // It may end just now, and that is what we want.
+            let _ = process::kill(pid, libc::SIGKILL);
         }
         let give_up = tokio::time::Instant::now() + Duration::from_millis(RECONNECT_TIMEOUT_MS);
         while self.has_supervisor(task) && tokio::time::Instant::now() < give_up {

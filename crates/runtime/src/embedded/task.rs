@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
 /// How often a supervisor is asked for again when zygotes die.
 const TRIES_MAX: u32 = 3;
@@ -32,6 +33,7 @@ pub struct Task {
     vpc: Option<VpcId>,
     writer: tokio::sync::Mutex<Writer>,
     standing: watch::Sender<Standing>,
+    listener: Mutex<Option<AbortHandle>>,
     questions: Mutex<Questions>,
 }
 
@@ -79,7 +81,7 @@ impl Task {
         let (id, vpc) = (&spec.task, spec.network.as_ref().map(|n| n.vpc.clone()));
         let (task, reader) = Self::new(id, vpc, stream, Some(Vec::new()));
         inner.tasks().insert(id.clone(), task.clone());
-        tokio::spawn(task.clone().listen(inner.clone(), reader, true));
+        task.spawn_listener(inner, reader, true);
         task
     }
 
@@ -92,7 +94,7 @@ impl Task {
         let (task, mut reader) = Self::new(id, None, stream, None);
         let Some(Tell::Observed { spec, observed }) = reader.next().await else { return None };
         inner.tasks().insert(id.clone(), task.clone());
-        tokio::spawn(task.listen(inner.clone(), reader, false));
+        task.spawn_listener(inner, reader, false);
         Some((*spec, *observed))
     }
 
@@ -108,9 +110,24 @@ impl Task {
             vpc,
             writer: tokio::sync::Mutex::new(Writer { half: write, unheard }),
             standing: watch::Sender::new(Standing::Living),
+            listener: Mutex::default(),
             questions: Mutex::default(),
         };
         (Arc::new(task), Reader { half: read, input: Vec::new() })
+    }
+
+    fn spawn_listener(self: &Arc<Self>, inner: &Arc<Inner>, reader: Reader, fresh: bool) {
+        let listener = tokio::spawn(self.clone().listen(inner.clone(), reader, fresh));
+        let mut slot = self.listener.lock().expect("nothing panics while it holds this");
+        *slot = Some(listener.abort_handle());
+    }
+
+    /// Hears nothing any more; the supervisor goes on without an agent.
+    pub fn let_go(&self) {
+        let slot = self.listener.lock().expect("nothing panics while it holds this");
+        if let Some(listener) = slot.as_ref() {
+            listener.abort();
+        }
     }
 
     pub fn is_lost(&self) -> bool {
@@ -231,7 +248,8 @@ impl Task {
     async fn conclude(&self, inner: &Arc<Inner>, removed: bool, never_began: bool) {
         self.standing.send_replace(Standing::Gone { removed });
         *self.questions() = Questions::default();
-        if removed {
+        // A supervisor that lives talks to another agent now, and the task is that one's.
+        if removed || inner.keeps_supervisor(&self.id).await {
             return;
         }
         let at = now();

@@ -93,6 +93,8 @@ fn serve(
     vpc: Option<OwnedFd>,
 ) -> io::Result<()> {
     process::default_signal(libc::SIGCHLD);
+    // The kernel keeps 15 bytes of it.
+    process::set_name(&sys::c_string(format!("ng-{task}").as_bytes())?)?;
     let home = context.tasks.join(task);
     let mut link = Link::new(agent)?;
     let Some((spec, commands)) = first_commands(&mut link)? else {

@@ -400,7 +400,11 @@ impl Supervisor<'_> {
             if !matches!(socket::poll(&mut ready, Some(0)), Ok(1)) {
                 return;
             }
-            let got = socket::read(control.as_fd(), &mut buffer).unwrap_or(0);
+            let got = match socket::read(control.as_fd(), &mut buffer) {
+                // It ended without having read our go; its last words come after this.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => continue,
+                other => other.unwrap_or(0),
+            };
             match Said::decode(&buffer[..got]) {
                 Some(Said::Warning(text)) => {
                     let text = format!("container {}: {text}", container.name());

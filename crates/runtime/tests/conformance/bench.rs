@@ -58,11 +58,11 @@ impl Events {
         let search = async {
             loop {
                 while at < kept.len() {
-                    if kept[at].task == *task {
-                        if let Some(found) = wanted(&kept[at].kind) {
-                            kept.remove(at);
-                            return found;
-                        }
+                    let event = &kept[at];
+                    let found = if event.task == *task { wanted(&event.kind) } else { None };
+                    if let Some(found) = found {
+                        kept.remove(at);
+                        return found;
                     }
                     at += 1;
                 }

@@ -5,6 +5,8 @@ use crate::embedded::{Machine, networked};
 use runtime::{Runtime, TaskId, VpcId, VpcSpec};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
 
 /// Answers every connection on a port with a word, for ever.
 const SERVE: &str = "while :; do echo served | nc -l -p 80; done";
@@ -28,7 +30,8 @@ async fn run_in(machine: &Machine, vpc: &VpcSpec, n: u32, host: u8, script: &str
 
 /// Asks until the server of another task listens, at most ten seconds.
 fn ask(address: &str) -> String {
-    format!("for i in $(seq 100); do nc -w 2 {address} 80 < /dev/null && exit; sleep 0.1; done; echo silence")
+    format!("for i in $(seq 100); do nc -w 2 {address} 80 < /dev/null 2> /dev/null && exit; \
+        sleep 0.1; done; echo silence")
 }
 
 /// Asks once.
@@ -49,13 +52,15 @@ fn tasks_have_their_address_and_reach_each_other_and_the_host_reaches_them() {
         assert!(said.contains("default via 10.91.0.1 dev eth0"), "{said}");
         assert!(said.contains("10.91.0.11\t"), "{said}");
         assert_eq!(run_in(&machine, &vpc, 3, 12, &ask("10.91.0.10")).await, "served\n");
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut stream = TcpStream::connect("10.91.0.10:80").expect("the host has a route");
-            let mut text = String::new();
-            stream.read_to_string(&mut text).expect("an answer");
-            text
-        });
-        assert_eq!(answer.await.expect("asked"), "served\n");
+        let mut answer = String::new();
+        while answer.is_empty() {
+            // The server listens anew after each answer.
+            if let Ok(mut stream) = TcpStream::connect("10.91.0.10:80") {
+                stream.read_to_string(&mut answer).expect("an answer");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(answer, "served\n");
         machine.finish().await;
     });
 }
@@ -78,7 +83,7 @@ fn a_way_out_leads_through_the_host_but_not_to_it() {
             _ => None,
         });
         let uplink = uplink.expect("an uplink");
-        let shown = std::process::Command::new("/bin/busybox")
+        let shown = Command::new("/bin/busybox")
             .args(["ip", "-o", "-4", "addr", "show", &uplink])
             .output()
             .expect("shown");
@@ -117,40 +122,46 @@ fn packets_that_leave_the_instance_bear_its_address() {
 /// A namespace that answers on 198.51.100.2 port 80 with the address it sees.
 struct World {
     link: String,
-    server: std::process::Child,
+}
+
+fn ip(args: &[&str]) {
+    let done = Command::new("ip").args(args).status().expect("this test needs iproute2");
+    assert!(done.success(), "ip {args:?}");
 }
 
 impl World {
     fn make(tag: &str) -> Self {
         let link = format!("w{tag}");
-        let run = |args: &[&str]| {
-            let done = std::process::Command::new("ip").args(args).status().expect("ip runs");
-            assert!(done.success(), "ip {args:?}");
-        };
-        let script = "while ! ip link set w1 up; do sleep 0.05; done 2>/dev/null; ip addr add 198.51.100.2/30 dev w1; \
-            while :; do busybox nc -l -p 80 -e /bin/sh -c 'echo seen ${NCAT_REMOTE_ADDR:-$(busybox netstat -tn | \
-            busybox grep :80 | busybox grep ESTAB | busybox tr -s \" \" | busybox cut -d\" \" -f5 | busybox cut -d: -f1)}'; done";
-        let server = std::process::Command::new("unshare").args(["-n", "sh", "-c", script]).spawn();
-        let server = server.expect("unshare runs");
-        // Its own namespace must be there before a link can be made in it.
-        let own = std::fs::read_link("/proc/self/ns/net").expect("ours");
-        let theirs = format!("/proc/{}/ns/net", server.id());
-        while std::fs::read_link(&theirs).is_ok_and(|t| t == own) {
-            std::thread::yield_now();
-        }
-        let pid = server.id().to_string();
-        run(&["link", "add", &link, "type", "veth", "peer", "name", "w1", "netns", &pid]);
-        run(&["addr", "add", "198.51.100.1/30", "dev", &link]);
-        run(&["link", "set", &link, "up"]);
-        Self { link, server }
+        let world = Self { link: link.clone() };
+        let (ready, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // SAFETY: plain numbers; only this thread changes its namespace.
+            #[allow(unsafe_code)]
+            let (done, thread) = unsafe { (libc::unshare(libc::CLONE_NEWNET), libc::gettid()) };
+            assert_eq!(done, 0);
+            let own = format!("/proc/{}/task/{thread}/ns/net", std::process::id());
+            let own = std::fs::File::open(own).expect("the thread's namespace");
+            // Children of this thread are in its namespace, and `ip` finds it by the thread's number.
+            let host = ["link", "add", "w1", "type", "veth", "peer", "name", &link, "netns"];
+            ip(&[&host[..], &[&std::process::id().to_string()]].concat());
+            ip(&["addr", "add", "198.51.100.2/30", "dev", "w1"]);
+            ip(&["link", "set", "w1", "up"]);
+            let listener = TcpListener::bind("198.51.100.2:80").expect("bound");
+            ready.send(own).expect("the test waits");
+            for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()) {
+                let _ = (&stream).write_all(format!("seen {}\n", peer.ip()).as_bytes());
+            }
+        });
+        wait.recv().expect("the namespace is made");
+        ip(&["addr", "add", "198.51.100.1/30", "dev", &world.link]);
+        ip(&["link", "set", &world.link, "up"]);
+        world
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
-        std::process::Command::new("ip").args(["link", "del", &self.link]).status().ok();
+        Command::new("ip").args(["link", "del", &self.link]).status().ok();
     }
 }
 
@@ -166,7 +177,7 @@ fn vpcs_may_overlap_and_do_not_meet() {
         assert_eq!(run_in(&machine, &a, 2, 11, &ask("10.94.0.10")).await, "served\n");
         let said = run_in(&machine, &b, 3, 11, &ask_once("10.94.0.10", 80)).await;
         assert!(!said.contains("served"), "another VPC's task was reached");
-        let said = run_in(&machine, &b, 4, 12, "nc -w 1 10.94.7.7 80 < /dev/null 2>&1; true").await;
+        let said = run_in(&machine, &b, 4, 12, "nc -w 10 10.94.7.7 80 < /dev/null 2>&1; true").await;
         assert!(said.contains("No route to host") || said.contains("unreachable"), "{said}");
         machine.finish().await;
     });

@@ -134,6 +134,7 @@ fn no_path_of_an_image_leads_outside() {
         // Links that would lead outside, if they were followed before the root is entered.
         let evil = machine.guard.folder.join("evil");
         std::fs::create_dir_all(evil.join("etc")).expect("made");
+        std::fs::create_dir_all(evil.join(outside.strip_prefix("/").expect("absolute"))).expect("made");
         symlink(&outside, evil.join("volume")).expect("linked");
         symlink("../../../../../../../etc/shadow", evil.join("etc/resolv.conf")).expect("linked");
         symlink(outside.join("secret"), evil.join("etc/hosts")).expect("linked");
@@ -151,9 +152,9 @@ fn no_path_of_an_image_leads_outside() {
         let secret = std::fs::read_to_string(outside.join("secret")).expect("read");
         assert_eq!(secret, "secret\n");
         assert!(!log(&machine, &task, "main").await.contains("secret"));
-        for cwd in ["/proc/self/fd/5", "/proc/self/fd/3", "/proc/1/root", "/cwd"] {
-            let mut launch = machine.script(&format!("cwd{}", cwd.len()), "ls -a ..; pwd");
-            launch.name = launch.name.replace('/', "");
+        let folders = ["/proc/self/fd/5", "/proc/self/fd/3", "/proc/1/root", "/cwd"];
+        for (n, cwd) in folders.into_iter().enumerate() {
+            let mut launch = machine.script(&format!("cwd{n}"), "ls -a ..; pwd");
             launch.rootfs.layers.push(evil.clone());
             launch.cwd = Some(cwd.to_owned());
             let name = launch.name.clone();
