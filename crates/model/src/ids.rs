@@ -131,8 +131,11 @@ impl ContainerId {
 }
 
 impl AttachmentId {
-    pub fn mint(random: u128) -> Self {
-        Self::from(uuid(random))
+    /// A task has one attachment, shown before it has a place: its id follows from the task's.
+    pub fn of_task(task: &TaskId) -> Self {
+        // A task's id is 128 random bits; one that isn't still gives the same id every time.
+        let bits = u128::from_str_radix(task.as_str(), 16).unwrap_or_default();
+        Self::from(uuid(bits.rotate_left(64)))
     }
 }
 

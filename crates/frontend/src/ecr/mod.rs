@@ -37,7 +37,7 @@ pub const ROUTES: &[Route] = &[
         ecr,
         CreateRepositoryRequest,
         create_repository::create_repository,
-        ignores ["imageScanningConfiguration.scanOnPush"]
+        ignores["imageScanningConfiguration.scanOnPush"]
     ),
     route!(ecr, DeleteRepositoryRequest, delete_repository::delete_repository),
     route!(ecr, DescribeImagesRequest, describe_images::describe_images),
@@ -51,7 +51,7 @@ pub const ROUTES: &[Route] = &[
         ecr,
         PutImageScanningConfigurationRequest,
         put_image_scanning_configuration::put_image_scanning_configuration,
-        ignores ["imageScanningConfiguration.scanOnPush"]
+        ignores["imageScanningConfiguration.scanOnPush"]
     ),
     route!(ecr, PutImageTagMutabilityRequest, put_image_tag_mutability::put_image_tag_mutability),
     route!(ecr, TagResourceRequest, tag_resource::tag_resource),

@@ -3,25 +3,15 @@
 
 use super::{tags, time};
 use crate::context::Context;
+use model::AttachmentId;
 use model::container::{ContainerPhase, ContainerState};
 use model::facts::{Desired, InterfaceFact};
 use model::task::Task;
 use model::task_definition::{TaskDefinition, TaskTemplate};
-use model::{AttachmentId, ids};
 use std::sync::Arc;
 use store::Snapshot;
 use store::kinds::task_definition_key;
 use wire::ecs;
-
-/// Told apart from the ids of the task's containers by these bits.
-const ATTACHMENT_SALT: u128 = 0x6e65_7477_6f72_6b20_6174_7461_6368_6564;
-
-/// The id of the attachment of a task's interface. It is shown before the task has a place, so it
-/// follows from the task's id.
-fn attachment_id(task: &ids::TaskId) -> AttachmentId {
-    let bits = u128::from_str_radix(task.as_str(), 16).unwrap_or(0);
-    AttachmentId::mint(bits ^ ATTACHMENT_SALT)
-}
 
 /// The definition a task was made of. It is there as long as the task is.
 pub fn template(snapshot: &Snapshot, task: &Task) -> Option<Arc<TaskTemplate>> {
@@ -34,7 +24,7 @@ pub fn show(cx: &Context, snapshot: &Snapshot, task: &Task, with_tags: bool) -> 
     let template = template(snapshot, task);
     let template = template.as_deref();
     let arn = cx.locality.task(&task.cluster, &task.id);
-    let attachment = attachment_id(&task.id).to_string();
+    let attachment = AttachmentId::of_task(&task.id).to_string();
     let containers = task.containers.iter();
     let containers = containers.map(|c| container(cx, task, c, template, &arn, &attachment));
     let at = |time: Option<model::Timestamp>| time.map(super::time);

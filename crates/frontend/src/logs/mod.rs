@@ -29,12 +29,7 @@ mod untag_resource;
 use crate::dispatch::{Route, route};
 
 pub const ROUTES: &[Route] = &[
-    route!(
-        logs,
-        CreateLogGroupRequest,
-        create_log_group::create_log_group,
-        ignores ["kmsKeyId"]
-    ),
+    route!(logs, CreateLogGroupRequest, create_log_group::create_log_group, ignores["kmsKeyId"]),
     route!(logs, CreateLogStreamRequest, create_log_stream::create_log_stream),
     route!(logs, DeleteLogGroupRequest, delete_log_group::delete_log_group),
     route!(logs, DeleteLogStreamRequest, delete_log_stream::delete_log_stream),
@@ -43,7 +38,7 @@ pub const ROUTES: &[Route] = &[
         logs,
         DescribeLogGroupsRequest,
         describe_log_groups::describe_log_groups,
-        ignores ["includeLinkedAccounts"]
+        ignores["includeLinkedAccounts"]
     ),
     route!(logs, DescribeLogStreamsRequest, describe_log_streams::describe_log_streams),
     route!(
@@ -52,7 +47,7 @@ pub const ROUTES: &[Route] = &[
         filter_log_events::filter_log_events,
         ignores ["interleaved", "unmask"]
     ),
-    route!(logs, GetLogEventsRequest, get_log_events::get_log_events, ignores ["unmask"]),
+    route!(logs, GetLogEventsRequest, get_log_events::get_log_events, ignores["unmask"]),
     route!(logs, ListTagsForResourceRequest, list_tags_for_resource::list_tags_for_resource),
     route!(logs, ListTagsLogGroupRequest, list_tags_log_group::list_tags_log_group),
     route!(

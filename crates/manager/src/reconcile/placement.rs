@@ -302,7 +302,7 @@ fn take_address(
     let ip = address.ip;
     let random = cx.random();
     let interface = TaskInterface {
-        attachment: AttachmentId::mint(cx.random()),
+        attachment: AttachmentId::of_task(&task.id),
         interface: InterfaceId::mint(random),
         vpc: subnet.vpc.clone(),
         subnet: subnet.id.clone(),
