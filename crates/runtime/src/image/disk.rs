@@ -504,7 +504,8 @@ impl Disk {
     }
 }
 
-/// The syncing behind the scenes. It doesn't hold the store open: a mark set late is still right.
+/// The syncing behind the scenes. It doesn't hold the store open: what it then leaves unmarked, the
+/// next opening gives it again.
 struct Syncs {
     layers: OwnedFd,
     queue: Mutex<SyncQueue>,
@@ -513,6 +514,8 @@ struct Syncs {
 #[derive(Default)]
 struct SyncQueue {
     running: bool,
+    /// The store is no longer open: its folder may be gone or someone else's.
+    closed: bool,
     waiting: BTreeSet<Digest>,
 }
 
@@ -529,7 +532,9 @@ impl Syncs {
             tracing::warn!(%error, "syncing layers failed: a power loss would cost them");
             return;
         }
-        for diff_id in batch {
+        // Held while marking, so that nothing is written after the store was closed.
+        let queue = lock(&self.queue);
+        for diff_id in batch.iter().filter(|_| !queue.closed) {
             let mark = format!("{}/synced", diff_id.hex());
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
             let made = rustix::fs::openat(&self.layers, &mark, flags, Mode::RUSR | Mode::WUSR);
@@ -542,6 +547,7 @@ impl Syncs {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        lock(&self.syncs.queue).closed = true;
         lock(&OPEN).remove(&self.path);
     }
 }

@@ -105,11 +105,11 @@ async fn what_was_not_yet_synced_is_believed_only_under_the_boot_that_made_it() 
     let image = pull(&store, &registry).await.unwrap();
     let folders: Vec<_> =
         image.layers.iter().map(|layer| layer.parent().unwrap().to_owned()).collect();
-    drop(store);
     // The marks come from a thread of their own; wait for both.
     while !folders.iter().all(|folder| folder.join("synced").exists()) {
         tokio::task::yield_now().await;
     }
+    drop(store);
     for (n, folder) in folders.iter().enumerate() {
         let record = std::fs::read_to_string(folder.join("layer.json")).unwrap();
         let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
