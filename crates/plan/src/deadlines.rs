@@ -1,6 +1,6 @@
-//! What is overdue, as the control plane sees it. Every state of a task that isn't STOPPED has a deadline
-//! here, so that none lasts for ever when whoever should end it doesn't. The agent keeps finer ones
-//! (`lifecycle`); these are for when the agent is the one that hangs.
+//! What is overdue, as the control plane sees it. Every state of a task that isn't STOPPED has a
+//! deadline here, so that none lasts for ever when whoever should end it doesn't. The agent keeps
+//! finer ones (`lifecycle`); these are for when the agent is the one that hangs.
 
 use crate::limits::RELEASE_TIMEOUT_SECONDS;
 use model::Timestamp;
@@ -17,8 +17,8 @@ pub enum OverdueAction {
     /// `Task::request_stop` with code and reason.
     Stop,
     /// The instance was told to stop the task and didn't say that it has. Its word is given up:
-    /// `Task::lose_instance` with the reason. Its address must not be handed out again before the instance
-    /// says that it is free, or is lost itself.
+    /// `Task::lose_instance` with the reason. Its address must not be handed out again before the
+    /// instance says that it is free, or is lost itself.
     Abandon,
 }
 

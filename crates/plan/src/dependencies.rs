@@ -1,5 +1,5 @@
-//! Whether the containers of a task definition can all start in some order. RegisterTaskDefinition refuses
-//! what can't, so that a task's plan need not expect it.
+//! Whether the containers of a task definition can all start in some order. RegisterTaskDefinition
+//! refuses what can't, so that a task's plan need not expect it.
 
 use model::task_definition::{ContainerTemplate, DependencyCondition, TaskTemplate};
 
@@ -12,7 +12,8 @@ pub enum DependencyFault {
     #[error("the dependencies of container '{container}' lead back to it")]
     Cycle { container: String },
     #[error(
-        "container '{container}' waits for the end of '{dependency}', which is essential: the task would end"
+        "container '{container}' waits for the end of '{dependency}', which is essential: the task \
+         would end with it"
     )]
     EndOfEssential { container: String, dependency: String },
     #[error(

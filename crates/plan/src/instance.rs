@@ -1,5 +1,5 @@
-//! Whether an instance still counts as there. Silence first ends its lease (no new tasks), and only after a
-//! grace its tasks: a machine that was cut off for a moment keeps what it runs.
+//! Whether an instance still counts as there. Silence first ends its lease (no new tasks), and only
+//! after a grace its tasks: a machine that was cut off for a moment keeps what it runs.
 
 use model::Timestamp;
 use model::instance::InstanceState;
@@ -15,8 +15,8 @@ pub enum Lease {
     Lost,
 }
 
-/// `heard_at` is when its session last said anything. An instance once lost stays lost until a new session
-/// registers it (which sets its state), however the clock goes.
+/// `heard_at` is when its session last said anything. An instance once lost stays lost until a new
+/// session registers it (which sets its state), however the clock goes.
 pub fn lease(state: InstanceState, heard_at: Timestamp, now: Timestamp) -> Lease {
     if state == InstanceState::Lost || now >= lost_at(heard_at) {
         return Lease::Lost;

@@ -1,6 +1,7 @@
-//! The decisions, and nothing but: where a task goes, what a task's containers need next, what overrides make
-//! of a definition, what is overdue. Each is a function of records and a time; each answers with data that
-//! carries its reasons. No I/O, no clock, no randomness: whoever calls commits or performs what was decided.
+//! The decisions, and nothing but: where a task goes, what a task's containers need next, what
+//! overrides make of a definition, what is overdue. Each is a function of records and a time; each
+//! answers with data that carries its reasons. No I/O, no clock, no randomness: whoever calls
+//! commits or performs what was decided.
 
 pub mod deadlines;
 pub mod dependencies;

@@ -1,8 +1,10 @@
-//! Bounds of the decisions, with their units. Each is the deadline of a state that would otherwise have none.
+//! Bounds of the decisions, with their units. Each is the deadline of a state that would otherwise
+//! have none.
 
 /// How long a runtime may take to make a sandbox, in seconds.
 pub const SANDBOX_TIMEOUT_SECONDS: i64 = 60;
-/// How long a runtime may take from being asked to start a container to saying what came of it, in seconds.
+/// How long a runtime may take from being asked to start a container to saying what came of it, in
+/// seconds.
 pub const LAUNCH_TIMEOUT_SECONDS: i64 = 60;
 /// How long a container may live after SIGKILL before its sandbox is removed under it, in seconds.
 pub const KILL_TIMEOUT_SECONDS: i64 = 10;
@@ -10,7 +12,9 @@ pub const KILL_TIMEOUT_SECONDS: i64 = 10;
 pub const REMOVE_TIMEOUT_SECONDS: i64 = 30;
 /// How long after a refused signal or a failed removal it is tried again, in seconds.
 pub const RETRY_SECONDS: i64 = 2;
-/// How long ended containers' log records may take to leave the machine before they are given up, in seconds.
+/// How long ended containers' log records may take to leave the machine before they are given up,
+/// in seconds.
 pub const LOG_DRAIN_TIMEOUT_SECONDS: i64 = 600;
-/// How long an ended task may hold its interface before its instance is taken not to give it back, in seconds.
+/// How long an ended task may hold its interface before its instance is taken not to give it back,
+/// in seconds.
 pub const RELEASE_TIMEOUT_SECONDS: i64 = LOG_DRAIN_TIMEOUT_SECONDS + 300;

@@ -1,12 +1,12 @@
 //! What RunTask's overrides make of a task definition. Source: ECS API reference, TaskOverride and
-//! ContainerOverride: a command replaces, environment variables are added or replace their namesakes, sizes
-//! replace.
+//! ContainerOverride: a command replaces, environment variables are added or replace their
+//! namesakes, sizes replace.
 
 use model::task::{ContainerOverride, TaskOverrides};
 use model::task_definition::{ContainerTemplate, TaskTemplate};
 
-/// The template a task really runs. Overrides of containers that aren't there change nothing: RunTask has
-/// refused them.
+/// The template a task really runs. Overrides of containers that aren't there change nothing:
+/// RunTask has refused them.
 pub fn effective(template: &TaskTemplate, overrides: &TaskOverrides) -> TaskTemplate {
     let mut effective = template.clone();
     replace(&mut effective.cpu_units, overrides.cpu_units);

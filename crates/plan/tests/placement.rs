@@ -1,6 +1,6 @@
-//! Placement against a brute force that looks at every pair of instance and subnet for every task, over many
-//! random fleets; and what must hold of any plan: nothing overcommitted, no address twice, no reserved
-//! address, a reason for every refusal, the same answer for the same question.
+//! Placement against a brute force that looks at every pair of instance and subnet for every task,
+//! over many random fleets; and what must hold of any plan: nothing overcommitted, no address
+//! twice, no reserved address, a reason for every refusal, the same answer for the same question.
 
 use model::network::{AddressPool, Cidr, Subnet};
 use model::{SubnetId, TaskId, Timestamp, ZoneName};

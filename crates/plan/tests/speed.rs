@@ -1,5 +1,6 @@
-//! Placing is not a search over all instances. The test compares how the cost of one decision grows with the
-//! fleet, not with a clock's absolute word: a fleet sixteen times as large must not cost four times as much.
+//! Placing is not a search over all instances. The test compares how the cost of one decision grows
+//! with the fleet, not with a clock's absolute word: a fleet sixteen times as large must not cost
+//! four times as much.
 
 use model::{TaskId, Timestamp};
 use plan::placement::{Demand, Fleet, InstanceRoom, Spread, SubnetRoom};

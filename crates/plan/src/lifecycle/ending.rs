@@ -1,5 +1,5 @@
-//! Whether a task goes on, and if not, why, in ECS's codes and words. Asked until the answer is no; then
-//! the answer is kept.
+//! Whether a task goes on, and if not, why, in ECS's codes and words. Asked until the answer is no;
+//! then the answer is kept.
 
 use super::observed::{Ending, Image, Observed, ObservedContainer, Run, Sandbox};
 use super::{is_met, restarts, texts};
@@ -148,7 +148,8 @@ fn dependency_fault(
             let on = template.containers.iter().zip(&observed.containers);
             let mut on = on.filter(|(c, _)| c.name == dependency.container);
             let why = match on.next() {
-                // Registration refused it; a record that has it all the same must not wait for ever.
+                // Registration refused it; a record that has it all the same must not wait for
+                // ever.
                 None => Some(texts::NEVER_STARTS),
                 Some((on, seen_on)) => unmeetable(dependency.condition, on, seen_on, look),
             };

@@ -1,10 +1,10 @@
-//! What a task's containers need next. The agent's actor folds in what the runtime told (`Observed`), asks
-//! `step`, performs the steps and waits for the next event or for `wake_at`. The report says what was seen,
-//! whole, each time. A task's end is decided once and kept (`Ending`): what is seen while containers stop
-//! never revives it.
+//! What a task's containers need next. The agent's actor folds in what the runtime told
+//! (`Observed`), asks `step`, performs the steps and waits for the next event or for `wake_at`. The
+//! report says what was seen, whole, each time. A task's end is decided once and kept (`Ending`):
+//! what is seen while containers stop never revives it.
 //!
-//! Semantics: ECS API reference, ContainerDefinition (dependsOn, startTimeout, stopTimeout, essential,
-//! restartPolicy), and the developer guide's pages on them.
+//! Semantics: ECS API reference, ContainerDefinition (dependsOn, startTimeout, stopTimeout,
+//! essential, restartPolicy), and the developer guide's pages on them.
 
 mod ending;
 mod observed;
@@ -22,7 +22,8 @@ use model::session::{Assignment, TaskReport};
 use model::task::{Stop, StopCode};
 use model::task_definition::{ContainerTemplate, DependencyCondition, TaskTemplate};
 
-/// Something to ask the runtime for. Asked for once; doing it twice must be doing it once all the same.
+/// Something to ask the runtime for. Asked for once; doing it twice must be doing it once all the
+/// same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     CreateSandbox,
@@ -30,8 +31,8 @@ pub enum Step {
     PullImage {
         container: String,
     },
-    /// May come with or before the sandbox is ready: launches are performed in order. The attempt is from
-    /// 1; a higher one is a restart.
+    /// May come with or before the sandbox is ready: launches are performed in order. The attempt
+    /// is from 1; a higher one is a restart.
     StartContainer {
         container: String,
         attempt: u32,
@@ -59,7 +60,8 @@ pub struct Next {
     /// When to ask again if nothing happens before.
     pub wake_at: Option<Timestamp>,
     pub report: TaskReport,
-    /// Nothing is left, and nothing more will be asked for: the actor may end once the report is durable.
+    /// Nothing is left, and nothing more will be asked for: the actor may end once the report is
+    /// durable.
     pub finished: bool,
 }
 
@@ -166,7 +168,8 @@ impl Round<'_> {
         Some(Ending { at: self.now, stop, blocked: None })
     }
 
-    /// Towards RUNNING: sandbox and images side by side, then containers as their dependencies allow.
+    /// Towards RUNNING: sandbox and images side by side, then containers as their dependencies
+    /// allow.
     fn start(&mut self) {
         if self.observed.sandbox == Sandbox::None {
             self.ask(Step::CreateSandbox);
@@ -198,7 +201,8 @@ impl Round<'_> {
         })
     }
 
-    /// Towards nothing: containers in the reverse order of their dependencies, then logs, then the sandbox.
+    /// Towards nothing: containers in the reverse order of their dependencies, then logs, then the
+    /// sandbox.
     fn stop(&mut self) {
         if matches!(self.observed.sandbox, Sandbox::Removed { .. }) {
             return;
@@ -323,8 +327,8 @@ fn is_met(
     }
 }
 
-/// Whether an exited container is started again: it must have run for the attempt period since it was last
-/// started, and its exit code must not be one that is ignored.
+/// Whether an exited container is started again: it must have run for the attempt period since it
+/// was last started, and its exit code must not be one that is ignored.
 fn restarts(container: &ContainerTemplate, seen: &ObservedContainer) -> bool {
     let Some(policy) = container.restart_policy.as_ref().filter(|p| p.enabled) else {
         return false;

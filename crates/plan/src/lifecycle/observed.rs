@@ -1,5 +1,5 @@
-//! What an agent has seen of one task, and what it has already asked for. Facts come in as events, in any
-//! order and more than once; what was asked for is marked, so that it is asked for once.
+//! What an agent has seen of one task, and what it has already asked for. Facts come in as events,
+//! in any order and more than once; what was asked for is marked, so that it is asked for once.
 
 use super::texts;
 use crate::lifecycle::Step;
@@ -18,7 +18,8 @@ pub enum Event {
         digest: Option<Digest>,
         at: Timestamp,
     },
-    /// `reason` in ECS's words where it has some; a missing `CannotPullContainerError` is put in front.
+    /// `reason` in ECS's words where it has some; a missing `CannotPullContainerError` is put in
+    /// front.
     PullFailed {
         container: String,
         reason: String,
@@ -258,10 +259,10 @@ impl Observed {
         self.containers.iter_mut().find(|c| c.name == name)
     }
 
-    /// The sandbox is then removed only once the control plane durably knows that the task has ended
-    /// (`Event::Reported`): until then it is the only trace of the task. Without it an agent that dies between
-    /// the removal and the report comes back to a task that looks as if it had never run, and runs it again,
-    /// or has forgotten its exit codes.
+    /// The sandbox is then removed only once the control plane durably knows that the task has
+    /// ended (`Event::Reported`): until then it is the only trace of the task. Without it an agent
+    /// that dies between the removal and the report comes back to a task that looks as if it had
+    /// never run, and runs it again, or has forgotten its exit codes.
     pub fn keep_trace(&mut self) {
         self.keeps_trace = true;
     }
@@ -417,8 +418,8 @@ impl Observed {
         self.retry_at = Some(at.plus_seconds(crate::limits::RETRY_SECONDS));
     }
 
-    /// Marks a step as asked for. `step` does so itself; agents need it only to tell what was asked for
-    /// before they were there (a container that a restarted agent finds starting).
+    /// Marks a step as asked for. `step` does so itself; agents need it only to tell what was asked
+    /// for before they were there (a container that a restarted agent finds starting).
     pub fn begun(&mut self, step: &Step, now: Timestamp) {
         self.began_at = self.began_at.or(Some(now));
         match step {

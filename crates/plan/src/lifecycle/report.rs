@@ -1,5 +1,5 @@
-//! What the agent tells the control plane of a task: everything seen, whole, each time. A function of what
-//! was observed, so that a restarted agent tells the same again.
+//! What the agent tells the control plane of a task: everything seen, whole, each time. A function
+//! of what was observed, so that a restarted agent tells the same again.
 
 use super::ending::{can_not_or_did_start, has_ended};
 use super::observed::{Image, Observed, ObservedContainer, Run, Sandbox};

@@ -1,5 +1,6 @@
-//! What ECS says when a task or container fails. Source: ECS developer guide, stopped-tasks-error-messages and
-//! stopped-task-error-codes; texts that AWS does not document are ours in its form.
+//! What ECS says when a task or container fails. Source: ECS developer guide,
+//! stopped-tasks-error-messages and stopped-task-error-codes; texts that AWS does not document are
+//! ours in its form.
 
 /// Exit code of a container that could not be asked for.
 pub const CODE_NEVER_RAN: i32 = 128;

@@ -1,5 +1,5 @@
-//! Addresses of one subnet while a plan is made: what its pool has taken, and what the plan takes. They go
-//! round, so that an address that was given back rests as long as it can.
+//! Addresses of one subnet while a plan is made: what its pool has taken, and what the plan takes.
+//! They go round, so that an address that was given back rests as long as it can.
 
 use model::network::{AddressPool, RESERVED_AT_END, RESERVED_AT_START, Subnet};
 use model::{SubnetId, VpcId, ZoneName};
@@ -13,8 +13,8 @@ pub struct SubnetRoom<'a> {
     pub pool: Option<&'a AddressPool>,
 }
 
-/// An address chosen for a task. To be committed with it: `offset` into the pool's `taken`, and `next` set to
-/// `next_after`.
+/// An address chosen for a task. To be committed with it: `offset` into the pool's `taken`, and
+/// `next` set to `next_after`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
     pub subnet: SubnetId,
@@ -60,8 +60,8 @@ impl<'a> Addresses<'a> {
         self.free > 0
     }
 
-    /// The next free address round from the last. Costs the length of the run of taken ones that it passes,
-    /// and passes each once a round.
+    /// The next free address round from the last. Costs the length of the run of taken ones that it
+    /// passes, and passes each once a round.
     pub fn take(&mut self) -> Option<Address> {
         if !self.has_free() {
             return None;

@@ -90,8 +90,8 @@ impl<'a> Fleet<'a> {
         order.into_iter().find_map(|zone| self.best_in(demand, zone))
     }
 
-    /// The subnet whose zone has the fewest of the task's group, then the one named first, that has an
-    /// address and an instance with room.
+    /// The subnet whose zone has the fewest of the task's group, then the one named first, that has
+    /// an address and an instance with room.
     fn choose_subnet(&self, demand: &Demand) -> Option<(SubnetId, Found)> {
         let known = demand.subnets.iter().filter_map(|id| Some((id, self.subnets.get(id)?)));
         let mut order: Vec<(u32, &SubnetId, &Addresses<'_>)> = known

@@ -1,10 +1,11 @@
-//! Where tasks go. Zones are filled evenly for each group of tasks (availability is what a group wants first);
-//! inside a zone the fullest instance that still fits is taken (so that large tasks find whole machines). A
-//! task's subnet decides its zone, and must have an address left. What can't be placed says why, in data.
+//! Where tasks go. Zones are filled evenly for each group of tasks (availability is what a group
+//! wants first); inside a zone the fullest instance that still fits is taken (so that large tasks
+//! find whole machines). A task's subnet decides its zone, and must have an address left. What
+//! can't be placed says why, in data.
 //!
-//! The plan is optimistic: it relies on the rooms it was given, and a commit that finds one of them changed is
-//! planned again. The order of demands is the order of placing. No step looks at every instance: rooms are in
-//! trees ordered by what is free.
+//! The plan is optimistic: it relies on the rooms it was given, and a commit that finds one of them
+//! changed is planned again. The order of demands is the order of placing. No step looks at every
+//! instance: rooms are in trees ordered by what is free.
 
 mod addresses;
 mod fleet;
@@ -80,7 +81,8 @@ pub type Spread = BTreeMap<String, BTreeMap<ZoneName, u32>>;
 pub struct Placed {
     pub task: TaskId,
     pub instance: InstanceId,
-    /// The subnet's zone, or the instance's when the task has no subnet: what AWS shows as the task's.
+    /// The subnet's zone, or the instance's when the task has no subnet: what AWS shows as the
+    /// task's.
     pub zone: ZoneName,
     /// None when the demand named no subnets.
     pub address: Option<Address>,
@@ -163,8 +165,8 @@ pub struct Placements {
     pub waiting: Vec<Unplaceable>,
 }
 
-/// Whether an instance can give tasks addresses of a subnet: it is in the subnet's zone, or nobody is (a
-/// fleet of one machine serves every zone).
+/// Whether an instance can give tasks addresses of a subnet: it is in the subnet's zone, or nobody
+/// is (a fleet of one machine serves every zone).
 fn serves(instance_zone: &ZoneName, subnet_zone: &ZoneName, zones: &BTreeSet<ZoneName>) -> bool {
     instance_zone == subnet_zone || !zones.contains(subnet_zone)
 }

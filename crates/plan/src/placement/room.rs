@@ -1,10 +1,12 @@
-//! Instances of one zone and architecture, ordered by what is free, so that the best fit is found without
-//! looking at all of them: a treap by free memory whose nodes know the most free CPU below them. Its
-//! priorities are a fixed mixture of the slots' numbers, so that the same rooms give the same answers.
+//! Instances of one zone and architecture, ordered by what is free, so that the best fit is found
+//! without looking at all of them: a treap by free memory whose nodes know the most free CPU below
+//! them. Its priorities are a fixed mixture of the slots' numbers, so that the same rooms give the
+//! same answers.
 
 const NIL: u32 = u32::MAX;
 
-/// What is free, in the order of choice: the least free memory, then the least CPU, then the first by id.
+/// What is free, in the order of choice: the least free memory, then the least CPU, then the first
+/// by id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Free {
     pub memory_mib: u32,
@@ -71,7 +73,8 @@ impl Rooms {
         }
     }
 
-    /// At most one path leads along the bound on memory; right of it every step is towards an answer.
+    /// At most one path leads along the bound on memory; right of it every step is towards an
+    /// answer.
     fn find(&self, at: u32, cpu_units: u32, memory_mib: u32) -> Option<u32> {
         let node = self.nodes.get(at as usize)?;
         if node.most_cpu_units < cpu_units {

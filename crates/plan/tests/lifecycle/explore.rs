@@ -1,7 +1,8 @@
-//! All orders of events over small graphs. A world with a kernel of its own plays every move it could make in
-//! every state it can reach (one to three containers, every condition, every choice of who is essential,
-//! exits with and without success, failing starts, a user who stops, a supervisor that dies, time that runs
-//! out), and what `step` decides is held against rules that are written without looking at its code.
+//! All orders of events over small graphs. A world with a kernel of its own plays every move it
+//! could make in every state it can reach (one to three containers, every condition, every choice
+//! of who is essential, exits with and without success, failing starts, a user who stops, a
+//! supervisor that dies, time that runs out), and what `step` decides is held against rules that
+//! are written without looking at its code.
 
 use crate::task::*;
 use model::Timestamp;
@@ -290,10 +291,25 @@ impl Explorer {
     }
 
     fn play(&self, state: &mut State, chosen: Move) {
+        let event = self.happen(state, chosen);
+        if let Some(event) = &event {
+            state.observed.observe(event);
+            let before = state.observed.clone();
+            state.observed.observe(event);
+            assert_eq!(state.observed, before, "told twice is told once: {event:?}");
+        }
+        state.over |= self.ends_the_task(state, chosen);
+        self.decide(state);
+        let ends = state.observed.ending.is_some();
+        assert_eq!(ends, state.over, "{chosen:?} {:?}", state.observed);
+    }
+
+    /// The kernel's side of a move, and what the agent is told of it.
+    fn happen(&self, state: &mut State, chosen: Move) -> Option<Event> {
         let at = state.now;
         let name = |n: usize| self.templates()[n].name.clone();
         let attempt = |state: &State, n: usize| state.processes[n].attempt;
-        let event = match chosen {
+        match chosen {
             Move::Pulled(n) => {
                 state.pulling[n] = false;
                 Some(Event::ImagePulled { container: name(n), digest: None, at })
@@ -352,17 +368,7 @@ impl Explorer {
                 state.now = state.wake_at.expect("a time to wait for");
                 None
             }
-        };
-        if let Some(event) = &event {
-            state.observed.observe(event);
-            let before = state.observed.clone();
-            state.observed.observe(event);
-            assert_eq!(state.observed, before, "told twice is told once: {event:?}");
         }
-        state.over |= self.ends_the_task(state, chosen);
-        self.decide(state);
-        let ends = state.observed.ending.is_some();
-        assert_eq!(ends, state.over, "{chosen:?} {:?}", state.observed);
     }
 
     /// In ECS's words: an essential container that ends, a user who stops, a start that fails.
@@ -465,8 +471,8 @@ impl Explorer {
         }
     }
 
-    /// In a world that no longer answers, but for removing what it is told to remove, time alone ends a task
-    /// that isn't RUNNING.
+    /// In a world that no longer answers, but for removing what it is told to remove, time alone
+    /// ends a task that isn't RUNNING.
     fn check_end_comes(&self, from: &State) {
         if from.report.containers_fact == ContainersFact::Running {
             return;

@@ -1,4 +1,5 @@
-//! Assignments for the tests, and an actor like the agent's: it folds an event in and asks for what is next.
+//! Assignments for the tests, and an actor like the agent's: it folds an event in and asks for what
+//! is next.
 
 use model::facts::{ContainersFact, Desired};
 use model::session::{Assignment, TaskReport};
