@@ -104,6 +104,8 @@ impl Committer {
 
     /// The committer's thread: takes all that waits and commits it.
     pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        // However this thread ends, nobody may wait for it for ever.
+        let ending = Closing(Arc::clone(&self.shared.history));
         while let Some(message) = inbox.blocking_recv() {
             let mut group = Vec::new();
             let mut closing = None;
@@ -128,13 +130,21 @@ impl Committer {
             }
             if let Some(closed) = closing {
                 // The engine goes first, so that the folder is free when close returns.
-                let Committer { shared, journal } = self;
-                drop(journal);
-                shared.history.close();
+                drop(self.journal);
+                drop(ending);
                 let _ = closed.send(());
                 return;
             }
         }
+    }
+}
+
+/// Tells watchers that no more will come.
+struct Closing(Arc<History>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

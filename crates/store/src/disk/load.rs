@@ -77,7 +77,8 @@ pub(crate) fn load(
         .map_err(|_| reader.damaged("its cluster has no proper name"))?;
     let folded = reader.meta_number(&meta, META_FOLDED)?;
     let records = txn.open_table(RECORDS).map_err(|error| storage(error.into()))?;
-    let log = reader.log(medium, &cluster, folded)?;
+    let (contents, useless) = reader.segments(medium, &cluster, folded)?;
+    let log = reader.log(&contents, &cluster, folded)?;
     let relied = reader.meta_number(&meta, META_RELIED)?;
     if log.revision < relied {
         let from = log.revision + 1;
@@ -90,11 +91,11 @@ pub(crate) fn load(
         return Err(reader.damaged("records are missing, or there are some too many"));
     }
     for (name, newest) in &log.newest {
-        if let Some(stored) = &newest.stored {
+        if let Some(stored) = newest.stored {
             reader.insert(&mut state, name, newest.revision, stored)?;
         }
     }
-    for first in log.useless {
+    for first in useless {
         let removed = medium.remove_segment(first).and_then(|()| medium.sync_names());
         removed.map_err(|error| storage(error.into()))?;
     }
@@ -102,18 +103,17 @@ pub(crate) fn load(
 }
 
 /// What the log says last of each record.
-struct Log {
-    newest: BTreeMap<String, Newest>,
+struct Log<'c> {
+    newest: BTreeMap<&'c str, row::Found<'c>>,
     /// The last revision there is.
     revision: u64,
     segments: Vec<Sealed>,
-    /// Segments in which nothing was ever acknowledged, or that have been folded.
-    useless: Vec<u64>,
 }
 
-struct Newest {
-    revision: Revision,
-    stored: Option<Vec<u8>>,
+/// A segment as it was read.
+struct Content {
+    first: u64,
+    bytes: Vec<u8>,
 }
 
 struct Reader<'a> {
@@ -150,68 +150,79 @@ impl Reader<'_> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    fn log(&self, medium: &dyn Medium, cluster: &Cluster, folded: u64) -> Result<Log, OpenFailure> {
+    /// The segments that count, oldest first, and the names of those that don't.
+    fn segments(
+        &self,
+        medium: &dyn Medium,
+        cluster: &Cluster,
+        folded: u64,
+    ) -> Result<(Vec<Content>, Vec<u64>), OpenFailure> {
         let storage = |error: std::io::Error| explain(self.path, error.into());
-        let mut log = Log {
-            newest: BTreeMap::new(),
-            revision: folded,
-            segments: Vec::new(),
-            useless: Vec::new(),
-        };
         let mut names = medium.segments().map_err(storage)?;
-        let mut next = None;
-        let mut contents = Vec::new();
+        let (mut contents, mut useless) = (Vec::<Content>::new(), Vec::new());
         while let Some(first) = names.pop() {
+            let next = contents.last().map(|content| content.first);
             if next.is_some_and(|next| next <= folded + 1) {
                 // Folded whole, and back because its removal was not durable yet.
-                log.useless.push(first);
+                useless.push(first);
                 continue;
             }
             let bytes = medium.read_segment(first).map_err(storage)?;
-            match wal::read(&bytes, cluster, first, next) {
-                Ok(frames) => {
-                    let last = frames.last().map_or(first - 1, |frame| frame.last);
-                    contents.push((Sealed { first, last, bytes: bytes.len() }, bytes));
-                    next = Some(first);
-                }
-                Err(Unusable::Unfinished) if next.is_none() => log.useless.push(first),
-                Err(Unusable::Unfinished) => {
-                    return Err(self.damaged(format!("log segment {first} lost its header")));
-                }
-                Err(Unusable::Newer(found)) => {
-                    let path = self.path.to_owned();
-                    return Err(OpenFailure::Newer { path, found, newest: FORMAT });
-                }
-                Err(Unusable::Damaged(what)) => return Err(self.damaged(what)),
+            // Only the newest can be unfinished: those before it were synced before it was begun.
+            let unfinished = next.is_none()
+                && matches!(wal::read(&bytes, cluster, first, None), Err(Unusable::Unfinished));
+            match unfinished {
+                true => useless.push(first),
+                false => contents.push(Content { first, bytes }),
             }
         }
         contents.reverse();
-        for (at, (sealed, bytes)) in contents.iter().enumerate() {
-            if sealed.first > log.revision + 1 {
-                let (from, to) = (log.revision + 1, sealed.first);
-                return Err(self.damaged(format!("revisions {from} up to {to} are missing")));
+        Ok((contents, useless))
+    }
+
+    /// Reads the log; what it says borrows from the contents.
+    fn log<'c>(
+        &self,
+        contents: &'c [Content],
+        cluster: &Cluster,
+        folded: u64,
+    ) -> Result<Log<'c>, OpenFailure> {
+        let mut log = Log { newest: BTreeMap::new(), revision: folded, segments: Vec::new() };
+        for (at, content) in contents.iter().enumerate() {
+            let first = content.first;
+            if first > log.revision + 1 {
+                let from = log.revision + 1;
+                return Err(self.damaged(format!("revisions {from} up to {first} are missing")));
             }
-            let next = contents.get(at + 1).map(|(next, _)| next.first);
-            // It was whole a moment ago.
-            let frames = wal::read(bytes, cluster, sealed.first, next).unwrap_or_default();
+            let next = contents.get(at + 1).map(|next| next.first);
+            let frames = wal::read(&content.bytes, cluster, first, next);
+            let frames = frames.map_err(|unusable| self.unusable(first, unusable))?;
             for frame in frames.iter().filter(|frame| frame.first > folded) {
                 self.lay_over(&mut log, frame.rows)?;
             }
-            log.revision = log.revision.max(sealed.last);
             // One without a frame will be replaced by the next that is begun.
-            if sealed.last >= sealed.first {
-                log.segments.push(*sealed);
+            if let Some(frame) = frames.last() {
+                log.revision = log.revision.max(frame.last);
+                log.segments.push(Sealed { first, last: frame.last, bytes: content.bytes.len() });
             }
         }
         Ok(log)
     }
 
-    fn lay_over(&self, log: &mut Log, rows: &[u8]) -> Result<(), OpenFailure> {
+    fn unusable(&self, first: u64, unusable: Unusable) -> OpenFailure {
+        match unusable {
+            Unusable::Newer(found) => {
+                OpenFailure::Newer { path: self.path.to_owned(), found, newest: FORMAT }
+            }
+            Unusable::Unfinished => self.damaged(format!("log segment {first} lost its header")),
+            Unusable::Damaged(what) => self.damaged(what),
+        }
+    }
+
+    fn lay_over<'c>(&self, log: &mut Log<'c>, rows: &'c [u8]) -> Result<(), OpenFailure> {
         for found in row::Rows::new(rows) {
             let found = found.map_err(|what| self.damaged(what))?;
-            let stored = found.stored.map(<[u8]>::to_vec);
-            let newest = Newest { revision: found.revision, stored };
-            log.newest.insert(found.name.to_owned(), newest);
+            log.newest.insert(found.name, found);
         }
         Ok(())
     }
@@ -219,7 +230,7 @@ impl Reader<'_> {
     fn records(
         &self,
         table: &ReadOnlyTable<&'static str, &'static [u8]>,
-        log: &Log,
+        log: &Log<'_>,
         state: &mut State,
     ) -> Read<row::Tally> {
         let mut tally = row::Tally::default();
