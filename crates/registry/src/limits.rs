@@ -6,6 +6,8 @@ pub const BLOB_BYTES_MAX: u64 = 52_000 * 1024 * 1024;
 pub const UPLOADS_MAX: usize = 4096;
 /// How long an upload nobody touches is kept, in seconds.
 pub const UPLOAD_KEPT_SECONDS: u64 = 24 * 3600;
+/// How often uploads that nobody touches are looked for, in seconds.
+pub const SWEEP_EVERY_SECONDS: u64 = 3600;
 /// Bytes gathered from the network before one write to the disk.
 pub const WRITE_BYTES: usize = 1024 * 1024;
 /// How long a client may pause within a body, in seconds.

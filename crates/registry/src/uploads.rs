@@ -6,8 +6,8 @@
 
 use crate::answer::{Body, Refusal};
 use crate::limits::{
-    BLOB_BYTES_MAX, BODY_PAUSE_SECONDS_MAX, UPLOAD_KEPT_SECONDS, UPLOAD_WAIT_SECONDS_MAX,
-    UPLOADS_MAX, WRITE_BYTES,
+    BLOB_BYTES_MAX, BODY_PAUSE_SECONDS_MAX, SWEEP_EVERY_SECONDS, UPLOAD_KEPT_SECONDS,
+    UPLOAD_WAIT_SECONDS_MAX, UPLOADS_MAX, WRITE_BYTES,
 };
 use bytes::Bytes;
 use http::StatusCode;
@@ -20,7 +20,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 
@@ -33,6 +33,8 @@ const REPOSITORY: &str = "repository";
 pub struct Uploads {
     folder: PathBuf,
     sessions: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Session>>>>,
+    /// When stale uploads were last looked for.
+    swept_at: Mutex<Instant>,
 }
 
 /// One upload. Whoever holds its lock is its only reader and writer.
@@ -55,10 +57,15 @@ impl Uploads {
     /// Opens or makes the folder and finds the uploads that an earlier process left.
     pub fn open(folder: &Path) -> io::Result<Self> {
         make_folder(folder)?;
+        let kept = Duration::from_secs(UPLOAD_KEPT_SECONDS);
         let mut sessions = BTreeMap::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             match read_session(&entry.path())? {
+                // Nobody can be using it: the process has just begun.
+                Some(session) if session.touched_at.elapsed().is_ok_and(|age| age > kept) => {
+                    fs::remove_dir_all(entry.path())?;
+                }
                 Some(session) => {
                     let id = session.id.clone();
                     sessions.insert(id, Arc::new(tokio::sync::Mutex::new(session)));
@@ -67,7 +74,8 @@ impl Uploads {
                 None => fs::remove_dir_all(entry.path())?,
             }
         }
-        Ok(Self { folder: folder.to_owned(), sessions: Mutex::new(sessions) })
+        let swept_at = Mutex::new(Instant::now());
+        Ok(Self { folder: folder.to_owned(), sessions: Mutex::new(sessions), swept_at })
     }
 
     /// Begins an upload under the id, which must be new.
@@ -116,18 +124,14 @@ impl Uploads {
         blocking(move || remove_folder(&folder)).await
     }
 
-    /// Ends uploads that nobody has touched for long, and refuses when there are still too many.
+    /// Ends uploads that nobody has touched for long, now and then and when there are too many, and
+    /// refuses when there are still too many.
     async fn make_room(&self) -> Result<(), Refusal> {
-        if self.lock().len() < UPLOADS_MAX {
+        let is_full = self.lock().len() >= UPLOADS_MAX;
+        if !is_full && !self.sweep_is_due() {
             return Ok(());
         }
-        let kept = Duration::from_secs(UPLOAD_KEPT_SECONDS);
-        let stale: Vec<Held> = {
-            let sessions = self.lock();
-            let idle = sessions.values().filter_map(|it| Arc::clone(it).try_lock_owned().ok());
-            idle.filter(|it| it.touched_at.elapsed().is_ok_and(|age| age > kept)).collect()
-        };
-        for held in stale {
+        for held in self.stale(Duration::from_secs(UPLOAD_KEPT_SECONDS)) {
             self.end(held).await?;
         }
         match self.lock().len() < UPLOADS_MAX {
@@ -138,6 +142,22 @@ impl Uploads {
                 "too many uploads are under way",
             )),
         }
+    }
+
+    fn sweep_is_due(&self) -> bool {
+        let mut swept_at = self.swept_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = swept_at.elapsed() >= Duration::from_secs(SWEEP_EVERY_SECONDS);
+        if is_due {
+            *swept_at = Instant::now();
+        }
+        is_due
+    }
+
+    /// The uploads that no request holds and none has touched for this long.
+    fn stale(&self, kept: Duration) -> Vec<Held> {
+        let sessions = self.lock();
+        let idle = sessions.values().filter_map(|it| Arc::clone(it).try_lock_owned().ok());
+        idle.filter(|it| it.touched_at.elapsed().is_ok_and(|age| age > kept)).collect()
     }
 
     fn lock(
@@ -335,4 +355,55 @@ async fn blocking<T: Send + 'static>(
 
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::full;
+
+    #[tokio::test]
+    async fn only_what_nobody_holds_or_touched_is_stale() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let uploads = Uploads::open(folder.path()).expect("opened");
+        let name = RepositoryName::from("x");
+        let begin = async |id: &str| uploads.begin(id.to_owned(), name.clone()).await;
+        let held = begin("held").await.expect("begun");
+        drop(begin("old").await.expect("begun"));
+        let mut fresh = begin("fresh").await.expect("begun");
+        fresh.touched_at = SystemTime::now() + Duration::from_secs(3600);
+        drop(fresh);
+        let stale = uploads.stale(Duration::ZERO);
+        assert_eq!(stale.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["old"]);
+        for it in stale {
+            uploads.end(it).await.expect("ended");
+        }
+        assert!(!folder.path().join("old").exists() && folder.path().join("held").exists());
+        let held = append(held, full("abc")).await.expect("appended");
+        assert_eq!(held.bytes, 3);
+    }
+
+    #[tokio::test]
+    async fn uploads_a_process_left_are_found_unless_half_made_or_old() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let name = RepositoryName::from("x");
+        let uploads = Uploads::open(folder.path()).expect("opened");
+        for id in ["kept", "old"] {
+            let held = uploads.begin(id.to_owned(), name.clone()).await.expect("begun");
+            append(held, full("abc")).await.expect("appended");
+        }
+        drop(uploads);
+        fs::create_dir(folder.path().join("half")).expect("made");
+        let day = Duration::from_secs(UPLOAD_KEPT_SECONDS + 60);
+        let data = fs::File::options().write(true).open(folder.path().join("old").join(DATA));
+        data.expect("opened").set_modified(SystemTime::now() - day).expect("set");
+        let uploads = Uploads::open(folder.path()).expect("opened");
+        let kept: Vec<_> = uploads.lock().keys().cloned().collect();
+        assert_eq!(kept, ["kept"]);
+        let held = uploads.hold("kept", &name).await.expect("held");
+        let (held, digest) = digest(held).await.expect("digested");
+        let whole = ring::digest::digest(&SHA256, b"abc");
+        assert_eq!((held.bytes, digest), (3, hex(whole.as_ref())));
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
+    }
 }
