@@ -1,36 +1,58 @@
-"""What the kernel of this machine holds of ours, read from /proc and /sys: links, cgroups, mounts
-and processes. Tests compare it before and after, because what a task leaves behind nobody else
+"""What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, cgroups and
+processes. Tests compare it before and after, because what a task leaves behind nobody else
 removes."""
 
+import collections
 import os
 import pathlib
+
+from waiting import until
 
 NAME = "neargate"
 LINK_PREFIX = "ng"
 
 
 def census():
-    return mounts() | links() | cgroups() | processes()
+    """How often each thing is there. Processes count by what they run, so that one which a restart
+    has replaced is still one."""
+    commands = (f"process {command}" for command in processes().values())
+    return collections.Counter([*mounts(), *links(), *cgroups(), *commands])
+
+
+def until_as(before, seconds):
+    """Waits until nothing is there that was not there before; fails with a list of what is."""
+    left = collections.Counter()
+
+    def clean():
+        nonlocal left
+        left = census() - before
+        return not left
+
+    try:
+        until(clean, seconds, "the kernel is as before")
+    except AssertionError:
+        raise AssertionError(f"left in the kernel after {seconds} s: {sorted(left)}") from None
 
 
 def mounts():
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-    return {f"mount {line.split()[4]}" for line in lines}
+    return [f"mount {line.split()[4]}" for line in lines]
 
 
 def links():
     names = os.listdir("/sys/class/net")
-    return {f"link {name}" for name in names if name.startswith(LINK_PREFIX)}
+    return [f"link {name}" for name in names if name.startswith(LINK_PREFIX)]
 
 
 def cgroups():
     folders = (folder for folder, _, _ in os.walk("/sys/fs/cgroup"))
-    return {f"cgroup {folder}" for folder in folders if NAME in folder}
+    return [f"cgroup {folder}" for folder in folders if NAME in folder]
 
 
 def processes():
-    """Ours by name (the zygote's begins with ours, too) and those in our cgroups."""
-    found = set()
+    """The command lines, by process id, of those that carry our name (the zygote's begins with it)
+    and those that live in our cgroups."""
+    found = {}
     for folder in pathlib.Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -42,10 +64,5 @@ def processes():
             # It ended while we looked.
             continue
         if name.startswith(NAME) or NAME in groups:
-            found.add(f"process {folder.name}: {command}")
+            found[int(folder.name)] = command
     return found
-
-
-def zygotes():
-    """The processes that supervisors are forked from: one, which a restart replaces by another."""
-    return {line for line in processes() if " zygote " in line}

@@ -10,7 +10,7 @@ import signal
 import threading
 
 import pytest
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 import kernel
 from tasks import shell
@@ -68,7 +68,7 @@ class Load(threading.Thread):
         def answer():
             try:
                 return call(**arguments)
-            except HTTPClientError:
+            except (ConnectionError, HTTPClientError):
                 return None
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
@@ -153,7 +153,7 @@ def test_kills_at_random(server, cluster, busybox, aws):
     assert load.error is None, load.error
     check_all(cluster, load, group)
     print({kind: killed.count(kind) for kind in killed}, len(load.started), "tasks")
-    until(lambda: not kernel.census() - before - kernel.zygotes(), 30, "the kernel is as before")
+    kernel.until_as(before, 30)
 
 
 def check_all(cluster, load, group):

@@ -8,8 +8,9 @@ from tasks import container, exit_codes, shell
 from waiting import until
 
 
-def start_time(runtime_processes):
-    return {line for line in runtime_processes if "sleep 1000" in line}
+def sleepers():
+    """The processes that run what these tests run, by id."""
+    return {pid for pid, command in kernel.processes().items() if "sleep 1000" in command}
 
 
 def restart(server, how):
@@ -25,14 +26,14 @@ def restart(server, how):
 def test_a_running_task_goes_on(server, cluster, busybox, how):
     arn = cluster.start(container(busybox, "sleep", "1000", stopTimeout=2))
     before = cluster.until_running(arn)
-    alive = start_time(kernel.processes())
+    alive = sleepers()
     assert alive
     restart(server, how)
     cluster.until_running(arn)
     after = cluster.describe(arn)
     assert after["startedAt"] == before["startedAt"]
     assert after["containers"][0]["runtimeId"] == before["containers"][0]["runtimeId"]
-    assert alive <= start_time(kernel.processes())
+    assert alive <= sleepers()
     cluster.aws.ecs.stop_task(cluster=cluster.name, task=arn)
     cluster.until_stopped(arn)
 
@@ -46,8 +47,8 @@ def test_what_ended_meanwhile_is_told(server, cluster, busybox, how):
         server.stop()
     else:
         server.kill()
-    gone = [line for line in kernel.processes() if "sleep 3" in line]
-    until(lambda: not set(gone) & kernel.processes(), 20, "the container ends without us")
+    alive = {pid for pid, command in kernel.processes().items() if "sleep 3" in command}
+    until(lambda: not alive & set(kernel.processes()), 20, "the container ends without us")
     server.start()
     task = cluster.until_stopped(arn)
     assert exit_codes(task) == {"app": 21}
@@ -98,7 +99,7 @@ def test_a_stopped_task_leaves_nothing_behind(cluster, busybox):
     assert kernel.census() - before
     cluster.aws.ecs.stop_task(cluster=cluster.name, task=arn)
     cluster.until_stopped(arn)
-    until(lambda: not kernel.census() - before, 20, "the kernel holds what it held before")
+    kernel.until_as(before, 20)
 
 
 def test_log_lines_survive_a_crash_once(server, cluster, busybox, aws):
