@@ -1,7 +1,7 @@
 //! HTTP as the benchmarks speak it: one connection that is kept, over TCP or a unix socket, and on
 //! top of it the calls of AWS, signed by the same code that Neargate's own CLI signs with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -43,33 +43,42 @@ impl Answer {
     }
 }
 
+/// Where a server listens.
+#[derive(Debug, Clone)]
+enum Place {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    host: String,
+    place: Place,
 }
 
 impl Connection {
     pub async fn tcp(address: &str) -> Result<Connection> {
-        let stream = TcpStream::connect(address).await;
-        let stream = stream.with_context(|| format!("nobody listens on {address}"))?;
-        stream.set_nodelay(true)?;
-        Self::over(stream, address).await
+        Self::to(Place::Tcp(address.to_owned())).await
     }
 
     pub async fn unix(path: &Path) -> Result<Connection> {
-        let stream = UnixStream::connect(path).await;
-        let stream = stream.with_context(|| format!("nobody listens on {}", path.display()))?;
-        Self::over(stream, "localhost").await
+        Self::to(Place::Unix(path.to_owned())).await
     }
 
-    async fn over<S>(stream: S, host: &str) -> Result<Connection>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, driver) = handshake(TokioIo::new(stream)).await?;
-        // Its failure is seen by the request that it takes with it.
-        tokio::spawn(async move { driver.await.ok() });
-        Ok(Connection { sender, host: host.to_owned() })
+    async fn to(place: Place) -> Result<Connection> {
+        let sender = match &place {
+            Place::Tcp(address) => {
+                let stream = TcpStream::connect(address).await;
+                let stream = stream.with_context(|| format!("nobody listens on {address}"))?;
+                stream.set_nodelay(true)?;
+                speak(stream).await?
+            }
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let path = path.display();
+                speak(stream.with_context(|| format!("nobody listens on {path}"))?).await?
+            }
+        };
+        Ok(Connection { sender, place })
     }
 
     pub async fn send(
@@ -80,7 +89,11 @@ impl Connection {
         body: impl Into<Bytes>,
     ) -> Result<Answer> {
         if !headers.contains_key(HOST) {
-            headers.insert(HOST, HeaderValue::from_str(&self.host)?);
+            let host = match &self.place {
+                Place::Tcp(address) => address,
+                Place::Unix(_) => "localhost",
+            };
+            headers.insert(HOST, HeaderValue::from_str(host)?);
         }
         let mut request = Request::builder()
             .method(method)
@@ -88,7 +101,10 @@ impl Connection {
             .body(Full::new(body.into()))
             .with_context(|| format!("{path} is no path"))?;
         *request.headers_mut() = headers;
-        self.sender.ready().await.context("the server has closed the connection")?;
+        // A server may close after an answer. It hasn't seen this request then, so it is no retry.
+        if self.sender.ready().await.is_err() {
+            *self = Self::to(self.place.clone()).await?;
+        }
         let answer = self.sender.send_request(request).await?;
         let (parts, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
@@ -109,6 +125,16 @@ impl Connection {
         let answer = self.send(method, path, headers, bytes).await?;
         answer.success().with_context(|| format!("{method} {path}"))
     }
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, driver) = handshake(TokioIo::new(stream)).await?;
+    // Its failure is seen by the request that it takes with it.
+    tokio::spawn(async move { driver.await.ok() });
+    Ok(sender)
 }
 
 /// Whose key, for where.

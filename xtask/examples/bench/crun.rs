@@ -55,7 +55,7 @@ impl Crun {
         for (name, args) in [("start", &WAITS[..]), ("run", &["true"][..])] {
             let bundle = folder.join(name);
             fs::create_dir_all(&bundle)?;
-            let config = config(&folder.join("rootfs"), args, &meter.tasks_group());
+            let config = config(&folder.join("rootfs"), args, &meter.containers_group());
             fs::write(bundle.join("config.json"), serde_json::to_vec(&config)?)?;
         }
         let this = std::env::current_exe().context("where this program is")?;

@@ -42,7 +42,7 @@ impl Docker {
         let mut command = meter.command("unshare");
         let script = "ip link set lo up && exec \"$@\"";
         command.args(["--net", "--mount", "sh", "-c", script, "sh", "dockerd"]);
-        command.args(["--cgroup-parent", &meter.tasks_group()]);
+        command.args(["--cgroup-parent", &meter.containers_group()]);
         command.arg("--host").arg(format!("unix://{}", socket.display()));
         for (option, name) in [("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid")] {
             command.arg(format!("--{option}")).arg(folder.join(name));

@@ -14,8 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 const ROOT: &str = "/sys/fs/cgroup";
 /// Inside a contender's group: its daemons, apart from its containers, as version 2 demands.
 const DAEMONS: &str = "daemons";
-/// For the containers of peers.
-const TASKS: &str = "tasks";
+/// For the containers of peers. (`tasks` is a file of version 1.)
+const CONTAINERS: &str = "containers";
 /// How long processes that were killed and groups that are empty may take to go away.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
@@ -45,8 +45,8 @@ impl Meter {
     }
 
     /// Where peers are to make their containers' groups.
-    pub fn tasks_group(&self) -> String {
-        format!("/{}/{TASKS}", self.name)
+    pub fn containers_group(&self) -> String {
+        format!("/{}/{CONTAINERS}", self.name)
     }
 
     /// A command that runs inside the group.

@@ -162,6 +162,8 @@ pub fn definition(family: &str, image: &str) -> Value {
             "name": "main",
             "image": image,
             "command": WAITS,
+            // Not needed, but moto_server 5.2.1 can't run a task without it.
+            "memory": 512,
             "stopTimeout": 2,
         }],
     })
@@ -173,6 +175,9 @@ pub fn run_task(definition: &str, subnet: &str, count: u32) -> Value {
         "taskDefinition": definition,
         "count": count,
         "launchType": "FARGATE",
-        "networkConfiguration": {"awsvpcConfiguration": {"subnets": [subnet]}},
+        // Without a list of groups, moto_server 5.2.1 fails.
+        "networkConfiguration": {
+            "awsvpcConfiguration": {"subnets": [subnet], "securityGroups": []},
+        },
     })
 }
