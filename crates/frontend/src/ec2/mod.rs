@@ -13,6 +13,7 @@ mod describe_route_tables;
 mod describe_security_group_rules;
 mod describe_security_groups;
 mod describe_subnets;
+mod describe_tags;
 mod describe_vpc_attribute;
 mod describe_vpcs;
 mod filter;
@@ -55,6 +56,7 @@ pub const ROUTES: &[Route] = &[
     ),
     route!(ec2, DescribeSecurityGroupsRequest, describe_security_groups::describe_security_groups),
     route!(ec2, DescribeSubnetsRequest, describe_subnets::describe_subnets),
+    route!(ec2, DescribeTagsRequest, describe_tags::describe_tags),
     route!(ec2, DescribeVpcAttributeRequest, describe_vpc_attribute::describe_vpc_attribute),
     route!(ec2, DescribeVpcsRequest, describe_vpcs::describe_vpcs),
 ];

@@ -9,7 +9,8 @@ use super::{
     describe_route_tables::describe_route_tables,
     describe_security_group_rules::describe_security_group_rules,
     describe_security_groups::describe_security_groups, describe_subnets::describe_subnets,
-    describe_vpc_attribute::describe_vpc_attribute, describe_vpcs::describe_vpcs,
+    describe_tags::describe_tags, describe_vpc_attribute::describe_vpc_attribute,
+    describe_vpcs::describe_vpcs,
 };
 use crate::fixture::Fixture;
 use model::network::{AddressPool, NetworkInterface};
@@ -226,4 +227,31 @@ async fn a_tasks_interface_is_seen_while_it_is_there() {
     };
     let fault = describe_network_interfaces(cx, caller, input).await.expect_err("gone");
     assert_eq!(fault.code, "InvalidNetworkInterfaceID.NotFound");
+}
+
+#[tokio::test]
+async fn tags_are_listed_by_resource() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let id = default_vpc(&fixture).await.vpc_id.expect("an id");
+    let mut txn = cx.store.begin();
+    let mut vpc = model::network::Vpc::clone(&txn.get(&id).expect("there"));
+    vpc.tags.extend([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+    txn.put(vpc);
+    txn.commit().await.expect("committed");
+    let find = async |filters: Option<Vec<Filter>>| {
+        let input = DescribeTagsRequest { filters, ..Default::default() };
+        let found = describe_tags(cx, caller, input).await.expect("found").tags.expect("a list");
+        found.into_iter().filter_map(|tag| tag.value).collect::<Vec<_>>()
+    };
+    assert_eq!(find(None).await, ["1", "2"]);
+    assert_eq!(find(filter("key", "b")).await, ["2"]);
+    assert_eq!(find(filter("resource-type", "vpc")).await, ["1", "2"]);
+    assert!(find(filter("resource-type", "subnet")).await.is_empty());
+    let found = describe_vpcs(
+        cx,
+        caller,
+        DescribeVpcsRequest { filters: filter("tag:a", "1"), ..Default::default() },
+    );
+    assert_eq!(found.await.expect("found").vpcs.expect("a list").len(), 1);
 }

@@ -1,9 +1,9 @@
 //! CreateLogGroup: an empty group whose events are kept for ever.
 
-use super::names::{check_group, invalid};
+use super::names::{check_group, invalid, transact};
 use super::tags;
 use crate::context::{Caller, Context};
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 use model::logs::{LogGroup, LogStream};
 use store::kinds::log_stream_prefix;
 use wire::NoOutput;
@@ -43,6 +43,6 @@ pub async fn create_log_group(
         });
         Ok(())
     });
-    created.await.map_err(fault::transact)?;
+    created.await.map_err(transact)?;
     Ok(NoOutput)
 }

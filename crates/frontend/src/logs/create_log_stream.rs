@@ -1,8 +1,8 @@
 //! CreateLogStream: a stream that PutLogEvents can write to; it has no events yet.
 
-use super::names::{check_group, check_stream, group_missing};
+use super::names::{check_group, check_stream, group_missing, transact};
 use crate::context::{Caller, Context};
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 use model::logs::{LogGroup, LogStream};
 use store::kinds::log_stream_key;
 use wire::NoOutput;
@@ -27,6 +27,6 @@ pub async fn create_log_stream(
         txn.put(LogStream { group, name, created_at: cx.now() });
         Ok(())
     });
-    created.await.map_err(fault::transact)?;
+    created.await.map_err(transact)?;
     Ok(NoOutput)
 }

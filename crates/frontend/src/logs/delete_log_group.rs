@@ -1,9 +1,9 @@
 //! DeleteLogGroup: the group goes at once and with it everything in it goes from sight; its
 //! streams' records follow in portions, since a transaction is bounded, and its events last.
 
-use super::names::{check_group, group_missing, storage};
+use super::names::{check_group, group_missing, storage, transact};
 use crate::context::{Caller, Context};
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 use model::logs::{LogGroup, LogStream};
 use store::kinds::log_stream_prefix;
 use wire::NoOutput;
@@ -24,7 +24,7 @@ pub async fn delete_log_group(
         txn.delete::<LogGroup>(&name);
         Ok(())
     });
-    deleted.await.map_err(fault::transact)?;
+    deleted.await.map_err(transact)?;
     cx.logs.delete_group(&name).await.map_err(|failure| storage(&failure))?;
     sweep(cx, &name).await?;
     Ok(NoOutput)
@@ -47,7 +47,7 @@ pub async fn sweep(cx: &Context, group: &str) -> Result<(), Fault> {
             }
             Ok(keys.len())
         });
-        let (count, _) = swept.await.map_err(fault::transact)?;
+        let (count, _) = swept.await.map_err(transact)?;
         if count < PORTION_STREAMS {
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! DeleteLogStream: the record first, which hides the events, then the events.
 
-use super::names::{check_group, check_stream, group_missing, storage, stream_missing};
+use super::names::{check_group, check_stream, group_missing, storage, stream_missing, transact};
 use crate::context::{Caller, Context};
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 use model::logs::{LogGroup, LogStream};
 use store::kinds::log_stream_key;
 use wire::NoOutput;
@@ -24,7 +24,7 @@ pub async fn delete_log_stream(
         txn.delete::<LogStream>(&key);
         Ok(())
     });
-    deleted.await.map_err(fault::transact)?;
+    deleted.await.map_err(transact)?;
     cx.logs.delete_stream(&group, &name).await.map_err(|failure| storage(&failure))?;
     Ok(NoOutput)
 }

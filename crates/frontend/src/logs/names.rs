@@ -7,7 +7,7 @@ use model::logs::{LogGroup, LogStream};
 use std::sync::Arc;
 use store::kinds::log_stream_key;
 use store::logs::LogFailure;
-use store::{Snapshot, Txn};
+use store::{Snapshot, TransactFailure, Txn};
 use wire::logs::ErrorCode;
 
 /// Milliseconds of a day.
@@ -38,6 +38,18 @@ pub fn storage(failure: &LogFailure) -> Fault {
     let source = std::error::Error::source(failure).map(ToString::to_string);
     tracing::error!(%failure, source, "log events could not be read or stored");
     ErrorCode::ServiceUnavailableException.fault("The service cannot complete the request.")
+}
+
+/// What a transaction that did not commit becomes.
+pub fn transact(failure: TransactFailure<Fault>) -> Fault {
+    match failure {
+        TransactFailure::Aborted(fault) => fault,
+        failure => {
+            let source = std::error::Error::source(&failure).map(ToString::to_string);
+            tracing::error!(?failure, source, "a change of log groups was not committed");
+            ErrorCode::ServiceUnavailableException.fault("The service cannot complete the request.")
+        }
+    }
 }
 
 /// Letters, digits, `.`, `-`, `_`, `/` and `#`.
@@ -124,7 +136,7 @@ pub async fn change_group(
         txn.put(group);
         Ok(())
     });
-    changed.await.map(|_| ()).map_err(crate::fault::transact)
+    changed.await.map(|_| ()).map_err(transact)
 }
 
 /// Events before this are past the group's retention.
