@@ -78,6 +78,39 @@ async fn a_full_disk_fails_commits_until_there_is_room() {
     store.close().await;
 }
 
+/// As long as the disk has not said that it is durable, nobody sees it in any way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_durable_is_not_shown() {
+    let medium = Faulty::created(7);
+    let store = open(&medium);
+    let before = do_deed(&store, 1, &mut Random(1)).await.unwrap();
+    let mut watch = store.watch(before);
+    medium.gate().shut(true);
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move { do_deed(&store, 2, &mut Random(2)).await }
+    });
+    let waker = tokio::spawn({
+        let store = store.clone();
+        async move { store.changed_after(before).await }
+    });
+    medium.gate().until_somebody_waits();
+    assert_eq!(store.revision(), before);
+    assert_eq!(check_whole(&store.snapshot()).len(), 1);
+    assert!(watch.try_next().unwrap().is_none());
+    // Who only reads does not wait for those who write.
+    let mut reader = store.begin();
+    assert!(reader.get::<Item>("0000").is_none_or(|item| item.written_by == 1));
+    assert_eq!(reader.commit().await.unwrap(), before);
+    assert!(!writer.is_finished() && !waker.is_finished());
+    medium.gate().shut(false);
+    let after = writer.await.unwrap().unwrap();
+    assert_eq!(waker.await.unwrap(), after);
+    assert_eq!(watch.next().await.unwrap().revision, after);
+    assert_eq!(check_whole(&store.snapshot()).len(), 2);
+    store.close().await;
+}
+
 /// Folding fails while the log goes on; the log's bound then fails commits instead of growing.
 #[tokio::test]
 async fn a_log_that_can_not_be_folded_is_bounded() {

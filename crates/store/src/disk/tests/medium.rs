@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
@@ -14,7 +14,42 @@ const SECTOR_BYTES: usize = 512;
 
 /// A handle to a medium; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Faulty(Arc<Mutex<World>>);
+pub(crate) struct Faulty(Arc<Mutex<World>>, Arc<Gate>);
+
+/// Holds up syncs of the log while it is shut.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    shut: bool,
+    waiting: usize,
+}
+
+impl Gate {
+    pub fn shut(&self, shut: bool) {
+        self.state.lock().expect("nobody panics with it").shut = shut;
+        self.changed.notify_all();
+    }
+
+    /// Returns once a sync waits.
+    pub fn until_somebody_waits(&self) {
+        let state = self.state.lock().expect("nobody panics with it");
+        let waited = self.changed.wait_while(state, |state| state.waiting == 0);
+        drop(waited.expect("nobody panics with it"));
+    }
+
+    fn pass(&self) {
+        let mut state = self.state.lock().expect("nobody panics with it");
+        state.waiting += 1;
+        self.changed.notify_all();
+        let waited = self.changed.wait_while(state, |state| state.shut);
+        waited.expect("nobody panics with it").waiting -= 1;
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -114,7 +149,7 @@ impl Faulty {
     pub fn created(seed: u64) -> Faulty {
         let mut world = World { random: Some(Random(seed)), ..World::default() };
         world.files.insert(RECORDS, File::default());
-        let medium = Faulty(Arc::new(Mutex::new(world)));
+        let medium = Faulty(Arc::new(Mutex::new(world)), Arc::default());
         create(Box::new(medium.clone())).expect("nothing fails yet");
         medium.world().file(RECORDS).sync();
         medium
@@ -122,6 +157,10 @@ impl Faulty {
 
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().expect("no test panics while it holds it")
+    }
+
+    pub fn gate(&self) -> &Gate {
+        &self.1
     }
 
     /// Whether the fuse has burnt down.
@@ -150,7 +189,7 @@ impl Faulty {
             random: Some(random.clone()),
             ..World::default()
         };
-        Faulty(Arc::new(Mutex::new(world)))
+        Faulty(Arc::new(Mutex::new(world)), Arc::default())
     }
 
     /// Changes bytes behind the engine's back. `name` of None: the file of records.
@@ -180,7 +219,7 @@ impl Faulty {
             random: old.random.clone(),
             ..World::default()
         };
-        Faulty(Arc::new(Mutex::new(world)))
+        Faulty(Arc::new(Mutex::new(world)), Arc::default())
     }
 }
 
@@ -359,6 +398,7 @@ impl Segment for Appending {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.medium.gate().pass();
         self.medium.world().sync(self.number)
     }
 }
