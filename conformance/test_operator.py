@@ -41,7 +41,7 @@ def test_env_is_for_eval(server, environment):
 def test_env_answers_as_soon_as_healthz_does(folder):
     """What starts Neargate waits for /healthz, and asks for the credentials next."""
     other = Server(folder / "d")
-    command = [binary(), "up", "--data-dir", str(other.data_dir), "--no-agent",
+    command = [binary(), "up", "--data-dir", str(other.data_dir),
                "--listen", f"127.0.0.1:{other.port}"]
     other.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

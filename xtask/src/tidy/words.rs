@@ -10,6 +10,22 @@ use super::{Finding, Tree};
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("conformance/waiting.py", "the suite's one loop that looks for a condition until a deadline"),
     (
+        "crates/runtime/tests/conformance/embedded.rs",
+        "looks at the kernel until it has taken everything away, or a deadline has passed",
+    ),
+    (
+        "crates/runtime/tests/conformance/limits.rs",
+        "measures the share of a CPU over a span of time: the span is what it waits for",
+    ),
+    (
+        "crates/runtime/tests/conformance/network.rs",
+        "connects until the container's server listens again after each answer",
+    ),
+    (
+        "crates/runtime/tests/conformance/suite.rs",
+        "signals until a shell has set its trap, which nobody outside can see",
+    ),
+    (
         "crates/runtime/tests/image/registry.rs",
         "a fake registry that sends slowly: the pause is what it does, nobody waits by it",
     ),
