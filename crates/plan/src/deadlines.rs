@@ -17,8 +17,8 @@ pub enum OverdueAction {
     /// `Task::request_stop` with code and reason.
     Stop,
     /// The instance was told to stop the task and didn't say that it has. Its word is given up:
-    /// `Task::lose_instance` with the reason. Its address must not be handed out again before the
-    /// instance says that it is free, or is lost itself.
+    /// `Task::abandon` with the reason. The address stays taken until the instance says that it is
+    /// free, or is lost itself.
     Abandon,
 }
 

@@ -171,6 +171,9 @@ impl Round<'_> {
     /// Towards RUNNING: sandbox and images side by side, then containers as their dependencies
     /// allow.
     fn start(&mut self) {
+        if self.observed.holds_starts {
+            return;
+        }
         if self.observed.sandbox == Sandbox::None {
             self.ask(Step::CreateSandbox);
         }

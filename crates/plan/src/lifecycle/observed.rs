@@ -71,6 +71,8 @@ pub enum Event {
     Reported {
         containers_fact: ContainersFact,
     },
+    /// The control plane has said, to this agent, what is wanted of the task.
+    Assigned,
     /// A step could not even be asked for.
     StepFailed {
         step: Step,
@@ -212,6 +214,8 @@ pub struct Observed {
     pub known: ContainersFact,
     /// See `keep_trace`.
     pub keeps_trace: bool,
+    /// See `hold_starts`.
+    pub holds_starts: bool,
     /// Nothing is asked for before this time, because what was asked last was refused.
     pub retry_at: Option<Timestamp>,
 }
@@ -246,6 +250,7 @@ impl Observed {
             first_end_at: None,
             known: ContainersFact::Unseen,
             keeps_trace: false,
+            holds_starts: false,
             containers: template.containers.iter().map(|c| container(&c.name)).collect(),
             retry_at: None,
         }
@@ -265,6 +270,13 @@ impl Observed {
     /// never run, and runs it again, or has forgotten its exit codes.
     pub fn keep_trace(&mut self) {
         self.keeps_trace = true;
+    }
+
+    /// For a task that an earlier agent began: nothing new is started, and nothing started again,
+    /// until the control plane has said what is wanted now (`Event::Assigned`). The earlier agent
+    /// may have been told to stop the task, and nobody here remembers; what runs goes on running.
+    pub fn hold_starts(&mut self) {
+        self.holds_starts = true;
     }
 
     /// Whether a process of the task may be there.
@@ -317,6 +329,7 @@ impl Observed {
                 }
             }
             Event::Reported { containers_fact } => self.known = self.known.max(*containers_fact),
+            Event::Assigned => self.holds_starts = false,
             Event::StepFailed { step, reason, at } => self.step_failed(step, reason, *at),
         }
     }

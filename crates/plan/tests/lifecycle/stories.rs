@@ -488,6 +488,29 @@ fn a_restarted_agent_goes_on_from_what_the_runtime_remembers() {
 }
 
 #[test]
+fn a_restarted_agent_starts_nothing_before_it_is_told_what_is_wanted() {
+    let stopped = |desired: Desired, expected: &[Step]| {
+        let mut assignment = assignment(vec![restarted(container("app", true), 1, &[])]);
+        let mut observed = Observed::new(&assignment.template);
+        observed.hold_starts();
+        observed.observe(&Event::SandboxReady { at: BEGIN });
+        let (app, at) = (|| "app".to_owned(), BEGIN);
+        observed.observe(&Event::ContainerStarted { container: app(), attempt: 1, at });
+        // By a signal that an earlier agent sent, or by itself: nobody here knows.
+        let at = BEGIN.plus_seconds(5);
+        let exit = Exit { code: 143, signal: Some(15), out_of_memory: false, at };
+        observed.observe(&Event::ContainerExited { container: app(), attempt: 1, exit });
+        assignment.containers_fact = ContainersFact::Running;
+        let (mut actor, steps) = Actor::with(assignment, observed);
+        assert_eq!(steps, []);
+        actor.assignment.desired = desired;
+        assert_eq!(actor.tell(&Event::Assigned), expected);
+    };
+    stopped(Desired::Running, &[attempt("app", 2)]);
+    stopped(Desired::Stopped, &[remove()]);
+}
+
+#[test]
 fn a_restarted_agent_goes_on_ending_what_had_begun_to_end() {
     let mut assignment = assignment(vec![restarted(container("app", true), 0, &[])]);
     assignment.containers_fact = ContainersFact::Stopping;
