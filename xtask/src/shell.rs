@@ -33,6 +33,11 @@ impl Run {
     pub fn new(program: &str) -> Run {
         let mut command = Command::new(program);
         command.current_dir(root());
+        for (key, _) in std::env::vars_os() {
+            if is_of_this_build(&key.to_string_lossy()) {
+                command.env_remove(key);
+            }
+        }
         Run { command, line: program.to_owned() }
     }
 
@@ -103,6 +108,13 @@ impl Run {
         String::from_utf8(output.stdout)
             .with_context(|| format!("`{}` wrote something that is not UTF-8", self.line))
     }
+}
+
+/// What cargo tells this program about its own build. A cargo started from here must not inherit it:
+/// build scripts that watch these variables (ring's) would run again, and all that hangs on them
+/// would be built anew, in turn with builds that were started by hand.
+fn is_of_this_build(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
 fn pass_on(
@@ -184,6 +196,14 @@ mod tests {
         let (outcome, seen) = sh("echo a; exit 3", LONG);
         assert!(outcome.expect_err("exit status 3").to_string().contains("exit status: 3"));
         assert_eq!(seen, ["a"]);
+    }
+
+    #[test]
+    fn a_command_does_not_learn_how_this_program_was_built() {
+        assert!(std::env::vars().any(|(key, _)| is_of_this_build(&key)), "cargo runs the tests");
+        let inherited = Run::new("env").read().expect("`env` lists variables");
+        assert!(inherited.contains("PATH="));
+        assert!(!inherited.lines().any(is_of_this_build), "{inherited}");
     }
 
     #[test]
