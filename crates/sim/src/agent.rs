@@ -63,7 +63,10 @@ impl World {
         machine.lives += 1;
         let mut actors = BTreeMap::new();
         for (task, sandbox) in &machine.kernel.sandboxes {
-            let observed = machine.kernel.recover(task, self.now).expect("it is there");
+            let mut observed = machine.kernel.recover(task, self.now).expect("it is there");
+            if self.mistake != Some(Mistake::StartsUnasked) {
+                observed.hold_starts();
+            }
             actors.insert(
                 task.clone(),
                 Actor::new(Arc::clone(&sandbox.note), observed, self.mistake),
@@ -241,16 +244,21 @@ impl World {
         let mut ending = (*actor.assignment).clone();
         ending.desired = Desired::Stopped;
         actor.assignment = Arc::new(ending);
+        self.ledger.told_to_stop(task);
         self.step_task(m, task);
     }
 
     fn assign(&mut self, m: usize, assignment: Arc<Assignment>) {
         let task = assignment.task.clone();
         let mistake = self.mistake;
+        if assignment.desired == Desired::Stopped {
+            self.ledger.told_to_stop(&task);
+        }
         let Some(agent) = self.machines[m].agent.as_mut() else { return };
         match agent.actors.get_mut(&task) {
             Some(actor) => {
                 actor.assignment = assignment;
+                actor.observed.observe(&Event::Assigned);
                 actor.dismissed = false;
             }
             None => {

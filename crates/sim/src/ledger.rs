@@ -14,6 +14,8 @@ pub struct Ledger {
     launches: BTreeMap<(TaskId, String), (usize, u32)>,
     /// Tasks of which a program really ran.
     started: BTreeSet<TaskId>,
+    /// Tasks of which an agent has known that they are to stop.
+    told_to_stop: BTreeSet<TaskId>,
     violation: Option<String>,
 }
 
@@ -46,12 +48,18 @@ impl Ledger {
                 "{container} of {id} is started on machine {machine} and on another: {before:?}"
             )
         });
+        let told = self.told_to_stop.contains(id);
+        self.hold(!told, || format!("{container} of {id} is started though it is to stop"));
         let expected = before.map_or(1, |(_, last)| last + 1);
         self.hold(attempt == expected && (attempt == 1 || restarts), || {
             format!(
                 "{container} of {id} is started once more: attempt {attempt}, before {before:?}"
             )
         });
+    }
+
+    pub fn told_to_stop(&mut self, task: &TaskId) {
+        self.told_to_stop.insert(task.clone());
     }
 
     pub fn started(&mut self, task: &TaskId) {

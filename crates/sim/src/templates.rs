@@ -90,7 +90,10 @@ pub fn random(random: &mut Random) -> TaskTemplate {
             checked(container("db", "run", true)),
         ],
         4 => {
-            vec![restarted(container("app", "exit 1 9500", true)), container("side", &image, false)]
+            vec![
+                restarted(container("app", *random.pick(&["exit 1 9500", "run"]), true)),
+                container("side", &image, false),
+            ]
         }
         _ => vec![
             needs(container("web", &image, true), "api", Healthy),

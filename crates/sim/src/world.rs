@@ -21,6 +21,8 @@ pub const MACHINE_MEMORY_MIB: u32 = 4096;
 pub enum Mistake {
     /// Agents remove sandboxes before the end of their tasks is known.
     ForgetsTraces,
+    /// Agents that come back start things before they are told what is wanted.
+    StartsUnasked,
     /// Placement commits whatever has changed since it planned.
     CommitsBlindly,
     /// What a lost instance holds is free at once.

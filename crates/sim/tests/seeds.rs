@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 /// Seeds of one test; nextest runs the tests side by side.
 const SEEDS: u64 = 250;
+/// Some mistakes need much to come together.
+const SEEDS_OF_MISTAKES: u64 = 1000;
 
 fn all_is_well(first: u64) {
     let mut outcomes = BTreeMap::<String, u32>::new();
@@ -56,15 +58,21 @@ fn a_seed_gives_the_same_run_again() {
 
 /// Within these seeds a violation follows from the mistake.
 fn is_found(mistake: Mistake) {
-    let mut violations = (0..SEEDS).filter_map(|seed| run(seed, Some(mistake), false).violation);
+    let mut violations =
+        (0..SEEDS_OF_MISTAKES).filter_map(|seed| run(seed, Some(mistake), false).violation);
     let first = violations.next();
     println!("{mistake:?}: {first:?}");
-    assert!(first.is_some(), "{SEEDS} seeds don't find {mistake:?}");
+    assert!(first.is_some(), "{SEEDS_OF_MISTAKES} seeds don't find {mistake:?}");
 }
 
 #[test]
 fn a_trace_removed_too_early_is_found() {
     is_found(Mistake::ForgetsTraces);
+}
+
+#[test]
+fn a_start_before_anything_was_asked_for_is_found() {
+    is_found(Mistake::StartsUnasked);
 }
 
 #[test]
