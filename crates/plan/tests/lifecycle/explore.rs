@@ -589,6 +589,23 @@ fn two_containers_in_every_order() {
 }
 
 #[test]
+fn two_containers_with_restarts_and_logs_in_every_order() {
+    for condition in [DependencyCondition::Start, DependencyCondition::Success] {
+        for first_restarts in [true, false] {
+            let essential = if condition == DependencyCondition::Start { 3 } else { 2 };
+            let containers = graph(2, essential, &[(1, 0, condition)]).expect("registers");
+            let [first, second] = containers.try_into().expect("two");
+            let [first, second] = match first_restarts {
+                true => [restarted(first, 0, &[0]), second],
+                false => [first, restarted(second, 0, &[1])],
+            };
+            let (states, _) = explore(vec![logged(first), logged(second)], ALL);
+            assert!(states > 1000, "{states}");
+        }
+    }
+}
+
+#[test]
 fn three_containers_in_every_order_of_starting_and_ending() {
     let freedom = Freedom { prepared: true, user_stops: true, ..Freedom::default() };
     let mut total = (0, 0, 0);
