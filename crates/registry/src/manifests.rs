@@ -21,6 +21,8 @@ use store::blob::{put_content, read_all};
 use store::kinds::{blob_link_key, image_tag_key, manifest_key, repository_prefix};
 use store::{Snapshot, Txn};
 
+/// Tags that one transaction removes.
+const PORTION_TAGS: usize = 100;
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 impl Inner {
@@ -115,16 +117,21 @@ impl Inner {
         reference: Reference,
     ) -> Result<Response<Body>, Refusal> {
         self.repository(&name)?;
-        let deleted = self.store.transact(|txn| match &reference {
-            Reference::Tag(tag) => {
-                let key = image_tag_key(&name, tag);
-                txn.get::<ImageTag>(&key).ok_or_else(Refusal::manifest_unknown)?;
-                txn.delete::<ImageTag>(&key);
-                Ok(())
+        loop {
+            let deleted = self.store.transact(|txn| match &reference {
+                Reference::Tag(tag) => {
+                    let key = image_tag_key(&name, tag);
+                    txn.get::<ImageTag>(&key).ok_or_else(Refusal::manifest_unknown)?;
+                    txn.delete::<ImageTag>(&key);
+                    Ok(true)
+                }
+                Reference::Digest(digest) => delete_by_digest(txn, &name, digest),
+            });
+            let (whole, _) = deleted.await?;
+            if whole {
+                break;
             }
-            Reference::Digest(digest) => delete_by_digest(txn, &name, digest),
-        });
-        deleted.await?;
+        }
         let mut response = bare(StatusCode::ACCEPTED);
         set(&mut response, CONTENT_LENGTH, "0");
         Ok(response)
@@ -155,7 +162,13 @@ fn check_needs(
     Ok(())
 }
 
-fn delete_by_digest(txn: &mut Txn, name: &RepositoryName, digest: &Digest) -> Result<(), Refusal> {
+/// Removes tags of the manifest, as many as a transaction takes, and with the last of them the
+/// manifest. Says whether that was all.
+fn delete_by_digest(
+    txn: &mut Txn,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, Refusal> {
     let key = manifest_key(name, digest);
     txn.get::<Manifest>(&key).ok_or_else(Refusal::manifest_unknown)?;
     let snapshot = txn.snapshot().clone();
@@ -165,14 +178,18 @@ fn delete_by_digest(txn: &mut Txn, name: &RepositoryName, digest: &Digest) -> Re
         let message = format!("the image is referenced by the manifest list {}", index.digest);
         return Err(Refusal::new(StatusCode::CONFLICT, "DENIED", message));
     }
-    txn.delete::<Manifest>(&key);
-    for (key, tag) in snapshot.scan::<ImageTag>(&prefix) {
+    let tags = snapshot.scan::<ImageTag>(&prefix).filter(|(_, tag)| tag.digest == *digest);
+    let tags: Vec<&str> = tags.map(|(key, _)| key).take(PORTION_TAGS + 1).collect();
+    for key in tags.iter().take(PORTION_TAGS) {
         // Guarded: a tag that moves to another image meanwhile must stay.
-        if tag.digest == *digest && txn.get::<ImageTag>(key).is_some() {
-            txn.delete::<ImageTag>(key);
-        }
+        txn.get::<ImageTag>(key);
+        txn.delete::<ImageTag>(key);
     }
-    Ok(())
+    let whole = tags.len() <= PORTION_TAGS;
+    if whole {
+        txn.delete::<Manifest>(&key);
+    }
+    Ok(whole)
 }
 
 /// The manifest that a tag or a digest stands for.

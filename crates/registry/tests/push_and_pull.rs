@@ -373,3 +373,18 @@ async fn what_is_malformed_or_too_large_is_refused() {
         server.call(Method::PUT, "/v2/x/manifests/v1", vec![b' '; 4 * 1024 * 1024 + 1]).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn a_manifest_with_very_many_tags_goes_with_all_of_them() {
+    let server = Server::start().await;
+    server.repository("x", false).await;
+    let manifest = server.push_image("x", "first", b"layer").await;
+    for n in 0..250 {
+        let answer = server.put_manifest("x", &format!("t{n}"), &manifest).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+    }
+    let path = format!("/v2/x/manifests/{}", digest(manifest.to_string().as_bytes()));
+    assert_eq!(server.call(Method::DELETE, &path, "").await.status, StatusCode::ACCEPTED);
+    assert_eq!(server.get("/v2/x/tags/list").await.json()["tags"], json!([]));
+    assert_eq!(server.get(&path).await.status, StatusCode::NOT_FOUND);
+}
