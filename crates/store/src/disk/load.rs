@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 
+use crate::disk::decode::{Filling, Stored};
 use crate::disk::row;
 use crate::disk::wal::{self, Sealed, Unusable};
 use crate::disk::{
@@ -15,7 +16,7 @@ use crate::disk::{
     OpenFailure, RECORDS,
 };
 use crate::record::Kinds;
-use crate::snapshot::{Entry, Revision, State};
+use crate::snapshot::{Revision, State};
 use crate::txn::StorageFailure;
 
 pub(crate) struct Loaded {
@@ -84,17 +85,23 @@ pub(crate) fn load(
         let from = log.revision + 1;
         return Err(reader.damaged(format!("revisions {from} up to {relied} are missing")));
     }
-    let mut state = State::empty(Kinds::clone(&reader.kinds));
-    state.revision = Revision(log.revision);
-    let tally = reader.records(&records, &log, &mut state).map_err(storage)??;
-    if reader.meta(&meta, META_TALLY)? != tally.encode() {
-        return Err(reader.damaged("records are missing, or there are some too many"));
-    }
-    for (name, newest) in &log.newest {
-        if let Some(stored) = newest.stored {
-            reader.insert(&mut state, name, newest.revision, stored)?;
+    let wanted_tally = reader.meta(&meta, META_TALLY)?;
+    let kinds = Arc::clone(&reader.kinds);
+    let mut state = std::thread::scope(|scope| {
+        let mut filling = Filling::new(scope, path, &kinds);
+        let tally = reader.records(&records, &log, &mut filling).map_err(storage)??;
+        if wanted_tally != tally.encode() {
+            return Err(reader.damaged("records are missing, or there are some too many"));
         }
-    }
+        for (name, newest) in &log.newest {
+            if let Some(stored) = newest.stored {
+                let (name, stored) = ((*name).to_owned(), stored.to_vec());
+                filling.add(Stored { name, revision: newest.revision, stored })?;
+            }
+        }
+        filling.finish()
+    })?;
+    state.revision = Revision(log.revision);
     for first in useless {
         let removed = medium.remove_segment(first).and_then(|()| medium.sync_names());
         removed.map_err(|error| storage(error.into()))?;
@@ -231,7 +238,7 @@ impl Reader<'_> {
         &self,
         table: &ReadOnlyTable<&'static str, &'static [u8]>,
         log: &Log<'_>,
-        state: &mut State,
+        filling: &mut Filling<'_, '_>,
     ) -> Read<row::Tally> {
         let mut tally = row::Tally::default();
         for record in ReadableTable::iter(table)? {
@@ -240,34 +247,17 @@ impl Reader<'_> {
             if log.newest.contains_key(name.value()) {
                 continue;
             }
-            let inserted = match row::decode_record(name.value(), record.value()) {
-                Ok((revision, stored)) => self.insert(state, name.value(), revision, stored),
+            let added = match row::decode_record(name.value(), record.value()) {
+                Ok((revision, stored)) => {
+                    let (name, stored) = (name.value().to_owned(), stored.to_vec());
+                    filling.add(Stored { name, revision, stored })
+                }
                 Err(what) => Err(self.damaged(format!("{what} ({})", name.value()))),
             };
-            if let Err(failure) = inserted {
+            if let Err(failure) = added {
                 return Ok(Err(failure));
             }
         }
         Ok(Ok(tally))
-    }
-
-    fn insert(
-        &self,
-        state: &mut State,
-        name: &str,
-        revision: Revision,
-        stored: &[u8],
-    ) -> Result<(), OpenFailure> {
-        let unknown =
-            || OpenFailure::UnknownKind { path: self.path.to_owned(), key: name.to_owned() };
-        let (kind, key) = name.split_once('/').ok_or_else(unknown)?;
-        let kind = self.kinds.find(kind).ok_or_else(unknown)?;
-        let value = (self.kinds.row(kind).decode)(stored).map_err(|source| {
-            OpenFailure::Record { path: self.path.to_owned(), key: name.to_owned(), source }
-        })?;
-        let bytes = u32::try_from(stored.len()).unwrap_or(u32::MAX);
-        let entry = Entry { revision, bytes, value };
-        state.table_mut(kind).insert(Arc::from(key), entry);
-        Ok(())
     }
 }

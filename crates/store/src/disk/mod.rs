@@ -7,6 +7,7 @@
 //! the way, so a task's many changes cost one place in the records. At open the records are read
 //! and what the log says is laid over them (`load`).
 
+mod decode;
 mod fold;
 mod folder;
 mod load;

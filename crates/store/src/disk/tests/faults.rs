@@ -64,11 +64,20 @@ async fn a_full_disk_fails_commits_until_there_is_room() {
         };
         assert!(matches!(failure, CommitFailure::Storage(_)), "{failure}");
         let before = check_whole(&store.snapshot());
+        {
+            let mut world = medium.world();
+            world.greedy_neighbours = true;
+            world.room_bytes = Some(0);
+        }
         for _ in 0..5 {
             assert!(do_deed(&store, id, &mut random).await.is_err());
         }
         assert_eq!(check_whole(&store.snapshot()), before, "reads go on");
-        medium.world().room_bytes = None;
+        {
+            let mut world = medium.world();
+            world.greedy_neighbours = false;
+            world.room_bytes = None;
+        }
         do_deed(&store, id, &mut random).await.unwrap();
     }
     let in_memory = check_whole(&store.snapshot());

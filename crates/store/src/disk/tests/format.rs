@@ -144,6 +144,38 @@ async fn records_are_upgraded_and_newer_ones_refused() {
     assert!(matches!(failure, OpenFailure::UnknownKind { .. }), "{failure}");
 }
 
+/// Large enough for several batches and threads.
+#[tokio::test]
+async fn a_large_state_is_read_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), kinds()).unwrap();
+    for first in (0..9000).step_by(100) {
+        let mut txn = store.begin();
+        for id in first..first + 100 {
+            txn.put(Item { id, written_by: id * 7, padding: "p".repeat(id as usize % 50) });
+        }
+        txn.commit().await.unwrap();
+    }
+    store.close().await;
+    let store = Store::open(dir.path(), kinds()).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.count::<Item>(""), 9000);
+    for (at, (key, item)) in (0u64..).zip(snapshot.scan::<Item>("")) {
+        assert_eq!((key, item.written_by), (format!("{at:04}").as_str(), at * 7));
+        assert_eq!(snapshot.get::<Item>(key).unwrap().revision.0, at / 100 + 1);
+    }
+    store.close().await;
+    // One record that can't be read, among thousands.
+    let later = Kinds::new().with::<LaterItem>();
+    let store = Store::open(dir.path(), later).unwrap();
+    let mut txn = store.begin();
+    txn.put(LaterItem { id: 4321, written_by: "them".to_owned() });
+    txn.commit().await.unwrap();
+    store.close().await;
+    let failure = Store::open(dir.path(), kinds()).err().unwrap();
+    assert!(matches!(&failure, OpenFailure::Record { key, .. } if key == "item/4321"), "{failure}");
+}
+
 #[tokio::test]
 async fn one_process_at_a_time() {
     let dir = tempfile::tempdir().unwrap();

@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub fuse: Option<u64>,
     /// Bytes that can still be added; None: no end.
     pub room_bytes: Option<usize>,
+    /// Others fill what room there is at once, also what is given back.
+    pub greedy_neighbours: bool,
     /// One in so many operations fails; 0: none does.
     pub failing_one_in: u64,
     pub failures: u64,
@@ -371,7 +373,8 @@ impl Medium for Faulty {
         world.step()?;
         let number = world.names.remove(&first).ok_or(io::ErrorKind::NotFound)?;
         let bytes = world.file(number).current.len();
-        if let Some(room) = &mut world.room_bytes {
+        let greedy = world.greedy_neighbours;
+        if let (Some(room), false) = (&mut world.room_bytes, greedy) {
             *room += bytes;
         }
         Ok(())
