@@ -56,5 +56,7 @@ pub const LOG_SOURCES_MAX: usize = 256;
 pub const LOG_SOURCE_ID_BYTES_MAX: usize = 1024;
 /// Reads of log events at one time, each with up to a segment and a page in memory.
 pub const LOG_READS_MAX: usize = 8;
+/// Appends of log events at one time, each on a thread that may wait for a sync.
+pub const LOG_APPENDS_MAX: usize = 32;
 /// Events one call of `filter` looks at.
 pub const LOG_FILTER_EVENTS_LOOKED_MAX: usize = 50_000;

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::blob::Digest;
 use crate::limits::{
-    LOG_BATCH_BYTES_MAX, LOG_BATCH_EVENTS_MAX, LOG_READS_MAX, LOG_SOURCE_ID_BYTES_MAX,
-    LOG_STREAMS_CACHED_MAX,
+    LOG_APPENDS_MAX, LOG_BATCH_BYTES_MAX, LOG_BATCH_EVENTS_MAX, LOG_READS_MAX,
+    LOG_SOURCE_ID_BYTES_MAX, LOG_STREAMS_CACHED_MAX,
 };
 use crate::logs::frame::Summary;
 use crate::logs::read::{self, Merged, View};
@@ -41,6 +41,7 @@ struct Shared {
     durability: Durability,
     cache: Mutex<Cache>,
     reads: Semaphore,
+    appends: Semaphore,
     deletions: AtomicU64,
 }
 
@@ -77,6 +78,7 @@ impl Logs {
                 durability,
                 cache: Mutex::default(),
                 reads: Semaphore::new(LOG_READS_MAX),
+                appends: Semaphore::new(LOG_APPENDS_MAX),
                 deletions: AtomicU64::new(0),
             }),
         })
@@ -94,6 +96,7 @@ impl Logs {
     ) -> Result<Appended, LogFailure> {
         check(source.as_ref(), &events)?;
         let (group, stream) = (group.to_owned(), stream.to_owned());
+        let _permit = self.shared.appends.acquire().await;
         self.blocking(move |shared| {
             loop {
                 let stream = shared.stream(&group, &stream)?;
