@@ -21,7 +21,8 @@ pub struct Neargate {
     // Fields are dropped in this order: the server ends before its group is looked through.
     server: Server,
     pub meter: Meter,
-    tag: Option<String>,
+    /// The runtime's zygote, and the group it keeps supervisors and containers under.
+    zygote: Option<(u32, String)>,
     data: PathBuf,
 }
 
@@ -40,11 +41,11 @@ impl Neargate {
         let account = account(&endpoint, &data)?;
         Client::connect(&account).await?.first_subnet().await?;
         let start_ms = ms(began.elapsed());
-        let tag = runtime_group(server.id());
-        if let Some(tag) = &tag {
-            meter.count_also(tag);
+        let zygote = zygote(server.id());
+        if let Some((_, group)) = &zygote {
+            meter.count_also(group);
         }
-        Ok(Neargate { account, start_ms, server, meter, tag, data })
+        Ok(Neargate { account, start_ms, server, meter, zygote, data })
     }
 
     pub async fn client(&self) -> Result<Client> {
@@ -54,6 +55,10 @@ impl Neargate {
     /// The process that is control plane and agent.
     pub fn id(&self) -> u32 {
         self.server.id()
+    }
+
+    pub fn zygote_id(&self) -> Option<u32> {
+        self.zygote.as_ref().map(|(id, _)| *id)
     }
 
     /// Ends it, and says what it left in the kernel: nothing, it is to be hoped.
@@ -67,9 +72,9 @@ impl Neargate {
         for line in mounts.lines().filter(|line| line.contains(&data)) {
             println!("LEFT BEHIND: mount {line}");
         }
-        if let Some(tag) = &self.tag {
+        if let Some((_, group)) = &self.zygote {
             for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-                let group = hierarchy.path().join(tag.trim_start_matches('/'));
+                let group = hierarchy.path().join(group.trim_start_matches('/'));
                 if group.is_dir() {
                     println!("LEFT BEHIND: cgroup {}", group.display());
                 }
@@ -103,14 +108,14 @@ fn account(endpoint: &Value, data: &Path) -> Result<Account> {
     })
 }
 
-/// The group that the runtime keeps its zygote, supervisors and containers under: the zygote, a
-/// child of the server's, is in it. None without an agent.
-fn runtime_group(server: u32) -> Option<String> {
+/// The child of the server's that has moved itself to the runtime's group, and the path of what is
+/// above that. None without an agent.
+fn zygote(server: u32) -> Option<(u32, String)> {
     children_of(server).into_iter().find_map(|id| {
         let text = fs::read_to_string(format!("/proc/{id}/cgroup")).ok()?;
         let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-        let path = paths.find(|path| path.ends_with("/supervisor"))?;
-        Some(path.trim_end_matches("/supervisor").to_owned())
+        let path = paths.find_map(|path| path.strip_suffix("/supervisor"))?;
+        Some((id, path.to_owned()))
     })
 }
 

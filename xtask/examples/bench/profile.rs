@@ -113,18 +113,12 @@ struct Cpu {
 
 impl Cpu {
     fn of(neargate: &Neargate) -> Cpu {
-        let zygote = zygote(neargate);
         Cpu {
             all_ms: neargate.meter.cpu_ms(),
             server_ms: process_ms(neargate.id()),
-            zygote_ms: zygote.map_or(f64::NAN, process_ms),
+            zygote_ms: neargate.zygote_id().map_or(f64::NAN, process_ms),
         }
     }
-}
-
-/// Between tasks the only process of the runtime's.
-fn zygote(neargate: &Neargate) -> Option<u32> {
-    neargate.meter.processes().into_iter().find(|id| *id != neargate.id())
 }
 
 /// User and system time of one process, its threads that have ended too.
