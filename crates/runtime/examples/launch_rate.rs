@@ -54,6 +54,8 @@ async fn measure(tasks: usize, at_once: usize, network: bool) {
     let layer = folder.join("layer");
     make_layer(&layer);
     let (sender, mut events) = mpsc::channel::<Event>(4096);
+    // What an earlier run left that was killed.
+    runtime::erase(&folder.join("runtime"), "bench").expect("erased");
     let config = EmbeddedConfig::new(folder.join("runtime"), "bench");
     let runtime = Embedded::start(config, sender).expect("the runtime starts");
     let routes = Routes::default();

@@ -7,6 +7,7 @@
 //! asked for again, by whomever, is never run twice.
 
 use crate::cgroup::Cgroups;
+use crate::container;
 use crate::protocol::{self, Tell};
 use crate::seccomp;
 use crate::supervisor::{self, Context};
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 pub const REQUEST_BYTES: usize = 64;
 /// The folder of tasks' folders.
 pub const TASKS_FOLDER: &str = "tasks";
+/// The layer below all images.
+const MOUNT_POINTS_FOLDER: &str = "mount-points";
 /// What the zygote says when it serves.
 pub const READY: u8 = b'r';
 /// Marks the second start, from the protected copy of the binary.
@@ -66,16 +69,18 @@ fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
     process::set_dumpable(false)?;
     process::set_session()?;
     process::set_name(c"neargate-zygote")?;
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGCHLD] {
-        // Ended supervisors vanish by themselves; a terminal's signals are for the agent.
-        process::ignore_signal(signal);
-    }
+    process::set_signals_of_zygote();
+    process::set_umask(0o022);
+    container::bound_capabilities()?;
     let parent = parent.to_string_lossy();
     let cgroups = Cgroups::detect(&parent)?;
     cgroups.prepare()?;
-    let tasks = PathBuf::from(root).join(TASKS_FOLDER);
+    let root = PathBuf::from(root);
+    let (tasks, mount_points) = (root.join(TASKS_FOLDER), root.join(MOUNT_POINTS_FOLDER));
+    container::make_mount_points(&mount_points)?;
+    mount::spread_folders(File::open(&tasks)?.as_fd())?;
     let default_filter = seccomp::filter(seccomp::default_capabilities());
-    let context = Context { tasks, cgroups, default_filter };
+    let context = Context { tasks, mount_points, cgroups, default_filter };
     socket::write(agent.as_fd(), &[READY])?;
     loop {
         let mut bytes = [0; REQUEST_BYTES];

@@ -108,6 +108,16 @@ pub fn capabilities(add: &[String], drop: &[String]) -> Result<u64, String> {
     Ok(mask)
 }
 
+/// Every capability that some container may have.
+pub fn possible() -> u64 {
+    capabilities(&["SYS_PTRACE".to_owned()], &[]).expect("these names are known")
+}
+
+/// The numbers of the bits that are set.
+pub fn numbers(mask: u64) -> impl Iterator<Item = u8> {
+    (0..64).filter(move |n| mask & (1 << n) != 0)
+}
+
 /// Takes the capability to make device nodes away.
 pub fn without_mknod(capabilities: u64) -> u64 {
     capabilities & !bit("MKNOD").expect("MKNOD is in the list")

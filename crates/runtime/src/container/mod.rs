@@ -16,14 +16,14 @@ mod root;
 
 pub use identity::{capabilities, without_mknod};
 pub use probe::{Probe, ProbePlan, probe};
-pub use root::VolumeMount;
+pub use root::{FILES, VolumeMount, make_mount_points};
 
 use crate::spec::ContainerLaunch;
 use crate::sys::{self, process, socket};
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// A shell's codes for a program that isn't there, and for one that can't be run.
 pub const CODE_NOT_FOUND: i32 = 127;
@@ -35,10 +35,12 @@ pub const CODE_ENGINE: i32 = 125;
 pub struct Plan<'a> {
     pub launch: &'a ContainerLaunch,
     pub hostname: &'a str,
-    /// The container's own folder: `upper` and `work` are made in it.
-    pub folder: PathBuf,
-    /// Files to put over the image's: folder entry, path in the container.
-    pub files: Vec<(PathBuf, &'static str)>,
+    /// The task's folder: the container's writable layer is made in it.
+    pub folder: &'a Path,
+    /// The layer below all images; see `make_mount_points`.
+    pub mount_points: &'a Path,
+    /// Files to put over the image's: path and text.
+    pub files: &'a [(&'static str, String)],
     pub volumes: Vec<VolumeMount>,
     /// See `Cgroups::views`.
     pub cgroup_views: Option<Vec<(String, String)>>,
@@ -180,6 +182,17 @@ fn give_streams(identity: &identity::Identity) -> io::Result<()> {
     process::close_on_exec_from(3)
 }
 
+/// Takes what no container can have out of reach of every program that this process's children become;
+/// what this process itself may do stays. Once for all of them, as it takes many calls.
+pub fn bound_capabilities() -> io::Result<()> {
+    for capability in identity::numbers(!identity::possible()) {
+        if !process::drop_bounding(capability)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The last step before the program: from here on this process can do what the container may do.
 fn drop_privileges(
     identity: &identity::Identity,
@@ -187,12 +200,8 @@ fn drop_privileges(
     filter: &[libc::sock_filter],
 ) -> Result<(), StartFailure> {
     let at = StartFailure::at;
-    for capability in 0..64 {
-        if capabilities & (1 << capability) == 0
-            && !process::drop_bounding(capability).map_err(at("capabilities"))?
-        {
-            break;
-        }
+    for capability in identity::numbers(identity::possible() & !capabilities) {
+        process::drop_bounding(capability).map_err(at("capabilities"))?;
     }
     let identity_set = process::set_identity(identity.uid, identity.gid, &identity.groups);
     identity_set.map_err(at("setting user and groups"))?;

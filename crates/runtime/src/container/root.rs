@@ -39,6 +39,9 @@ const MASKED: [&str; 12] = [
 /// What Docker shows but protects.
 const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
+/// The task's own files in each container: names of hosts, of servers that know names, and its own.
+pub const FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
+
 const LOCKED: u64 = mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC;
 const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
@@ -47,20 +50,13 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), StartFailure> {
     let at = StartFailure::at;
     let private = libc::MS_REC | libc::MS_PRIVATE;
     mount::mount_flags(None, Path::new("/"), private).map_err(at("making mounts private"))?;
-    mount_overlay(plan)?;
-    let tree = |path: &Path| {
-        let failed = |e| StartFailure::new(format!("opening {}: {e}", path.display()));
-        mount::clone_tree(path).map_err(failed)
-    };
-    let mut files = Vec::with_capacity(plan.files.len());
-    for (source, path) in &plan.files {
-        files.push((tree(source)?, *path));
-    }
     let mut volumes = Vec::with_capacity(plan.volumes.len());
     for volume in &plan.volumes {
-        volumes.push((tree(&volume.source)?, volume));
+        let tree = mount::clone_tree(&volume.source);
+        volumes.push((tree.map_err(at("opening a volume"))?, volume));
     }
-    std::env::set_current_dir(&plan.folder).map_err(at("entering the root file system"))?;
+    mount_overlay(plan)?;
+    std::env::set_current_dir(plan.folder).map_err(at("entering the root file system"))?;
     mount::pivot_root_here().map_err(at("pivot_root"))?;
 
     mount_point("/proc")?;
@@ -72,9 +68,9 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), StartFailure> {
     mount::mount("sysfs", Path::new("/sys"), "sysfs", flags, "").map_err(at("mounting /sys"))?;
     let root = OwnedFd::from(File::open("/").map_err(at("opening /"))?);
     protect(root.as_fd()).map_err(at("protecting /proc and /sys"))?;
-    for (tree, path) in files {
+    for (path, text) in plan.files {
         let failed = |e| StartFailure::new(format!("mounting {path}: {e}"));
-        place_file(root.as_fd(), &tree, path).map_err(failed)?;
+        place_file(root.as_fd(), path, text).map_err(failed)?;
     }
     // A mount inside another one must come after it.
     volumes.sort_by_key(|(_, volume)| volume.path.matches('/').count());
@@ -120,7 +116,9 @@ pub fn finish(plan: &Plan<'_>) -> Result<(), StartFailure> {
 
 fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
     let at = StartFailure::at("mounting the root file system");
-    let (upper, work) = (plan.folder.join("upper"), plan.folder.join("work"));
+    let name = &plan.launch.name;
+    let upper = plan.folder.join(format!("upper.{name}"));
+    let work = plan.folder.join(format!("work.{name}"));
     for folder in [&upper, &work] {
         match fs::create_dir(folder) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -141,6 +139,7 @@ fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
     if lower.is_empty() {
         return Err(StartFailure::new("the image has no layers"));
     }
+    lower.push(plan.mount_points);
     let texts: Vec<String> = lower.iter().map(|l| escaped(l)).collect();
     let options = |lower: &[String]| {
         let (upper, work) = (escaped(&upper), escaped(&work));
@@ -158,7 +157,7 @@ fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
         text = options(&names);
     }
     let flags = libc::MS_NODEV;
-    mount::mount("overlay", &plan.folder, "overlay", flags, &text).map_err(&at)
+    mount::mount("overlay", plan.folder, "overlay", flags, &text).map_err(&at)
 }
 
 /// A path as the kernel reads it in a list of folders.
@@ -220,9 +219,25 @@ fn protect(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a file over the image's, which is made if it isn't there. A link that leads nowhere, as images
-/// have for /etc/resolv.conf, is replaced.
-fn place_file(root: BorrowedFd<'_>, tree: &OwnedFd, path: &str) -> io::Result<()> {
+/// Makes the layer below all images, with what every container has something mounted on. Making that in
+/// each container's own layer would cost files that are never used.
+pub fn make_mount_points(layer: &Path) -> io::Result<()> {
+    for folder in ["proc", "sys", "dev", "etc"] {
+        fs::create_dir_all(layer.join(folder))?;
+    }
+    for file in FILES {
+        File::options().append(true).create(true).open(layer.join(&file[1..]))?;
+    }
+    Ok(())
+}
+
+/// Puts a file of ours over the image's, which is made if it isn't there. A link that leads nowhere, as
+/// images have for /etc/resolv.conf, is replaced. The file is in the memory of /dev's file system, where
+/// nothing sees it but through this mount.
+fn place_file(root: BorrowedFd<'_>, path: &str, text: &str) -> io::Result<()> {
+    let source = Path::new("/dev/placed");
+    fs::write(source, text)?;
+    let tree = mount::clone_tree(source)?;
     let path = Path::new(path);
     let target = match mount::open_below(root, path, libc::O_PATH, Follow::InRoot) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -234,7 +249,8 @@ fn place_file(root: BorrowedFd<'_>, tree: &OwnedFd, path: &str) -> io::Result<()
         }
         other => other?,
     };
-    mount::attach_tree(tree.as_fd(), target.as_fd())
+    mount::attach_tree(tree.as_fd(), target.as_fd())?;
+    fs::remove_file(source)
 }
 
 fn place_volume(root: BorrowedFd<'_>, tree: &OwnedFd, volume: &VolumeMount) -> io::Result<()> {

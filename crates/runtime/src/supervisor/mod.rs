@@ -9,6 +9,7 @@ mod run;
 mod spool;
 
 use crate::cgroup::Cgroups;
+use crate::container::FILES;
 use crate::event::*;
 use crate::net;
 use crate::protocol::{Command, Tell};
@@ -21,13 +22,15 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What all supervisors of a zygote share.
 pub struct Context {
     /// The folder that tasks' folders are in.
     pub tasks: PathBuf,
+    /// The layer below all images.
+    pub mount_points: PathBuf,
     pub cgroups: Cgroups,
     /// The filter for a container with default capabilities.
     pub default_filter: Vec<libc::sock_filter>,
@@ -36,9 +39,6 @@ pub struct Context {
 /// Files of a task's folder.
 pub const SPEC_FILE: &str = "spec.json";
 pub const SOCKET_FILE: &str = "socket";
-const HOSTS_FILE: &str = "hosts";
-const RESOLV_FILE: &str = "resolv.conf";
-const HOSTNAME_FILE: &str = "hostname";
 
 /// The log of a container, in its task's folder.
 pub fn log_file(container: &str) -> String {
@@ -155,7 +155,7 @@ impl Supervisor<'_> {
         self.spec.task.as_str()
     }
 
-    /// Namespaces and files: what a container's process must find when it is born.
+    /// Namespaces: what a container's process must find when it is born.
     fn prepare(&mut self, vpc: Option<OwnedFd>) -> io::Result<()> {
         if let Some(namespace) = vpc {
             process::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
@@ -164,11 +164,7 @@ impl Supervisor<'_> {
             return Err(io::Error::other("the VPC is not known on this instance"));
         }
         process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS)?;
-        process::set_hostname(&self.spec.hostname)?;
-        for (name, text) in files(&self.spec) {
-            fs::write(self.home.join(name), text)?;
-        }
-        Ok(())
+        process::set_hostname(&self.spec.hostname)
     }
 
     fn make_task_cgroup(&mut self) -> io::Result<()> {
@@ -381,7 +377,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// The task's own files, by name, as Docker writes them.
+/// The task's own files, as Docker writes them: path in the container and text.
 fn files(spec: &SandboxSpec) -> [(&'static str, String); 3] {
     let mut hosts = "127.0.0.1\tlocalhost\n".to_owned();
     if let Some(network) = &spec.network {
@@ -402,14 +398,6 @@ fn files(spec: &SandboxSpec) -> [(&'static str, String); 3] {
         }
     }
     let hostname = format!("{}\n", spec.hostname);
-    [(HOSTS_FILE, hosts), (RESOLV_FILE, resolv), (HOSTNAME_FILE, hostname)]
-}
-
-/// Where those files appear in a container.
-fn placed_files(home: &Path) -> Vec<(PathBuf, &'static str)> {
-    vec![
-        (home.join(HOSTS_FILE), "/etc/hosts"),
-        (home.join(RESOLV_FILE), "/etc/resolv.conf"),
-        (home.join(HOSTNAME_FILE), "/etc/hostname"),
-    ]
+    let [hosts_path, resolv_path, hostname_path] = FILES;
+    [(hosts_path, hosts), (resolv_path, resolv), (hostname_path, hostname)]
 }

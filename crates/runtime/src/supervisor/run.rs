@@ -3,7 +3,7 @@
 
 use super::health::Health;
 use super::spool::Spool;
-use super::{Supervisor, log_file, placed_files};
+use super::{Supervisor, files, log_file};
 use crate::container::{self, CODE_ENGINE, Plan, Probe, ProbePlan, Said, VolumeMount};
 use crate::event::*;
 use crate::limits::{CONTAINERS_PER_TASK_MAX, HEALTH_OUTPUT_BYTES_MAX, LOG_READ_BYTES};
@@ -292,11 +292,6 @@ impl Supervisor<'_> {
             stderr: socket::pipe()?,
         };
         let name = self.containers[at].launch.name.clone();
-        let folder = self.home.join(format!("root.{name}"));
-        match fs::create_dir(&folder) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
         let birthplace = match self.context.cgroups.views() {
             Some(_) => None,
             None => {
@@ -318,8 +313,9 @@ impl Supervisor<'_> {
                 let plan = Plan {
                     launch: &container.launch,
                     hostname: &self.spec.hostname,
-                    folder,
-                    files: placed_files(&self.home),
+                    folder: &self.home,
+                    mount_points: &self.context.mount_points,
+                    files: &files(&self.spec),
                     volumes: container.volumes.clone(),
                     cgroup_views: self.context.cgroups.views(),
                     capabilities: container.capabilities,

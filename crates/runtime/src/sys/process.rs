@@ -263,12 +263,29 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
         .map(drop)
 }
 
-/// Every signal back to its default action and none blocked, as a program expects to find them.
-pub fn reset_signals() {
+/// What a zygote and its supervisors ignore: signals of terminals and service managers are for the
+/// agent, and who writes to a closed pipe looks at the error.
+const IGNORED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE];
+
+/// Sets all of a zygote's signals: none is inherited from whoever started it.
+pub fn set_signals_of_zygote() {
     for signal in 1..=64 {
-        // SAFETY: default actions only; the kernel refuses SIGKILL and SIGSTOP, glibc its own two.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        default_signal(signal);
     }
+    for signal in IGNORED {
+        ignore_signal(signal);
+    }
+    // Ended supervisors vanish by themselves.
+    ignore_signal(libc::SIGCHLD);
+}
+
+/// Every signal to its default action and none blocked, as a program expects to find them; in a process
+/// that a zygote is the ancestor of.
+pub fn reset_signals() {
+    for signal in IGNORED {
+        default_signal(signal);
+    }
+    default_signal(libc::SIGCHLD);
     // SAFETY: an empty set is made before it is used.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
