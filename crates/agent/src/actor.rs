@@ -54,6 +54,8 @@ pub struct Actor<R, I> {
     images: BTreeMap<String, Image>,
     shipping: BTreeMap<String, Shipping>,
     dismissed: bool,
+    /// Decided before the actor ran.
+    first: Vec<Step>,
 }
 
 impl<R: Runtime, I: Images> Actor<R, I> {
@@ -74,6 +76,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
             images: BTreeMap::new(),
             shipping: BTreeMap::new(),
             dismissed: false,
+            first: Vec::new(),
         };
         (actor, to_self)
     }
@@ -86,6 +89,12 @@ impl<R: Runtime, I: Images> Actor<R, I> {
     ) -> (Self, mpsc::Sender<Message>) {
         let (mut actor, sender) = Self::new(shared, assignment);
         recovery::fold(&mut actor.observed, found, actor.shared.now());
+        // An earlier agent may have been told to stop it: nothing begins before we are told.
+        actor.observed.hold_starts();
+        // The first Hello must speak of it, so its first report can't wait for the actor to run.
+        let next = plan::step(&actor.assignment, &mut actor.observed, actor.shared.now());
+        actor.shared.link.report(next.report);
+        actor.first = next.steps;
         for (container, from) in recovery::logs(found) {
             actor.ship(&container, from);
         }
@@ -94,6 +103,9 @@ impl<R: Runtime, I: Images> Actor<R, I> {
 
     /// Runs until nothing of the task is left and the control plane has let go of it.
     pub async fn run(mut self) -> TaskId {
+        for step in std::mem::take(&mut self.first) {
+            self.perform(step).await;
+        }
         loop {
             let next = plan::step(&self.assignment, &mut self.observed, self.shared.now());
             self.shared.link.report(next.report);
@@ -101,7 +113,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
                 self.perform(step).await;
             }
             if next.finished && self.dismissed {
-                self.shared.link.forget(&self.assignment.task);
+                self.shared.link.leave(&self.assignment.task);
                 return self.assignment.task.clone();
             }
             let wait_ms = next.wake_at.map_or(LOOK_EVERY_MS, |at| at.since_ms(self.shared.now()));
@@ -126,6 +138,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
             Message::Assigned(assignment) => {
                 self.assignment = assignment;
                 self.dismissed = false;
+                self.observed.observe(&Event::Assigned);
             }
             Message::Dismissed => {
                 self.dismissed = true;

@@ -6,7 +6,7 @@
 use model::TaskId;
 use model::facts::ContainersFact;
 use model::session::{LogBatch, TaskReport, ToControl};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -17,7 +17,28 @@ struct Reports {
     unsent: BTreeMap<TaskId, ()>,
     /// Sent and not yet durable, by number.
     unconfirmed: BTreeMap<u64, (TaskId, ContainersFact)>,
+    /// What this session's Hello said, until the first list shows that it was read.
+    greeted: Vec<(TaskId, ContainersFact)>,
+    /// Tasks of which nothing is left here: forgotten once their last report is durable.
+    leaving: BTreeSet<TaskId>,
     number: u64,
+}
+
+impl Reports {
+    /// Forgets those of the tasks that have left, unless there is more to say of them.
+    fn forget_left(
+        &mut self,
+        confirmed: Vec<(TaskId, ContainersFact)>,
+    ) -> Vec<(TaskId, ContainersFact)> {
+        for (task, _) in &confirmed {
+            let more = self.unsent.contains_key(task)
+                || self.unconfirmed.values().any(|(sent, _)| sent == task);
+            if !more && self.leaving.remove(task) {
+                self.newest.remove(task);
+            }
+        }
+        confirmed
+    }
 }
 
 pub struct Link {
@@ -51,11 +72,9 @@ impl Link {
         self.news.notify_one();
     }
 
-    /// Forgets a task that neither side has any more.
-    pub fn forget(&self, task: &TaskId) {
-        let mut reports = self.reports();
-        reports.newest.remove(task);
-        reports.unsent.remove(task);
+    /// Nothing of the task is left here: it is forgotten once its last report is durable.
+    pub fn leave(&self, task: &TaskId) {
+        self.reports().leaving.insert(task.clone());
     }
 
     /// What Hello says: every task's newest report. Numbering begins anew with the session.
@@ -64,7 +83,8 @@ impl Link {
         reports.unsent.clear();
         reports.unconfirmed.clear();
         reports.number = 0;
-        let all = reports.newest.values().cloned().collect();
+        let all: Vec<TaskReport> = reports.newest.values().cloned().collect();
+        reports.greeted = all.iter().map(|r| (r.task.clone(), r.containers_fact)).collect();
         drop(reports);
         self.session.send_replace(Some(outbox));
         all
@@ -103,7 +123,15 @@ impl Link {
     pub fn confirmed(&self, number: u64) -> Vec<(TaskId, ContainersFact)> {
         let mut reports = self.reports();
         let later = reports.unconfirmed.split_off(&number.saturating_add(1));
-        std::mem::replace(&mut reports.unconfirmed, later).into_values().collect()
+        let confirmed = std::mem::replace(&mut reports.unconfirmed, later).into_values().collect();
+        reports.forget_left(confirmed)
+    }
+
+    /// The control plane has read this session's Hello.
+    pub fn greeting_confirmed(&self) -> Vec<(TaskId, ContainersFact)> {
+        let mut reports = self.reports();
+        let confirmed = std::mem::take(&mut reports.greeted);
+        reports.forget_left(confirmed)
     }
 
     /// Sends log records as soon as a session is up. Whether they arrived is said by a Logged

@@ -170,6 +170,8 @@ impl Order {
             ToAgent::Welcome { instance, registry, .. } => News::Welcome { instance, registry },
             ToAgent::Assignments { sequence, tasks } => {
                 self.sequence = Some(sequence);
+                let confirmed = News::Confirmed(link.greeting_confirmed());
+                news.send(confirmed).await.map_err(|_| SessionEnd::Closing)?;
                 News::Assignments(tasks)
             }
             ToAgent::Changes { sequence, upsert, remove } => {

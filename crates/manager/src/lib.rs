@@ -29,7 +29,7 @@ impl Manager {
     pub async fn run(&self) {
         tokio::join!(
             reconcile::placement::run(&self.cx, &self.connected),
-            reconcile::release::run(&self.cx),
+            reconcile::release::run(&self.cx, &self.connected),
             reconcile::deadlines::run(&self.cx),
             reconcile::expiry::run(&self.cx),
             reconcile::fleet::run(&self.cx, &self.connected),

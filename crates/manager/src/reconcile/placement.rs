@@ -132,8 +132,7 @@ pub async fn run(cx: &Context, connected: &Connected) {
             }),
             step = rooms.next() => step.map(|_| index.room_changed()),
             step = instances.next() => step.map(|_| index.room_changed()),
-            // `connected` lives as long as this loop, so its end is never what is told.
-            _ = sessions.changed() => {
+            () = sessions.next() => {
                 index.room_changed();
                 Ok(())
             }

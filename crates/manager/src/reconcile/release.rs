@@ -5,6 +5,7 @@
 use crate::Context;
 use crate::follow::{Follow, Step};
 use crate::limits::{RELEASES_PER_COMMIT_MAX, RETRY_AFTER_MS};
+use crate::session::Connected;
 use model::facts::TaskStatus;
 use model::instance::Allocation;
 use model::network::{AddressPool, NetworkInterface, Subnet};
@@ -12,39 +13,76 @@ use model::task::Task;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{CommitFailure, Txn};
+use store::{CommitFailure, Snapshot, Txn};
 
-pub async fn run(cx: &Context) {
-    let mut follow = Follow::<Task>::new(&cx.store);
-    let mut over: BTreeSet<Arc<str>> = BTreeSet::new();
-    loop {
-        if over.is_empty() {
-            match follow.next().await {
-                Ok(Step::Everything(snapshot)) => {
-                    for (key, task) in snapshot.scan::<Task>("").filter(|(_, t)| is_over(t)) {
-                        let interface = task.interface.as_ref().map(|i| i.interface.as_str());
-                        if interface.is_some_and(|i| snapshot.get::<NetworkInterface>(i).is_some())
-                        {
-                            over.insert(Arc::from(key));
-                        }
-                    }
-                }
-                Ok(Step::Changes(changes)) => {
-                    let ended = changes.into_iter().filter(|(_, task)| {
-                        task.as_ref().is_some_and(|task| is_over(task) && task.interface.is_some())
-                    });
-                    over.extend(ended.map(|(key, _)| key));
-                }
-                Err(_) => return,
+/// Tasks that are over and may still hold something.
+#[derive(Default)]
+struct Over {
+    /// To be looked at.
+    fresh: BTreeSet<Arc<str>>,
+    /// Their instance is away, or still has something of them: given back when it says otherwise.
+    held: BTreeSet<Arc<str>>,
+}
+
+impl Over {
+    fn fold(&mut self, step: Step<Task>) {
+        match step {
+            Step::Everything(snapshot) => {
+                *self = Self::default();
+                let over = snapshot.scan::<Task>("").filter(|(_, task)| is_over(task));
+                self.fresh.extend(over.map(|(key, _)| Arc::from(key)));
+            }
+            Step::Changes(changes) => {
+                let over = changes.into_iter().filter(|(_, task)| {
+                    task.as_ref().is_some_and(|task| is_over(task) && task.interface.is_some())
+                });
+                self.fresh.extend(over.map(|(key, _)| key));
             }
         }
-        let group: Vec<_> = over.iter().take(RELEASES_PER_COMMIT_MAX).map(Arc::clone).collect();
-        match release(cx, &group).await {
-            Ok(()) => group.iter().for_each(|key| {
-                over.remove(key);
-            }),
-            Err(failure) => {
+    }
+
+    /// The next ones that can be given back; sets aside those that can't.
+    fn take(&mut self, snapshot: &Snapshot, connected: &Connected) -> Vec<Arc<str>> {
+        let mut group = Vec::new();
+        while group.len() < RELEASES_PER_COMMIT_MAX {
+            let Some(key) = self.fresh.pop_first() else { break };
+            let Some(task) = snapshot.get::<Task>(&key) else { continue };
+            if !holds(snapshot, &task) {
+                continue;
+            }
+            let placed = task.facts.placed.as_ref();
+            match placed.is_none_or(|p| connected.is_rid_of(&p.instance, &task.id)) {
+                true => group.push(key),
+                false => drop(self.held.insert(key)),
+            }
+        }
+        group
+    }
+}
+
+pub async fn run(cx: &Context, connected: &Connected) {
+    let mut follow = Follow::<Task>::new(&cx.store);
+    let mut sessions = connected.changes();
+    let mut over = Over::default();
+    loop {
+        tokio::select! {
+            step = follow.next() => match step {
+                Ok(step) => over.fold(step),
+                Err(_) => return,
+            },
+            () = sessions.next() => {
+                let held = std::mem::take(&mut over.held);
+                over.fresh.extend(held);
+            }
+        }
+        loop {
+            let group = over.take(&cx.store.snapshot(), connected);
+            if group.is_empty() {
+                break;
+            }
+            if let Err(failure) = release(cx, &group).await {
                 tracing::error!(%failure, "addresses and room could not be given back; trying on");
+                over.fresh.extend(group);
                 tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
             }
         }
@@ -53,6 +91,11 @@ pub async fn run(cx: &Context) {
 
 fn is_over(task: &Task) -> bool {
     task.last_status() == TaskStatus::Stopped
+}
+
+fn holds(snapshot: &Snapshot, task: &Task) -> bool {
+    let interface = task.interface.as_ref();
+    interface.is_some_and(|i| snapshot.get::<NetworkInterface>(i.interface.as_str()).is_some())
 }
 
 async fn release(

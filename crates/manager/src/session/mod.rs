@@ -10,45 +10,90 @@ mod stream;
 
 use crate::Context;
 use crate::limits::{HELLO_TIMEOUT_MS, INBOX_MESSAGES_MAX, OUTBOX_MESSAGES_MAX};
-use model::InstanceId;
 use model::limits::SESSION_LEASE_SECONDS;
 use model::session::{Hello, LogBatch, PROTOCOL_VERSION, ToAgent, ToControl};
-use std::collections::BTreeMap;
+use model::{InstanceId, TaskId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{Messages, StreamFailure, write_all};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, watch};
 
-/// Which instances have a session, and its epoch.
+/// A session as the other parts of the manager see it.
+#[derive(Clone, Debug)]
+struct Presence {
+    epoch: u64,
+    /// What the instance still has of tasks that are over, once it has said so. They were given up
+    /// while it was away; their addresses are in use until they are gone.
+    strays: Option<BTreeSet<TaskId>>,
+}
+
+/// Which instances have a session.
 #[derive(Clone, Default)]
-pub struct Connected(Arc<watch::Sender<BTreeMap<InstanceId, u64>>>);
+pub struct Connected(Arc<watch::Sender<BTreeMap<InstanceId, Presence>>>);
 
 impl Connected {
     pub fn has(&self, instance: &InstanceId) -> bool {
         self.0.borrow().contains_key(instance)
     }
 
-    /// Tells of every session that begins or ends from now on.
-    pub fn changes(&self) -> watch::Receiver<BTreeMap<InstanceId, u64>> {
-        self.0.subscribe()
+    /// Whether the instance says that nothing of a task that is over is left on it. One that is
+    /// away says nothing.
+    pub fn is_rid_of(&self, instance: &InstanceId, task: &TaskId) -> bool {
+        let all = self.0.borrow();
+        let strays = all.get(instance).and_then(|presence| presence.strays.as_ref());
+        strays.is_some_and(|strays| !strays.contains(task))
+    }
+
+    /// Completes with every session that begins or ends, and with every stray that is gone.
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.subscribe())
     }
 
     fn enter(&self, instance: &InstanceId, epoch: u64) {
         self.0.send_modify(|all| {
-            all.insert(instance.clone(), epoch);
+            all.insert(instance.clone(), Presence { epoch, strays: None });
         });
     }
 
     /// Only the newest session leaves; an older one was replaced already.
     fn leave(&self, instance: &InstanceId, epoch: u64) {
         self.0.send_if_modified(|all| {
-            let newest = all.get(instance) == Some(&epoch);
+            let newest = all.get(instance).is_some_and(|presence| presence.epoch == epoch);
             if newest {
                 all.remove(instance);
             }
             newest
         });
+    }
+
+    fn greet(&self, instance: &InstanceId, epoch: u64, strays: BTreeSet<TaskId>) {
+        self.0.send_if_modified(|all| {
+            let presence = all.get_mut(instance).filter(|presence| presence.epoch == epoch);
+            let Some(presence) = presence else { return false };
+            presence.strays = Some(strays);
+            true
+        });
+    }
+
+    fn is_gone(&self, instance: &InstanceId, task: &TaskId) {
+        self.0.send_if_modified(|all| {
+            let strays = all.get_mut(instance).and_then(|presence| presence.strays.as_mut());
+            strays.is_some_and(|strays| strays.remove(task))
+        });
+    }
+}
+
+/// See `Connected::changes`.
+pub struct Changes(watch::Receiver<BTreeMap<InstanceId, Presence>>);
+
+impl Changes {
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody is left who could change anything.
+            std::future::pending().await
+        }
     }
 }
 
@@ -91,7 +136,7 @@ where
     };
     tracing::info!(%instance, epoch, name = hello.name, "an agent's session began");
     connected.enter(&instance, epoch);
-    let session = Session { cx, instance: instance.clone(), epoch, outbox };
+    let session = Session { cx, connected, instance: instance.clone(), epoch, outbox };
     let failure = tokio::select! {
         failure = session.run(hello, messages) => failure,
         failure = write_all(writer, &mut to_write) => failure.into(),
@@ -131,6 +176,7 @@ async fn refuse<W: AsyncWrite + Unpin>(
 
 struct Session<'a> {
     cx: &'a Context,
+    connected: &'a Connected,
     instance: InstanceId,
     epoch: u64,
     outbox: mpsc::Sender<ToAgent>,
@@ -157,11 +203,19 @@ impl Session<'_> {
                 return failure.into();
             }
         }
+        let strays = reports::strays(self.cx, first.iter().map(|(_, report)| report));
+        self.connected.greet(&self.instance, self.epoch, strays);
         let (reports_in, mut reports) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (logs_in, mut logs) = mpsc::channel(INBOX_MESSAGES_MAX);
         let resync = Notify::new();
-        let folding =
-            reports::keep_folding(self.cx, &self.instance, self.epoch, &mut reports, &self.outbox);
+        let folding = reports::keep_folding(
+            self.cx,
+            self.connected,
+            &self.instance,
+            self.epoch,
+            &mut reports,
+            &self.outbox,
+        );
         tokio::select! {
             failure = self.listen(messages, &reports_in, &logs_in, &resync) => failure,
             failure = folding => failure.into(),

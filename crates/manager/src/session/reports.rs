@@ -3,10 +3,13 @@
 
 use crate::Context;
 use crate::limits::REPORTS_PER_COMMIT_MAX;
-use model::InstanceId;
+use crate::session::Connected;
+use model::facts::{InterfaceFact, TaskStatus};
 use model::instance::Instance;
 use model::session::{TaskReport, ToAgent};
 use model::task::Task;
+use model::{InstanceId, TaskId};
+use std::collections::BTreeSet;
 use store::kinds::task_key;
 use store::{TransactFailure, Txn};
 use tokio::sync::mpsc;
@@ -26,6 +29,7 @@ pub type Numbered = (u64, TaskReport);
 
 pub async fn keep_folding(
     cx: &Context,
+    connected: &Connected,
     instance: &InstanceId,
     epoch: u64,
     inbox: &mut mpsc::Receiver<Numbered>,
@@ -40,11 +44,28 @@ pub async fn keep_folding(
         if let Err(failure) = fold(cx, instance, epoch, &group).await {
             return failure;
         }
+        for (_, report) in &group {
+            if report.interface == InterfaceFact::Released {
+                connected.is_gone(instance, &report.task);
+            }
+        }
         let number = group.iter().map(|(number, _)| *number).max().unwrap_or(0);
         if number > 0 && outbox.send(ToAgent::Reported { number }).await.is_err() {
             return ReportFailure::SessionOver;
         }
     }
+}
+
+/// Tasks that an agent still has although they are over, or were never known.
+pub fn strays<'a>(cx: &Context, reports: impl Iterator<Item = &'a TaskReport>) -> BTreeSet<TaskId> {
+    let snapshot = cx.store.snapshot();
+    let held = reports.filter(|report| report.interface != InterfaceFact::Released);
+    held.filter(|report| {
+        let task = snapshot.get::<Task>(&task_key(&report.cluster, &report.task));
+        task.is_none_or(|task| task.last_status() == TaskStatus::Stopped)
+    })
+    .map(|report| report.task.clone())
+    .collect()
 }
 
 pub async fn fold(

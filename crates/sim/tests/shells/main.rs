@@ -124,6 +124,8 @@ async fn an_instance_that_stays_away_is_lost_and_its_strays_end_when_it_returns(
     let task = world.until_status(&id, TaskStatus::Stopped).await;
     assert!(task.stop.as_ref().is_some_and(|stop| stop.reason.contains("lost")), "{task:?}");
     assert_eq!(world.kernel.task_count(), 1, "nobody was there to end it");
+    world.settle().await;
+    assert!(!world.holds_nothing(), "its address may still be in use");
     world.start_agent(None).await;
     world.until("the stray is gone", |world| world.kernel.task_count() == 0).await;
     assert_eq!(world.get(&id).last_status(), TaskStatus::Stopped);

@@ -310,6 +310,12 @@ impl World {
         page.expect("readable").events.into_iter().map(|event| event.message).collect()
     }
 
+    /// Lets everything that can happen now happen, and then some: a paused minute.
+    pub async fn settle(&self) {
+        let minute = tokio::time::Instant::now() + Duration::from_secs(60);
+        self.until("a minute later", |_| tokio::time::Instant::now() >= minute).await;
+    }
+
     /// Nothing of any task is held any more: no room, no address, no interface.
     pub fn holds_nothing(&self) -> bool {
         let snapshot = self.store.snapshot();
