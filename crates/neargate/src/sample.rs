@@ -53,8 +53,9 @@ mod tests {
 
     #[test]
     fn only_our_own_addresses_are_told() {
-        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n     \
-                    |-- 172.31.0.4\n        /32 host LOCAL\n     |-- 172.31.0.1\n        /20 link\n";
+        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        \
+                    /32 host LOCAL\n     |-- 172.31.0.4\n        /32 host LOCAL\n     \
+                    |-- 172.31.0.1\n        /20 link\n";
         assert_eq!(addresses(trie), ["172.31.0.4"]);
     }
 }

@@ -42,7 +42,10 @@ fn build() -> Result<Image> {
         "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
     });
     let config = Bytes::from(serde_json::to_vec(&config)?);
-    let describe = |kind: &str, bytes: &Bytes| json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()});
+    let describe = |kind: &str, bytes: &Bytes| {
+        let (digest, size) = (digest(bytes), bytes.len());
+        json!({"mediaType": kind, "digest": digest, "size": size})
+    };
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,

@@ -285,7 +285,8 @@ impl World {
             while !holds(self) {
                 // The fake kernel's facts wake nobody: look again after a (paused) moment too.
                 let moment = Duration::from_millis(50);
-                if let Ok(newer) = tokio::time::timeout(moment, self.store.changed_after(seen)).await
+                if let Ok(newer) =
+                    tokio::time::timeout(moment, self.store.changed_after(seen)).await
                 {
                     seen = newer;
                 }
@@ -321,7 +322,9 @@ impl World {
         let snapshot = self.store.snapshot();
         let rooms = snapshot.scan::<model::instance::Allocation>("");
         let pools = snapshot.scan::<model::network::AddressPool>("");
-        rooms.into_iter().all(|(_, room)| (room.cpu_units, room.memory_mib, room.tasks) == (0, 0, 0))
+        rooms
+            .into_iter()
+            .all(|(_, room)| room.cpu_units == 0 && room.memory_mib == 0 && room.tasks == 0)
             && pools.into_iter().all(|(_, pool)| pool.taken.is_empty())
             && snapshot.count::<model::network::NetworkInterface>("") == 0
     }
