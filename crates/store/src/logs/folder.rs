@@ -234,7 +234,8 @@ impl Logs {
             let mut freed = 0;
             for name in shared.names(&group).map_err(failed("listing log streams"))? {
                 let stream = shared.stream(&group, &name)?;
-                freed += trim_stream(&stream, before_ms).map_err(failed("trimming log events"))?;
+                freed += trim_stream(&stream, before_ms, shared.durability)
+                    .map_err(failed("trimming log events"))?;
             }
             Ok(freed)
         })
@@ -282,7 +283,7 @@ fn check(source: Option<&Source>, events: &[LogEvent]) -> Result<(), LogFailure>
     Ok(())
 }
 
-fn trim_stream(stream: &Stream, before_ms: i64) -> io::Result<u64> {
+fn trim_stream(stream: &Stream, before_ms: i64, durability: Durability) -> io::Result<u64> {
     let mut state = stream.lock();
     if state.stale || state.segments.is_empty() {
         return Ok(0);
@@ -290,7 +291,7 @@ fn trim_stream(stream: &Stream, before_ms: i64) -> io::Result<u64> {
     let expired = |segment: &Summary| segment.events > 0 && segment.max_ms < before_ms;
     if state.segments.last().is_some_and(expired) {
         // The newest segment's head keeps what must outlive the events: numbers and sources.
-        stream.begin_segment(&mut state)?;
+        stream.begin_segment(&mut state, durability)?;
     }
     let gone: Vec<_> = state.segments.iter().copied().filter(expired).collect();
     let mut freed = 0;

@@ -72,7 +72,7 @@ impl Stream {
             let appended = match source.map_or(Ok(Appended::Stored), |s| state.judge(s))? {
                 Appended::Known => Appended::Known,
                 Appended::Stored => {
-                    let stored = self.write(&mut state, source, events, ingestion_ms);
+                    let stored = self.write(&mut state, source, events, ingestion_ms, durability);
                     if let Err(error) = stored {
                         // What is on disk now is known only by reading it.
                         state.stale = true;
@@ -104,6 +104,7 @@ impl Stream {
         source: Option<&Source>,
         events: &[LogEvent],
         ingestion_ms: i64,
+        durability: Durability,
     ) -> io::Result<()> {
         let head = BatchHead {
             first_sequence: state.next_sequence.max(1),
@@ -114,7 +115,7 @@ impl Stream {
         let batch = frame::encode_batch(&head, events);
         let room = |last: &Summary| last.bytes + batch.len() as u64 <= LOG_SEGMENT_BYTES_MAX;
         if !state.segments.last().is_some_and(room) {
-            self.begin_segment(state)?;
+            self.begin_segment(state, durability)?;
         }
         let last = state.segments.last_mut().expect("a segment was just begun");
         let mut file = OpenOptions::new().append(true).open(segment_path(&self.folder, last))?;
@@ -129,7 +130,7 @@ impl Stream {
 
     /// Begins a segment whose head tells what came before. The one before it is made durable
     /// first, so that only the last segment of a stream can be torn.
-    pub fn begin_segment(&self, state: &mut State) -> io::Result<()> {
+    pub fn begin_segment(&self, state: &mut State, durability: Durability) -> io::Result<()> {
         let previous = state.segments.last().copied();
         if let Some(previous) = &previous {
             File::open(segment_path(&self.folder, previous))?.sync_all()?;
@@ -151,11 +152,13 @@ impl Stream {
         options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(segment_path(&self.folder, &segment))?;
         file.write_all(&head)?;
-        file.sync_all()?;
-        // The stream's folder, its shard, its group and the root: any of them may be new.
-        let depth = if previous.is_some() { 1 } else { 4 };
-        for folder in self.folder.ancestors().take(depth) {
-            File::open(folder)?.sync_all()?;
+        if durability == Durability::Synced {
+            file.sync_all()?;
+            // The stream's folder, its shard, its group and the root: any of them may be new.
+            let depth = if previous.is_some() { 1 } else { 4 };
+            for folder in self.folder.ancestors().take(depth) {
+                File::open(folder)?.sync_all()?;
+            }
         }
         state.segments.push(segment);
         Ok(())
