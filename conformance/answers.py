@@ -85,7 +85,9 @@ def _check_json_error(operation, response, value):
         return [] if code in COMMON_ERRORS else [f"{operation.name} has no error {code}"]
     faults = []
     expected = shapes[code].metadata.get("error", {}).get("httpStatusCode")
-    expected = expected or (500 if shapes[code].metadata.get("fault") else 400)
+    # The model marks the service's own faults, but botocore's public view leaves the mark out.
+    own = operation.service_model._shape_resolver._shape_map[code].get("fault")
+    expected = expected or (500 if own else 400)
     if status != expected:
         faults.append(f"error {code} has status {status}, not {expected}")
     members = {key: it for key, it in value.items() if key != "__type"}

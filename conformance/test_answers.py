@@ -75,6 +75,8 @@ def test_headers_are_looked_at(operation):
     (400, {"__type": "x#ClusterNotFoundException", "message": "x"}, None),
     (400, {"__type": "SerializationException", "message": "x"}, None),
     (500, {"__type": "ClusterNotFoundException", "message": "x"}, "status 500"),
+    (500, {"__type": "ServerException", "message": "x"}, None),
+    (400, {"__type": "ServerException", "message": "x"}, "status 400"),
     (400, {"__type": "NoSuchThingException", "message": "x"}, "has no error"),
     (400, {"__type": "ClusterNotFoundException"}, "no message"),
     (400, {"message": "x"}, "without a `__type`"),

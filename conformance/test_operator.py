@@ -11,7 +11,10 @@ import subprocess
 import tempfile
 
 import pytest
+from botocore.exceptions import ClientError
 
+import kernel
+from conftest import Clients
 from server import Server, binary, free_port
 from tasks import shell
 from waiting import until
@@ -159,3 +162,75 @@ def test_account_and_region_are_what_the_operator_says(folder):
     finally:
         if other.is_running():
             other.kill()
+
+
+def test_the_demo_shows_all_of_it_and_leaves_nothing(folder):
+    """README's first command."""
+    before = kernel.census()
+    ran = subprocess.run([binary(), "demo", "--data-dir", str(folder / "d")],
+                         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=50)
+    assert ran.returncode == 0, ran.stderr
+    for shown in ("push ", "run a task", "Hello from a task", "exit code 0", "neargate env"):
+        assert shown in ran.stdout, ran.stdout
+    kernel.until_as(before, 20)
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A file system of its own, small enough to fill."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "neargate-test", str(folder)],
+                   check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.deadline(120)
+def test_a_full_disk_is_told_and_survived(small_disk):
+    other = Server(small_disk / "d")
+    filler = small_disk / "filler"
+    try:
+        other.start("--no-agent")
+        aws = Clients(other.environment())
+        made = aws.ecs.create_cluster(clusterName="before")["cluster"]["clusterArn"]
+        fill(filler)
+        refused = None
+        for number in range(200):
+            try:
+                tags = [{"key": f"k{it}", "value": "x" * 250} for it in range(40)]
+                aws.ecs.create_cluster(clusterName=f"during-{number}", tags=tags)
+            except ClientError as error:
+                refused = error.response
+                break
+        assert refused, "the disk is full and still everything was acknowledged"
+        assert refused["ResponseMetadata"]["HTTPStatusCode"] >= 500, refused
+        # Reading needs no disk.
+        assert made in aws.ecs.list_clusters()["clusterArns"]
+        assert other.is_healthy() or other.is_running()
+        filler.unlink()
+        until(lambda: acknowledged(aws, "after"), 30, "with room again, writes are taken again")
+        other.kill()
+        other.start("--no-agent")
+        names = {arn.rsplit("/", 1)[1] for arn in aws.ecs.list_clusters()["clusterArns"]}
+        assert {"before", "after"} <= names
+        other.stop()
+    finally:
+        if other.is_running():
+            other.kill()
+
+
+def fill(path):
+    """Takes every byte that is left."""
+    with open(path, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            # No space left: that was the aim.
+            return
+
+
+def acknowledged(aws, name):
+    try:
+        return aws.ecs.create_cluster(clusterName=name)
+    except ClientError:
+        return None
