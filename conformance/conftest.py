@@ -84,7 +84,7 @@ def server():
         if server.is_running():
             server.kill()
         print(server.log_tail())
-        # A mount that was left behind is a failure already; what lies under it is not ours to delete.
+        # A mount left behind is a failure already; what lies under it is not ours to delete.
         if not any(str(folder) in line for line in kernel.mounts()):
             shutil.rmtree(folder)
 

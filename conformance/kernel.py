@@ -1,5 +1,5 @@
-"""What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, cgroups and
-processes. Tests compare it before and after, because what a task leaves behind nobody else
+"""What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, cgroups
+and processes. Tests compare it before and after, because what a task leaves behind nobody else
 removes."""
 
 import collections

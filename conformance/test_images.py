@@ -31,7 +31,8 @@ def test_python_serves_another_task(cluster, python, busybox):
     """One task reaches another by its address, within the default security group."""
     serving = cluster.start(container(python, "-m", "http.server", "8000", stopTimeout=2))
     host = address(cluster.until_running(serving))
-    script = f"until wget -qO /dev/null http://{host}:8000/ 2>/dev/null; do sleep 0.1; done; echo reached"
+    ask = f"wget -qO /dev/null http://{host}:8000/ 2>/dev/null"
+    script = f"until {ask}; do sleep 0.1; done; echo reached"
     task, lines = cluster.logged(shell(busybox, script), family=f"{cluster.name}-client")
     assert lines["app"] == ["reached"]
 

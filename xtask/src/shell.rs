@@ -110,9 +110,9 @@ impl Run {
     }
 }
 
-/// What cargo tells this program about its own build. A cargo started from here must not inherit it:
-/// build scripts that watch these variables (ring's) would run again, and all that hangs on them
-/// would be built anew, in turn with builds that were started by hand.
+/// What cargo tells this program about its own build. A cargo started from here must not inherit
+/// it: build scripts that watch these variables (ring's) would run again, and all that hangs on
+/// them would be built anew, in turn with builds that were started by hand.
 fn is_of_this_build(variable: &str) -> bool {
     variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }

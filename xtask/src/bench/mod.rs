@@ -1,7 +1,7 @@
 //! `cargo xtask bench …`: measurements, each paired in the same run with the product it is compared
 //! with, because absolute numbers of a shared machine say little. The benchmarks themselves are one
-//! program, `examples/bench`: it is built optimised, and needs crates that must not stand in the way
-//! of `cargo xtask codegen`. Here the binaries are built and it is started.
+//! program, `examples/bench`: it is built optimised, and needs crates that must not stand in the
+//! way of `cargo xtask codegen`. Here the binaries are built and it is started.
 
 use anyhow::{Result, bail};
 
