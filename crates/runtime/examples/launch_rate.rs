@@ -1,7 +1,9 @@
 //! How fast tasks start: from the call to the container's first byte, its exit, and the task's removal.
 //! One task at a time, then many at once. The kernel's floor for the same work is about a millisecond.
 //!
-//! `cargo run --release -p runtime --example launch_rate -- [TASKS] [AT_ONCE] [--no-network]`
+//! `cargo run --release -p runtime --example launch_rate -- [TASKS] [AT_ONCE] [--no-network] [--idle]`
+//!
+//! With `--idle`, what TASKS tasks cost that run and do nothing.
 
 use runtime::{
     Cidr, ContainerLaunch, Embedded, EmbeddedConfig, Event, EventKind, NetworkSpec, Runtime,
@@ -26,9 +28,10 @@ fn main() {
     };
     let (tasks, at_once) = (number(0, 300), number(1, 50));
     let network = !args.iter().any(|a| a == "--no-network");
+    let idle = args.iter().any(|a| a == "--idle");
     let threads =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    threads.expect("threads").block_on(measure(tasks, at_once, network));
+    threads.expect("threads").block_on(measure(tasks, at_once, network, idle));
 }
 
 /// Where a task's events go: its own channel.
@@ -49,7 +52,7 @@ struct Times {
     removed: Vec<Duration>,
 }
 
-async fn measure(tasks: usize, at_once: usize, network: bool) {
+async fn measure(tasks: usize, at_once: usize, network: bool, idle: bool) {
     let folder = PathBuf::from("/var/tmp").join(format!("neargate-launch-{}", std::process::id()));
     let layer = folder.join("layer");
     make_layer(&layer);
@@ -77,6 +80,17 @@ async fn measure(tasks: usize, at_once: usize, network: bool) {
         runtime.ensure_vpc(vpc).await.expect("a VPC");
     }
     let bench = Arc::new(Bench { runtime, routes, layer, network });
+    if idle {
+        bench.idle(tasks).await;
+    } else {
+        rates(&bench, tasks, at_once).await;
+    }
+    let bench = Arc::into_inner(bench).expect("workers have ended");
+    bench.runtime.purge().await.expect("purged");
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+async fn rates(bench: &Arc<Bench>, tasks: usize, at_once: usize) {
     for n in 0..20 {
         bench.one(n, &mut Times::default()).await;
     }
@@ -97,9 +111,6 @@ async fn measure(tasks: usize, at_once: usize, network: bool) {
     }
     let name = format!("{at_once} at once");
     report(&name, tasks, began.elapsed(), &mut all.lock().expect("times"));
-    let bench = Arc::into_inner(bench).expect("workers have ended");
-    bench.runtime.purge().await.expect("purged");
-    std::fs::remove_dir_all(&folder).expect("removed");
 }
 
 async fn work(bench: Arc<Bench>, next: Arc<Mutex<std::ops::Range<usize>>>, all: Arc<Mutex<Times>>) {
@@ -115,11 +126,58 @@ async fn work(bench: Arc<Bench>, next: Arc<Mutex<std::ops::Range<usize>>>, all: 
     }
 }
 
+/// Proportional share of memory of the bench's processes whose name begins so, in KiB, and how many.
+fn memory(name: &str) -> (u64, usize) {
+    let all = runtime::census(Some("bench")).expect("a census");
+    let pids = all.iter().filter_map(|trace| match trace {
+        runtime::Trace::Process { pid, name: n } if n.starts_with(name) => Some(*pid),
+        _ => None,
+    });
+    let mut pids: Vec<u32> = pids.collect();
+    pids.dedup();
+    let share = |pid: &u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap_or("0");
+        line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)
+    };
+    (pids.iter().map(share).sum(), pids.len())
+}
+
+fn available_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:")).expect("a line");
+    line.split_whitespace().next().expect("a number").parse().expect("a number")
+}
+
 impl Bench {
-    async fn one(&self, n: usize, times: &mut Times) {
+    async fn idle(&self, tasks: usize) {
+        let fds = || std::fs::read_dir("/proc/self/fd").expect("descriptors").count();
+        let (fds_before, memory_before) = (fds(), available_kib());
+        for n in 0..tasks {
+            let (task, mut events) = self.task(n);
+            let layers = vec![self.layer.clone()];
+            let launch = ContainerLaunch::new("main", layers, &["/bin/sleep", "1000"]);
+            self.runtime.create_sandbox(self.spec(&task, n)).await.expect("created");
+            self.runtime.start_container(&task, launch).await.expect("started");
+            while !matches!(events.recv().await, Some(EventKind::ContainerStarted { .. })) {}
+        }
+        let each = |kib: u64| kib / tasks as u64;
+        let (supervisors, count) = memory("ng-");
+        println!("{count} supervisors: {} KiB each (proportional share)", each(supervisors));
+        let used = memory_before.saturating_sub(available_kib());
+        println!("all told {} KiB of the machine's memory for each task", each(used));
+        let fds = (fds() - fds_before) as f64 / tasks as f64;
+        println!("{fds:.2} descriptors for each task in the agent");
+    }
+
+    fn task(&self, n: usize) -> (TaskId, mpsc::Receiver<EventKind>) {
         let task = TaskId::from(format!("{n:032x}"));
-        let (sender, mut events) = mpsc::channel(64);
+        let (sender, events) = mpsc::channel(64);
         self.routes.lock().expect("routes").insert(task.clone(), sender);
+        (task, events)
+    }
+
+    fn spec(&self, task: &TaskId, n: usize) -> SandboxSpec {
         let mut spec = SandboxSpec::new(task.clone());
         spec.cpu_units = Some(256);
         spec.memory_mib = Some(512);
@@ -134,6 +192,12 @@ impl Bench {
                 mtu: None,
             });
         }
+        spec
+    }
+
+    async fn one(&self, n: usize, times: &mut Times) {
+        let (task, mut events) = self.task(n);
+        let spec = self.spec(&task, n);
         let launch =
             ContainerLaunch::new("main", vec![self.layer.clone()], &["/bin/echo", "hello"]);
         let began = Instant::now();
@@ -176,7 +240,7 @@ fn make_layer(layer: &Path) {
     let bin = layer.join("bin");
     std::fs::create_dir_all(&bin).expect("made");
     std::fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is installed");
-    for name in ["sh", "echo", "true"] {
+    for name in ["sh", "echo", "true", "sleep"] {
         std::os::unix::fs::symlink("busybox", bin.join(name)).expect("linked");
     }
     for folder in ["proc", "sys", "dev", "etc"] {

@@ -4,7 +4,7 @@
 use crate::cgroup::{self, Cgroups};
 use crate::net::nft;
 use crate::sys::mount;
-use crate::sys::process::{self, Fork};
+use crate::sys::process::{self, Ended, Fork};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -61,7 +61,8 @@ const KERNEL_MIN: (u32, u32) = (5, 12);
 pub fn preflight(root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(kernel());
-    if findings.is_empty() && !am_root() {
+    findings.extend(mount_namespace());
+    if !am_root() {
         return vec![fatal("this is not root; start it as root, with sudo for example")];
     }
     findings.extend(capabilities());
@@ -87,6 +88,18 @@ fn kernel() -> Option<Finding> {
     let (major, minor) = KERNEL_MIN;
     (version < KERNEL_MIN).then(|| {
         fatal(format!("Linux {release} is too old; {major}.{minor} or newer is needed"))
+    })
+}
+
+/// Pins of VPCs are mounts: an agent that gets another mount namespace each time it starts would not
+/// find them again.
+fn mount_namespace() -> Option<Finding> {
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    (of("1").is_some() && of("1") != of("self")).then(|| {
+        warning(
+            "this process has a mount namespace of its own: after a restart it finds its VPCs only \
+             if it gets the same one again (in a systemd unit: no PrivateTmp, ProtectSystem and such)",
+        )
     })
 }
 
@@ -144,19 +157,16 @@ fn control_groups() -> Vec<Finding> {
 
 /// Tries `work` in a child with namespaces of its own, which all end with it.
 fn try_in_child(flags: i32, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    match process::clone(u64::from(flags.cast_unsigned()), None)? {
-        Fork::Child => process::exit(match work() {
+    match process::fork()? {
+        Fork::Child => process::exit(match process::unshare(flags).and_then(|()| work()) {
             Ok(()) => 0,
             Err(e) => e.raw_os_error().unwrap_or(libc::EIO),
         }),
-        Fork::Parent(child) => {
-            let ended = process::wait_pidfd(std::os::fd::AsFd::as_fd(&child.pidfd), true)?;
-            match ended.map(|e| (e.code, e.signal)) {
-                Some((0, None)) => Ok(()),
-                Some((code, None)) => Err(io::Error::from_raw_os_error(code)),
-                _ => Err(io::Error::other("the trial was killed")),
-            }
-        }
+        Fork::Parent(child) => match process::wait_pid(child, true)? {
+            Some(Ended { code: 0, .. }) => Ok(()),
+            Some(Ended { code, signal: None }) => Err(io::Error::from_raw_os_error(code)),
+            _ => Err(io::Error::other("the trial was killed")),
+        },
     }
 }
 
@@ -168,7 +178,7 @@ fn overlay(root: &Path) -> Vec<Finding> {
             return vec![fatal(format!("{} can't be made: {e}", path.display()))];
         }
     }
-    let tried = try_in_child(libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC, || {
+    let tried = try_in_child(libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS, || {
         mount::mount_flags(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
         let (lower, upper, work) = (lower.display(), upper.display(), work.display());
         let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");

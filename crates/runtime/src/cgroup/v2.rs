@@ -40,12 +40,19 @@ impl V2 {
         make_dir(&self.parent)?;
         make_dir(&self.parent.join(OWN_GROUP))?;
         write(&self.parent.join(OWN_GROUP), "cgroup.procs", std::process::id())?;
-        if self.device_filter {
-            let opened = fs::File::open(&self.parent)?;
-            sys::bpf::filter_devices(opened.as_fd())?;
-        }
+        self.restrict_devices()?;
         self.delegate(&self.root)?;
         self.delegate(&self.parent)
+    }
+
+    /// For all groups below the parent at once, our own processes among them: they need no device but
+    /// those that containers have.
+    fn restrict_devices(&self) -> io::Result<()> {
+        if !self.device_filter {
+            return Ok(());
+        }
+        let parent = fs::File::open(&self.parent)?;
+        sys::bpf::filter_devices(parent.as_fd())
     }
 
     /// Lets groups below `dir` have the controllers.
@@ -144,6 +151,55 @@ fn weight(shares: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::process::{self, Fork};
+    use std::path::Path;
+
+    /// Removes the group whatever happens.
+    struct Guard(PathBuf);
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            super::super::remove_tree(&self.0).expect("the group can be removed");
+        }
+    }
+
+    /// Runs on the cgroup2 hierarchy of any machine, also where controllers are with version 1.
+    #[test]
+    fn processes_are_born_in_their_group_and_open_only_harmless_devices() {
+        let (_, root) = super::super::mounted(
+            &fs::read_to_string("/proc/self/mountinfo").expect("mounts"),
+        );
+        let root = root.expect("this test needs a mounted cgroup2");
+        let name = format!("neargate-v2-{}", std::process::id());
+        let v2 = V2::new(&name, root);
+        let _guard = Guard(v2.parent());
+        make_dir(&v2.parent()).expect("made");
+        v2.restrict_devices().expect("restricted");
+        v2.restrict_devices().expect("restricting again replaces");
+        assert!(v2.filters_devices());
+        let spec = SandboxSpec::new(crate::spec::TaskId::from("task"));
+        v2.make_task(&spec).expect("a task's group");
+        let launch = ContainerLaunch::new("main", Vec::new(), &["true"]);
+        v2.make_container("task", &launch).expect("a container's group");
+        let birthplace = v2.open_container("task", "main").expect("opened");
+        let pids = |dir: &Path| fs::read_to_string(dir.join("cgroup.procs")).expect("read");
+        let (gate, wait) = crate::sys::socket::message_pair().expect("sockets");
+        let child = match process::clone(0, Some(birthplace.as_fd())).expect("born") {
+            Fork::Parent(child) => child,
+            Fork::Child => {
+                drop(gate);
+                // Waits until the parent has looked.
+                let _ = crate::sys::socket::read(wait.as_fd(), &mut [0]);
+                let harmless = fs::File::open("/dev/null").is_ok();
+                let disk = fs::File::open("/dev/kmsg").err().and_then(|e| e.raw_os_error());
+                process::exit(if harmless && disk == Some(libc::EPERM) { 0 } else { 1 });
+            }
+        };
+        assert_eq!(pids(&v2.task("task").join("main")).trim(), child.pid.to_string());
+        drop((gate, wait));
+        let ended = process::wait_pidfd(child.pidfd.as_fd(), true).expect("waited");
+        assert_eq!(ended.map(|e| e.code), Some(0));
+    }
 
     #[test]
     fn shares_become_weights_within_the_kernels_range() {

@@ -247,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_drops_lines_and_is_told_once() {
+        let mut spool = Spool::create(Path::new("/dev/full"), LogSpec::default()).expect("open");
+        let first = spool.take(LogStream::Stdout, b"one\ntwo\n", Timestamp(1));
+        assert!(first.expect("a warning").contains("No space left"));
+        assert_eq!(spool.take(LogStream::Stdout, b"three\n", Timestamp(2)), None);
+        assert_eq!(spool.observed(), ObservedLog { lines_dropped: 3, ..ObservedLog::default() });
+        assert!(spool.takes_more(), "the container goes on");
+    }
+
+    #[test]
     fn the_agent_is_told_once_until_it_acknowledges() {
         let (mut spool, _) = spool("told", LogSpec::default());
         assert!(!spool.should_tell());
