@@ -1,7 +1,9 @@
-//! How fast tasks start: from the call to the container's first byte, its exit, and the task's removal.
-//! One task at a time, then many at once. The kernel's floor for the same work is about a millisecond.
+//! How fast tasks start: from the call to the container's first byte, its exit, and the task's
+//! removal. One task at a time, then many at once. The kernel's floor for the same work is about a
+//! millisecond.
 //!
-//! `cargo run --release -p runtime --example launch_rate -- [TASKS] [AT_ONCE] [--no-network] [--idle]`
+//! `cargo run --release -p runtime --example launch_rate -- [TASKS] [AT_ONCE] [--no-network]
+//! [--idle]`
 //!
 //! With `--idle`, what TASKS tasks cost that run and do nothing.
 
@@ -126,7 +128,8 @@ async fn work(bench: Arc<Bench>, next: Arc<Mutex<std::ops::Range<usize>>>, all: 
     }
 }
 
-/// Proportional share of memory of the bench's processes whose name begins so, in KiB, and how many.
+/// Proportional share of memory of the bench's processes whose name begins so, in KiB, and how
+/// many.
 fn memory(name: &str) -> (u64, usize) {
     let all = runtime::census(Some("bench")).expect("a census");
     let pids = all.iter().filter_map(|trace| match trace {

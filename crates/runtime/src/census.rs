@@ -1,6 +1,6 @@
-//! Everything in the kernel that bears our names: what a leak check, a test that kills things and an
-//! operator who wonders need to see. It finds things by name alone and asks no runtime, so it also sees
-//! what nobody remembers.
+//! Everything in the kernel that bears our names: what a leak check, a test that kills things and
+//! an operator who wonders need to see. It finds things by name alone and asks no runtime, so it
+//! also sees what nobody remembers.
 
 use crate::cgroup;
 use crate::failure::Failure;
@@ -18,7 +18,10 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// One thing that is there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Trace {
-    Process { pid: u32, name: String },
+    Process {
+        pid: u32,
+        name: String,
+    },
     Cgroup(PathBuf),
     /// A mount in this process's mount namespace, among them the pins of network namespaces.
     Mount(PathBuf),
@@ -115,8 +118,8 @@ fn our_mounts(mountinfo: &str, tag: Option<&str>) -> impl Iterator<Item = PathBu
 }
 
 /// Takes away whatever the census finds of a runtime, and its folder, asking nobody: kills its
-/// processes, removes the rest. For tests that failed in the middle, and for operators who are done with
-/// a runtime that no longer starts.
+/// processes, removes the rest. For tests that failed in the middle, and for operators who are done
+/// with a runtime that no longer starts.
 pub fn erase(root: &Path, tag: &str) -> Result<(), Failure> {
     let give_up = Instant::now() + KILL_PATIENCE;
     loop {

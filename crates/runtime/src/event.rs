@@ -1,5 +1,5 @@
-//! What a runtime tells: events as they happen, and the whole observed state to whoever asks. Facts only,
-//! never what should follow from them. Each container fact names the attempt it belongs to.
+//! What a runtime tells: events as they happen, and the whole observed state to whoever asks. Facts
+//! only, never what should follow from them. Each container fact names the attempt it belongs to.
 
 use crate::spec::{SandboxSpec, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -112,14 +112,8 @@ pub struct ObservedContainer {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ObservedPhase {
     Starting,
-    Running {
-        pid: u32,
-    },
-    StartFailed {
-        reason: String,
-        code: i32,
-        at: Timestamp,
-    },
+    Running { pid: u32 },
+    StartFailed { reason: String, code: i32, at: Timestamp },
     Exited(ContainerExit),
 }
 

@@ -1,5 +1,5 @@
-//! What can go wrong in the world below: the kernel, the disk, the processes of ours. Shown to operators,
-//! never to clients whole.
+//! What can go wrong in the world below: the kernel, the disk, the processes of ours. Shown to
+//! operators, never to clients whole.
 
 use crate::spec::TaskId;
 use std::io;

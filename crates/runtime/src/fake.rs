@@ -1,8 +1,8 @@
-//! A runtime in memory that obeys the same rules as the real one, for tests of what stands on it. Its
-//! programs are words in `argv`: `run` (until a signal), `stubborn` (until SIGKILL), `exit CODE`,
-//! `print TEXT CODE` (one log line, then exit), `missing` (cannot be started), `silent` (never reported as
-//! started). It may be told to misbehave: to lose a task, to fail calls, to tell things twice. It has no
-//! clock of its own.
+//! A runtime in memory that obeys the same rules as the real one, for tests of what stands on it.
+//! Its programs are words in `argv`: `run` (until a signal), `stubborn` (until SIGKILL), `exit
+//! CODE`, `print TEXT CODE` (one log line, then exit), `missing` (cannot be started), `silent`
+//! (never reported as started). It may be told to misbehave: to lose a task, to fail calls, to tell
+//! things twice. It has no clock of its own.
 
 use crate::Runtime;
 use crate::event::*;
@@ -51,18 +51,13 @@ struct FakeTask {
 
 impl FakeKernel {
     pub fn new(clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self {
-            state: Arc::default(),
-            clock: Arc::new(clock),
-        }
+        Self { state: Arc::default(), clock: Arc::new(clock) }
     }
 
     /// An agent starts: events go to it from now on, and to no earlier one.
     pub fn connect(&self, events: mpsc::Sender<Event>) -> Fake {
         self.lock().events = Some(events);
-        Fake {
-            kernel: self.clone(),
-        }
+        Fake { kernel: self.clone() }
     }
 
     /// The next `calls` calls fail before they do anything.
@@ -77,11 +72,7 @@ impl FakeKernel {
 
     /// Starts over all attempts; what shows that nothing ran twice.
     pub fn starts(&self, task: &TaskId, name: &str) -> u32 {
-        self.lock()
-            .starts
-            .get(&(task.clone(), name.to_owned()))
-            .copied()
-            .unwrap_or(0)
+        self.lock().starts.get(&(task.clone(), name.to_owned())).copied().unwrap_or(0)
     }
 
     pub fn task_count(&self) -> usize {
@@ -115,21 +106,10 @@ impl FakeKernel {
         let Some(container) = state.container(task, name) else {
             return;
         };
-        let health = HealthFact {
-            status,
-            output: String::new(),
-            at,
-        };
+        let health = HealthFact { status, output: String::new(), at };
         container.health = Some(health.clone());
         let attempt = container.attempt;
-        state.tell(
-            task,
-            EventKind::Health {
-                name: name.to_owned(),
-                attempt,
-                health,
-            },
-        );
+        state.tell(task, EventKind::Health { name: name.to_owned(), attempt, health });
     }
 
     /// A running container prints a line.
@@ -141,22 +121,12 @@ impl FakeKernel {
         };
         let (stream, bytes) = (LogStream::Stdout, line.as_bytes().to_vec());
         let log = found.logs.entry(name.to_owned()).or_default();
-        log.push(LogRecord {
-            at,
-            stream,
-            partial: false,
-            bytes,
-        });
+        log.push(LogRecord { at, stream, partial: false, bytes });
         let end = log.len() as u64;
         if let Some(container) = found.container(name) {
             container.log.end = end;
         }
-        state.tell(
-            task,
-            EventKind::LogGrew {
-                name: name.to_owned(),
-            },
-        );
+        state.tell(task, EventKind::LogGrew { name: name.to_owned() });
     }
 
     fn end(&self, task: &TaskId, name: &str, code: i32, signal: Option<i32>, oom: bool) {
@@ -168,28 +138,14 @@ impl FakeKernel {
         if !matches!(container.phase, ObservedPhase::Running { .. }) {
             return;
         }
-        let exit = ContainerExit {
-            code,
-            signal,
-            out_of_memory: oom,
-            at,
-        };
+        let exit = ContainerExit { code, signal, out_of_memory: oom, at };
         container.phase = ObservedPhase::Exited(exit.clone());
         let attempt = container.attempt;
-        state.tell(
-            task,
-            EventKind::ContainerExited {
-                name: name.to_owned(),
-                attempt,
-                exit,
-            },
-        );
+        state.tell(task, EventKind::ContainerExited { name: name.to_owned(), attempt, exit });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no test panics while it holds the fake kernel")
+        self.state.lock().expect("no test panics while it holds the fake kernel")
     }
 }
 
@@ -202,10 +158,7 @@ impl FakeTask {
 impl State {
     fn tell(&mut self, task: &TaskId, kind: EventKind) {
         let Some(events) = &self.events else { return };
-        let event = Event {
-            task: task.clone(),
-            kind,
-        };
+        let event = Event { task: task.clone(), kind };
         // An agent that has gone hears nothing; the next one asks with `recover`.
         for _ in 0..if self.tell_twice { 2 } else { 1 } {
             if let Err(mpsc::error::TrySendError::Full(_)) = events.try_send(event.clone()) {
@@ -215,22 +168,12 @@ impl State {
     }
 
     fn container(&mut self, task: &TaskId, name: &str) -> Option<&mut ObservedContainer> {
-        self.tasks
-            .get_mut(task)
-            .filter(|t| !t.lost)?
-            .container(name)
+        self.tasks.get_mut(task).filter(|t| !t.lost)?.container(name)
     }
 
     fn living(&mut self, task: &TaskId) -> Result<&mut FakeTask, Failure> {
-        let found = self
-            .tasks
-            .get_mut(task)
-            .ok_or(Failure::UnknownTask(task.clone()))?;
-        if found.lost {
-            Err(Failure::SupervisorGone(task.clone()))
-        } else {
-            Ok(found)
-        }
+        let found = self.tasks.get_mut(task).ok_or(Failure::UnknownTask(task.clone()))?;
+        if found.lost { Err(Failure::SupervisorGone(task.clone())) } else { Ok(found) }
     }
 
     fn admit(&mut self) -> Result<(), Failure> {
@@ -258,10 +201,7 @@ impl Fake {
         let mut state = self.admitted()?;
         let found = state.living(task)?;
         let name = launch.name.clone();
-        if found
-            .container(&name)
-            .is_some_and(|c| c.attempt >= launch.attempt)
-        {
+        if found.container(&name).is_some_and(|c| c.attempt >= launch.attempt) {
             return Ok(None);
         }
         let program = launch.argv.first().map(String::as_str);
@@ -283,44 +223,18 @@ impl Fake {
         found.observed.containers.retain(|c| c.name != name);
         let attempt = launch.attempt;
         let started_at = matches!(phase, ObservedPhase::Running { .. }).then_some(at);
-        let container = ObservedContainer {
-            name,
-            attempt,
-            phase,
-            started_at,
-            health,
-            log,
-        };
-        found
-            .programs
-            .insert(launch.name.clone(), launch.argv.clone());
+        let container = ObservedContainer { name, attempt, phase, started_at, health, log };
+        found.programs.insert(launch.name.clone(), launch.argv.clone());
         found.observed.containers.push(container.clone());
         let name = launch.name;
         match container.phase {
             ObservedPhase::Running { pid } => {
-                *state
-                    .starts
-                    .entry((task.clone(), name.clone()))
-                    .or_insert(0) += 1;
-                state.tell(
-                    task,
-                    EventKind::ContainerStarted {
-                        name,
-                        attempt,
-                        pid,
-                        at,
-                    },
-                );
+                *state.starts.entry((task.clone(), name.clone())).or_insert(0) += 1;
+                state.tell(task, EventKind::ContainerStarted { name, attempt, pid, at });
                 Ok(Some(launch.argv))
             }
             ObservedPhase::StartFailed { reason, code, at } => {
-                let kind = EventKind::ContainerStartFailed {
-                    name,
-                    attempt,
-                    reason,
-                    code,
-                    at,
-                };
+                let kind = EventKind::ContainerStartFailed { name, attempt, reason, code, at };
                 state.tell(task, kind);
                 Ok(None)
             }
@@ -366,23 +280,13 @@ impl Runtime for Fake {
         }
         let known = |n: &NetworkSpec| state.vpcs.contains_key(&n.vpc);
         let (sandbox, kind) = if spec.network.as_ref().is_none_or(known) {
-            (
-                ObservedSandbox::Ready { at },
-                EventKind::SandboxReady { at },
-            )
+            (ObservedSandbox::Ready { at }, EventKind::SandboxReady { at })
         } else {
             let reason = "the VPC is not known on this instance".to_owned();
-            let failed = ObservedSandbox::Failed {
-                reason: reason.clone(),
-                at,
-            };
+            let failed = ObservedSandbox::Failed { reason: reason.clone(), at };
             (failed, EventKind::SandboxFailed { reason, at })
         };
-        let observed = ObservedTask {
-            supervisor_pid: 1,
-            sandbox,
-            containers: Vec::new(),
-        };
+        let observed = ObservedTask { supervisor_pid: 1, sandbox, containers: Vec::new() };
         let task = spec.task.clone();
         let found = FakeTask {
             spec,
@@ -422,14 +326,10 @@ impl Runtime for Fake {
         let stubborn = {
             let mut state = self.admitted()?;
             let found = state.living(task)?;
-            found
-                .programs
-                .get(name)
-                .is_some_and(|argv| argv[0] == "stubborn")
+            found.programs.get(name).is_some_and(|argv| argv[0] == "stubborn")
         };
         if signal == libc::SIGKILL || !stubborn {
-            self.kernel
-                .end(task, name, 128 + signal, Some(signal), false);
+            self.kernel.end(task, name, 128 + signal, Some(signal), false);
         }
         Ok(())
     }
@@ -442,20 +342,11 @@ impl Runtime for Fake {
         bytes_max: usize,
     ) -> Result<LogBatch, Failure> {
         let mut state = self.admitted()?;
-        let found = state
-            .tasks
-            .get_mut(task)
-            .ok_or(Failure::UnknownTask(task.clone()))?;
+        let found = state.tasks.get_mut(task).ok_or(Failure::UnknownTask(task.clone()))?;
         let log = found.logs.get(name).map_or(&[][..], Vec::as_slice);
-        let mut batch = LogBatch {
-            records: Vec::new(),
-            next_offset: offset,
-        };
+        let mut batch = LogBatch { records: Vec::new(), next_offset: offset };
         let mut used = 0;
-        for record in log
-            .iter()
-            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
-        {
+        for record in log.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
             used += record.bytes.len();
             if used > bytes_max && !batch.records.is_empty() {
                 break;
@@ -473,12 +364,7 @@ impl Runtime for Fake {
         };
         container.log.acknowledged = container.log.acknowledged.max(offset);
         if container.log.end > container.log.acknowledged {
-            state.tell(
-                task,
-                EventKind::LogGrew {
-                    name: name.to_owned(),
-                },
-            );
+            state.tell(task, EventKind::LogGrew { name: name.to_owned() });
         }
         Ok(())
     }
@@ -490,17 +376,10 @@ impl Runtime for Fake {
 
     async fn sweep(&self, keep: &[TaskId]) -> Result<Vec<String>, Failure> {
         let mut state = self.admitted()?;
-        let strays: Vec<TaskId> = state
-            .tasks
-            .keys()
-            .filter(|t| !keep.contains(t))
-            .cloned()
-            .collect();
+        let strays: Vec<TaskId> =
+            state.tasks.keys().filter(|t| !keep.contains(t)).cloned().collect();
         state.tasks.retain(|task, _| keep.contains(task));
-        Ok(strays
-            .into_iter()
-            .map(|task| format!("task {task}"))
-            .collect())
+        Ok(strays.into_iter().map(|task| format!("task {task}")).collect())
     }
 
     async fn usage(&self, task: &TaskId) -> Result<Usage, Failure> {
@@ -509,16 +388,9 @@ impl Runtime for Fake {
         let running = |c: &&ObservedContainer| matches!(c.phase, ObservedPhase::Running { .. });
         let running = containers.iter().filter(running);
         let containers: Vec<_> = running
-            .map(|c| ContainerUsage {
-                name: c.name.clone(),
-                ..ContainerUsage::default()
-            })
+            .map(|c| ContainerUsage { name: c.name.clone(), ..ContainerUsage::default() })
             .collect();
-        Ok(Usage {
-            pids: containers.len() as u64,
-            containers,
-            ..Usage::default()
-        })
+        Ok(Usage { pids: containers.len() as u64, containers, ..Usage::default() })
     }
 
     fn enforces_storage(&self) -> bool {

@@ -1,7 +1,7 @@
-//! Tasks on this machine: the only crate that touches the kernel. The idea: a runtime is told what should
-//! be there, does it idempotently by task id, and tells facts; it decides nothing. `Runtime` is the
-//! interface that agents are written against; `embedded` is the real one (no daemon: a small process
-//! forks one supervisor for each task), `fake` obeys the same rules in memory, for tests.
+//! Tasks on this machine: the only crate that touches the kernel. The idea: a runtime is told what
+//! should be there, does it idempotently by task id, and tells facts; it decides nothing. `Runtime`
+//! is the interface that agents are written against; `embedded` is the real one (no daemon: a small
+//! process forks one supervisor for each task), `fake` obeys the same rules in memory, for tests.
 
 pub mod census;
 mod cgroup;
@@ -30,17 +30,17 @@ pub use event::*;
 pub use failure::Failure;
 pub use preflight::{Finding, Severity, preflight};
 pub use spec::*;
-pub use zygote::zygote_main;
 use std::future::Future;
+pub use zygote::zygote_main;
 
 /// A way to run tasks. Whoever makes one hands it a channel for its events.
 ///
 /// Calls return when the request is on its way; what came of it arrives as an event. They may be
-/// pipelined: `create_sandbox` and `start_container` back to back, and calls for one task take effect in
-/// the order they were made. Asking twice is asking once.
+/// pipelined: `create_sandbox` and `start_container` back to back, and calls for one task take
+/// effect in the order they were made. Asking twice is asking once.
 pub trait Runtime: Send + Sync + 'static {
-    /// Every task this runtime owns, also those begun before this process; to be called once, first.
-    /// Events of the tasks found alive are sent from here on.
+    /// Every task this runtime owns, also those begun before this process; to be called once,
+    /// first. Events of the tasks found alive are sent from here on.
     fn recover(&self) -> impl Future<Output = Result<Vec<Recovered>, Failure>> + Send;
 
     /// Makes a VPC known on this instance, or changes it.
@@ -49,8 +49,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Takes a VPC away that no task uses any more; no failure when it isn't there.
     fn remove_vpc(&self, vpc: &VpcId) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Ends in `SandboxReady` or `SandboxFailed`. A task that was ever made, until it is removed, is not
-    /// made again.
+    /// Ends in `SandboxReady` or `SandboxFailed`. A task that was ever made, until it is removed,
+    /// is not made again.
     fn create_sandbox(&self, spec: SandboxSpec)
     -> impl Future<Output = Result<(), Failure>> + Send;
 
@@ -70,7 +70,8 @@ pub trait Runtime: Send + Sync + 'static {
         signal: i32,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Records of the container's log from an offset on, as many as fit in `bytes_max` (at least one).
+    /// Records of the container's log from an offset on, as many as fit in `bytes_max` (at least
+    /// one).
     fn read_log(
         &self,
         task: &TaskId,
@@ -79,8 +80,8 @@ pub trait Runtime: Send + Sync + 'static {
         bytes_max: usize,
     ) -> impl Future<Output = Result<spool::LogBatch, Failure>> + Send;
 
-    /// Gives everything before `offset` back, and asks for a `LogGrew` when there is more (at once if
-    /// there already is).
+    /// Gives everything before `offset` back, and asks for a `LogGrew` when there is more (at once
+    /// if there already is).
     fn acknowledge_log(
         &self,
         task: &TaskId,
@@ -88,8 +89,8 @@ pub trait Runtime: Send + Sync + 'static {
         offset: u64,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Ends everything of a task and leaves nothing behind; returns when that is done. No failure when
-    /// the task isn't there.
+    /// Ends everything of a task and leaves nothing behind; returns when that is done. No failure
+    /// when the task isn't there.
     fn remove(&self, task: &TaskId) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Removes every task that is not in `keep`, and what nobody owns in the kernel or on the disk

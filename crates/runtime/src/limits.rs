@@ -2,8 +2,8 @@
 
 /// Bytes of one message between agent, zygote and supervisor.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of one log line; longer ones are cut into parts. CloudWatch Logs counts 26 bytes of its own
-/// towards the 256 KiB an event may have.
+/// Bytes of one log line; longer ones are cut into parts. CloudWatch Logs counts 26 bytes of its
+/// own towards the 256 KiB an event may have.
 pub const LOG_LINE_BYTES_MAX: usize = 256 * 1024 - 26;
 /// Bytes of unread log a container may have when its launch says nothing.
 pub const LOG_SPOOL_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
@@ -31,8 +31,8 @@ pub const MOUNT_OPTIONS_BYTES_MAX: usize = 4000;
 pub const USER_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// VPCs of one instance: each needs a /30 of the uplinks' range.
 pub const VPCS_MAX: u32 = 4096;
-/// Bytes a supervisor holds for an agent that doesn't read; beyond it events are given up and the whole
-/// observed state is sent when the agent reads again.
+/// Bytes a supervisor holds for an agent that doesn't read; beyond it events are given up and the
+/// whole observed state is sent when the agent reads again.
 pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// How long a process that has begun to die may hold its lock, in milliseconds.
 pub const DYING_TIMEOUT_MS: u64 = 1_000;

@@ -1,5 +1,5 @@
-//! What this machine lacks, asked by trying and said before anything starts: each finding is a sentence
-//! for an operator, with what to do about it.
+//! What this machine lacks, asked by trying and said before anything starts: each finding is a
+//! sentence for an operator, with what to do about it.
 
 use crate::cgroup::{self, Cgroups};
 use crate::net::nft;
@@ -56,8 +56,8 @@ const CAP_SYS_RESOURCE: u32 = 24;
 /// The oldest kernel with everything the runtime calls: mount_setattr and clone3 into a cgroup.
 const KERNEL_MIN: (u32, u32) = (5, 12);
 
-/// Everything that is wrong, worst first; empty when all is well. `root` is the runtime's folder, or
-/// where it will be.
+/// Everything that is wrong, worst first; empty when all is well. `root` is the runtime's folder,
+/// or where it will be.
 pub fn preflight(root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(kernel());
@@ -86,13 +86,12 @@ fn kernel() -> Option<Finding> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
     let version: (u32, u32) = (numbers.next()?, numbers.next()?);
     let (major, minor) = KERNEL_MIN;
-    (version < KERNEL_MIN).then(|| {
-        fatal(format!("Linux {release} is too old; {major}.{minor} or newer is needed"))
-    })
+    (version < KERNEL_MIN)
+        .then(|| fatal(format!("Linux {release} is too old; {major}.{minor} or newer is needed")))
 }
 
-/// Pins of VPCs are mounts: an agent that gets another mount namespace each time it starts would not
-/// find them again.
+/// Pins of VPCs are mounts: an agent that gets another mount namespace each time it starts would
+/// not find them again.
 fn mount_namespace() -> Option<Finding> {
     let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     (of("1").is_some() && of("1") != of("self")).then(|| {
@@ -113,8 +112,10 @@ fn capabilities() -> Vec<Finding> {
         .into_iter()
         .filter(|(number, ..)| lacks(*number))
         .map(|(_, name, what)| {
-            let text = format!("root lacks {name}, which {what} need; give it to the container or \
-                unit that this runs in");
+            let text = format!(
+                "root lacks {name}, which {what} need; give it to the container or \
+                unit that this runs in"
+            );
             fatal(text)
         })
         .collect();
@@ -135,7 +136,11 @@ fn control_groups() -> Vec<Finding> {
     let missing = cgroups.missing_controllers();
     let mut findings: Vec<Finding> = missing
         .into_iter()
-        .map(|c| warning(format!("control group controller {c} is not available: its limits are not enforced")))
+        .map(|c| {
+            warning(format!(
+                "control group controller {c} is not available: its limits are not enforced"
+            ))
+        })
         .collect();
     for root in cgroups.roots() {
         let made = fs::create_dir(&root).and_then(|()| fs::remove_dir(&root));
@@ -178,12 +183,15 @@ fn overlay(root: &Path) -> Vec<Finding> {
             return vec![fatal(format!("{} can't be made: {e}", path.display()))];
         }
     }
-    let tried = try_in_child(libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS, || {
-        mount::mount_flags(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
-        let (lower, upper, work) = (lower.display(), upper.display(), work.display());
-        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-        mount::mount("overlay", &merged, "overlay", 0, &options)
-    });
+    let tried = try_in_child(
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS,
+        || {
+            mount::mount_flags(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
+            let (lower, upper, work) = (lower.display(), upper.display(), work.display());
+            let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+            mount::mount("overlay", &merged, "overlay", 0, &options)
+        },
+    );
     let mut findings = Vec::new();
     if let Err(e) = tried {
         findings.push(fatal(format!(
@@ -213,12 +221,16 @@ fn network() -> Vec<Finding> {
         })
     });
     if let Err(e) = veth {
-        findings.push(fatal(format!("no virtual interfaces can be made: {e}; the kernel needs \
-            CONFIG_NET_NS and CONFIG_VETH (try: modprobe veth)")));
+        findings.push(fatal(format!(
+            "no virtual interfaces can be made: {e}; the kernel needs \
+            CONFIG_NET_NS and CONFIG_VETH (try: modprobe veth)"
+        )));
     }
     if let Err(e) = try_in_child(flags, nft::probe) {
-        findings.push(fatal(format!("nftables doesn't take our rules: {e}; the kernel needs \
-            CONFIG_NF_TABLES, NFT_NAT, NFT_MASQ and NFT_CT (try: modprobe nf_tables nft_masq)")));
+        findings.push(fatal(format!(
+            "nftables doesn't take our rules: {e}; the kernel needs \
+            CONFIG_NF_TABLES, NFT_NAT, NFT_MASQ and NFT_CT (try: modprobe nf_tables nft_masq)"
+        )));
     }
     findings
 }

@@ -1,6 +1,6 @@
-//! What agent and supervisor say to each other: JSON in frames of a length and that many bytes, over a
-//! stream socket. The agent's first frame on a new socket to a new supervisor is `Create`; a supervisor
-//! greets an agent that connected to it later with `Observed`.
+//! What agent and supervisor say to each other: JSON in frames of a length and that many bytes,
+//! over a stream socket. The agent's first frame on a new socket to a new supervisor is `Create`; a
+//! supervisor greets an agent that connected to it later with `Observed`.
 
 use crate::event::{EventKind, ObservedTask, Usage};
 use crate::limits::MESSAGE_BYTES_MAX;

@@ -1,5 +1,6 @@
-//! What the agent asks of a runtime, as data: a VPC, a sandbox, a container. Everything is resolved by
-//! then: commands are merged with the image's, overrides are applied, names stand for nothing else.
+//! What the agent asks of a runtime, as data: a VPC, a sandbox, a container. Everything is resolved
+//! by then: commands are merged with the image's, overrides are applied, names stand for nothing
+//! else.
 
 use crate::limits;
 pub use model::{TaskId, Timestamp, VpcId};
@@ -36,17 +37,12 @@ impl Cidr {
     /// Reads `10.0.0.0/16`; nothing when the text is no range or has bits beyond its prefix.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
-        let cidr = Self {
-            address: address.parse().ok()?,
-            prefix: prefix.parse().ok()?,
-        };
+        let cidr = Self { address: address.parse().ok()?, prefix: prefix.parse().ok()? };
         (cidr.prefix <= 32 && u32::from(cidr.address) & !cidr.mask() == 0).then_some(cidr)
     }
 
     pub fn mask(self) -> u32 {
-        u32::MAX
-            .checked_shl(32 - u32::from(self.prefix.min(32)))
-            .unwrap_or(0)
+        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
     }
 
     pub fn contains(self, address: Ipv4Addr) -> bool {
@@ -144,7 +140,8 @@ pub struct ContainerLaunch {
     pub mounts: Vec<MountSpec>,
     /// Containers whose mounts this one gets too; they must have been launched before.
     pub volumes_from: Vec<VolumesFrom>,
-    /// Paths the image declares as volumes; each gets a volume of its own unless `mounts` covers it.
+    /// Paths the image declares as volumes; each gets a volume of its own unless `mounts` covers
+    /// it.
     pub image_volumes: Vec<String>,
     /// Whether a small init runs as process 1, reaps orphans and forwards signals.
     pub init: bool,
@@ -158,10 +155,7 @@ impl ContainerLaunch {
         Self {
             name: name.to_owned(),
             attempt: 1,
-            rootfs: RootfsSpec {
-                layers,
-                read_only: false,
-            },
+            rootfs: RootfsSpec { layers, read_only: false },
             argv: argv.iter().map(|a| (*a).to_owned()).collect(),
             env: Vec::new(),
             cwd: None,
@@ -236,10 +230,7 @@ pub struct LogSpec {
 
 impl Default for LogSpec {
     fn default() -> Self {
-        Self {
-            blocking: false,
-            spool_bytes_max: limits::LOG_SPOOL_BYTES_DEFAULT,
-        }
+        Self { blocking: false, spool_bytes_max: limits::LOG_SPOOL_BYTES_DEFAULT }
     }
 }
 
@@ -252,11 +243,7 @@ mod tests {
         let cidr = Cidr::parse("172.31.16.0/20").expect("a range");
         assert!(cidr.contains(Ipv4Addr::new(172, 31, 31, 255)));
         assert!(!cidr.contains(Ipv4Addr::new(172, 31, 32, 0)));
-        assert!(
-            Cidr::parse("0.0.0.0/0")
-                .expect("all")
-                .contains(Ipv4Addr::BROADCAST)
-        );
+        assert!(Cidr::parse("0.0.0.0/0").expect("all").contains(Ipv4Addr::BROADCAST));
         assert_eq!(Cidr::parse("10.0.0.1/24"), None);
         assert_eq!(Cidr::parse("10.0.0.0/33"), None);
         assert_eq!(Cidr::parse("10.0.0.0"), None);

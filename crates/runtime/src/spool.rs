@@ -1,7 +1,7 @@
 //! A container's log on its way from the supervisor to the agent: a file of records. The supervisor
-//! appends, the agent reads from an offset and acknowledges; what is acknowledged is given back to the
-//! file system by punching a hole, so offsets never change their meaning and a restarted agent goes on
-//! where it was. A record that was cut off by a crash is not a record.
+//! appends, the agent reads from an offset and acknowledges; what is acknowledged is given back to
+//! the file system by punching a hole, so offsets never change their meaning and a restarted agent
+//! goes on where it was. A record that was cut off by a crash is not a record.
 
 use crate::spec::Timestamp;
 use std::fs::File;
@@ -90,7 +90,8 @@ impl LogRecord {
     }
 }
 
-/// Reads a spool. It holds no position: offsets are the caller's, who keeps them where they survive.
+/// Reads a spool. It holds no position: offsets are the caller's, who keeps them where they
+/// survive.
 pub struct SpoolReader {
     file: File,
 }
@@ -104,16 +105,11 @@ impl SpoolReader {
     pub fn read(&self, offset: u64, bytes_max: usize) -> io::Result<LogBatch> {
         let largest = LogRecord::stored_bytes(crate::limits::LOG_LINE_BYTES_MAX);
         let waiting = self.file.metadata()?.len().saturating_sub(offset);
-        let wanted = usize::try_from(waiting)
-            .unwrap_or(usize::MAX)
-            .min(bytes_max.max(largest));
+        let wanted = usize::try_from(waiting).unwrap_or(usize::MAX).min(bytes_max.max(largest));
         let mut buffer = vec![0; wanted];
         let got = read_up_to(&self.file, &mut buffer, offset)?;
         let mut input = &buffer[..got];
-        let mut batch = LogBatch {
-            records: Vec::new(),
-            next_offset: offset,
-        };
+        let mut batch = LogBatch { records: Vec::new(), next_offset: offset };
         let mut used = 0;
         while let Some((record, bytes)) = LogRecord::decode(input)? {
             used += bytes;
@@ -171,11 +167,7 @@ mod tests {
         assert_eq!(batch.records[1].bytes, b"two");
         assert!(batch.records[1].partial);
         let first = reader.read(0, 1).expect("read");
-        assert_eq!(
-            first.records.len(),
-            1,
-            "one record even when it is larger than asked for"
-        );
+        assert_eq!(first.records.len(), 1, "one record even when it is larger than asked for");
         let rest = reader.read(first.next_offset, 1 << 20).expect("read");
         assert_eq!(rest.records.len(), 1);
     }

@@ -1,10 +1,10 @@
-//! The zygote: a small single-threaded process that forks a supervisor for each task. It is exec'ed once
-//! by the agent from the agent's own binary, before which nothing is known about threads, and does
-//! nothing else: what is expensive to make and the same for every task is made here once and shared by
-//! all forks. It ends when its agent does; supervisors don't.
+//! The zygote: a small single-threaded process that forks a supervisor for each task. It is exec'ed
+//! once by the agent from the agent's own binary, before which nothing is known about threads, and
+//! does nothing else: what is expensive to make and the same for every task is made here once and
+//! shared by all forks. It ends when its agent does; supervisors don't.
 //!
-//! Making a task's folder is what decides that a task runs here: it succeeds once, so a task that is
-//! asked for again, by whomever, is never run twice.
+//! Making a task's folder is what decides that a task runs here: it succeeds once, so a task that
+//! is asked for again, by whomever, is never run twice.
 
 use crate::cgroup::Cgroups;
 use crate::container;
@@ -31,8 +31,8 @@ pub const READY: u8 = b'r';
 /// Marks the second start, from the protected copy of the binary.
 const PROTECTED: &str = "protected";
 
-/// A request of the agent: run a supervisor for this task. The socket for the task comes with it, and
-/// the VPC's namespace if it has one.
+/// A request of the agent: run a supervisor for this task. The socket for the task comes with it,
+/// and the VPC's namespace if it has one.
 pub fn request(task: &str) -> Option<[u8; REQUEST_BYTES]> {
     let mut bytes = [0; REQUEST_BYTES];
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
@@ -43,9 +43,9 @@ pub fn request(task: &str) -> Option<[u8; REQUEST_BYTES]> {
     Some(bytes)
 }
 
-/// The whole program of a zygote. `args` are those after the subcommand: the runtime's folder and the
-/// name of its parent control group. Standard input is the socket to the agent. To be called before
-/// anything starts a thread.
+/// The whole program of a zygote. `args` are those after the subcommand: the runtime's folder and
+/// the name of its parent control group. Standard input is the socket to the agent. To be called
+/// before anything starts a thread.
 pub fn zygote_main(args: impl IntoIterator<Item = OsString>) -> ! {
     let args: Vec<OsString> = args.into_iter().collect();
     // A panic in a fork must not unwind into the zygote's own loop.

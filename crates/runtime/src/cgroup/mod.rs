@@ -1,7 +1,8 @@
-//! Limits and accounting by control groups, version 1 and 2 behind one type. The hierarchy is the same in
-//! both: /<parent>/<task>/<container>, with /<parent>/supervisor for our own processes. The task's group
-//! holds ceilings that no container gets past; a container's group holds its share of them and counts
-//! what it uses. Devices are the same for every container, so their rules are set once on the parent.
+//! Limits and accounting by control groups, version 1 and 2 behind one type. The hierarchy is the
+//! same in both: /<parent>/<task>/<container>, with /<parent>/supervisor for our own processes. The
+//! task's group holds ceilings that no container gets past; a container's group holds its share of
+//! them and counts what it uses. Devices are the same for every container, so their rules are set
+//! once on the parent.
 
 mod v1;
 mod v2;
@@ -30,7 +31,8 @@ const CPU_SHARES_MIN: u32 = 2;
 const REMOVE_PATIENCE: Duration = Duration::from_millis(2_000);
 /// The group of zygote and supervisors.
 const OWN_GROUP: &str = "supervisor";
-/// The group of all containers in version 1's hierarchy of devices, where they all have the same rules.
+/// The group of all containers in version 1's hierarchy of devices, where they all have the same
+/// rules.
 const CONTAINERS_GROUP: &str = "containers";
 
 /// The control groups of this machine, as they are mounted.
@@ -83,10 +85,10 @@ impl Cgroups {
         }
     }
 
-    /// Files that a process writes `0` to, to put itself into a container's group; none where it was
-    /// born in it. Moving itself, and only itself, needs no lock that all of the machine's forks share
-    /// (in version 1 by the file `tasks`); moving another process waits for that lock's grace period, tens
-    /// of milliseconds.
+    /// Files that a process writes `0` to, to put itself into a container's group; none where it
+    /// was born in it. Moving itself, and only itself, needs no lock that all of the machine's
+    /// forks share (in version 1 by the file `tasks`); moving another process waits for that lock's
+    /// grace period, tens of milliseconds.
     pub fn doors(&self, task: &str, container: &str) -> io::Result<Vec<OwnedFd>> {
         match self {
             Self::V1(v1) => v1.doors(task, container),
@@ -94,8 +96,8 @@ impl Cgroups {
         }
     }
 
-    /// What a container sees under /sys/fs/cgroup: None: one cgroup2 file system; else the folders to
-    /// mount, by controller, each with mount options.
+    /// What a container sees under /sys/fs/cgroup: None: one cgroup2 file system; else the folders
+    /// to mount, by controller, each with mount options.
     pub fn views(&self) -> Option<Vec<(String, String)>> {
         match self {
             Self::V1(v1) => Some(v1.views()),
@@ -111,8 +113,8 @@ impl Cgroups {
         }
     }
 
-    /// Whether the kernel keeps containers from devices that are not theirs. If not, they must not be
-    /// able to make device nodes.
+    /// Whether the kernel keeps containers from devices that are not theirs. If not, they must not
+    /// be able to make device nodes.
     pub fn filters_devices(&self) -> bool {
         match self {
             Self::V1(v1) => v1.filters_devices(),
@@ -278,7 +280,8 @@ fn read_keyed(dir: &Path, file: &str, key: &str) -> u64 {
     text.lines().find_map(value).unwrap_or(0)
 }
 
-/// Removes a group and the groups below it. The kernel may need a moment after the last process ended.
+/// Removes a group and the groups below it. The kernel may need a moment after the last process
+/// ended.
 pub fn remove_tree(dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

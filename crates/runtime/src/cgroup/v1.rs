@@ -1,5 +1,5 @@
-//! Control groups, version 1: one hierarchy for each controller (or a few together). A controller that
-//! isn't mounted is done without; `preflight` has said so by then.
+//! Control groups, version 1: one hierarchy for each controller (or a few together). A controller
+//! that isn't mounted is done without; `preflight` has said so by then.
 
 use super::{
     CONTAINERS_GROUP, CPU_PERIOD_MICROSECONDS, CPU_SHARES_MIN, OWN_GROUP, cpu_quota_microseconds,
@@ -27,8 +27,8 @@ const DEVICES: [&str; 10] = [
 ];
 
 pub struct V1 {
-    /// The parent group in the hierarchy of each controller. Controllers that are mounted together have
-    /// equal paths.
+    /// The parent group in the hierarchy of each controller. Controllers that are mounted together
+    /// have equal paths.
     cpu: Option<PathBuf>,
     cpuacct: Option<PathBuf>,
     memory: Option<PathBuf>,
@@ -68,7 +68,8 @@ impl V1 {
             make_dir(&root.join(OWN_GROUP))?;
         }
         if let Some(devices) = &self.devices {
-            // The rules go on a group of the containers' own: the supervisor must stay able to do more.
+            // The rules go on a group of the containers' own: the supervisor must stay able to do
+            // more.
             let containers = devices.join(CONTAINERS_GROUP);
             make_dir(&containers)?;
             write(&containers, "devices.deny", "a")?;
@@ -135,7 +136,8 @@ impl V1 {
         let open = |dir: PathBuf| {
             let path = dir.join("tasks");
             let door = fs::OpenOptions::new().write(true).open(&path);
-            let failed = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+            let failed =
+                |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
             door.map(OwnedFd::from).map_err(failed)
         };
         counted.chain(devices).map(open).collect()

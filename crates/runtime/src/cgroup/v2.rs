@@ -1,4 +1,5 @@
-//! Control groups, version 2: one hierarchy; containers are born in their group (CLONE_INTO_CGROUP).
+//! Control groups, version 2: one hierarchy; containers are born in their group
+//! (CLONE_INTO_CGROUP).
 
 use super::{
     CPU_PERIOD_MICROSECONDS, CPU_SHARES_MIN, OWN_GROUP, cpu_quota_microseconds, make_dir,
@@ -45,8 +46,8 @@ impl V2 {
         self.delegate(&self.parent)
     }
 
-    /// For all groups below the parent at once, our own processes among them: they need no device but
-    /// those that containers have.
+    /// For all groups below the parent at once, our own processes among them: they need no device
+    /// but those that containers have.
     fn restrict_devices(&self) -> io::Result<()> {
         if !self.device_filter {
             return Ok(());
@@ -166,9 +167,8 @@ mod tests {
     /// Runs on the cgroup2 hierarchy of any machine, also where controllers are with version 1.
     #[test]
     fn processes_are_born_in_their_group_and_open_only_harmless_devices() {
-        let (_, root) = super::super::mounted(
-            &fs::read_to_string("/proc/self/mountinfo").expect("mounts"),
-        );
+        let (_, root) =
+            super::super::mounted(&fs::read_to_string("/proc/self/mountinfo").expect("mounts"));
         let root = root.expect("this test needs a mounted cgroup2");
         let name = format!("neargate-v2-{}", std::process::id());
         let v2 = V2::new(&name, root);

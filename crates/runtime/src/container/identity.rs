@@ -1,5 +1,5 @@
-//! Who a container's program is: `user` of a task definition or an image, looked up in the image's own
-//! user database; and what it may do: capabilities by name.
+//! Who a container's program is: `user` of a task definition or an image, looked up in the image's
+//! own user database; and what it may do: capabilities by name.
 
 use std::fs::File;
 use std::io::Read;

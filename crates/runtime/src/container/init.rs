@@ -1,6 +1,6 @@
-//! Process 1 for containers that ask for one (`initProcessEnabled`): it starts the program as process 2,
-//! passes signals on to it, reaps whatever is orphaned, and ends as the program ended. It is this very
-//! process and no extra binary, with the container's user, capabilities and filter.
+//! Process 1 for containers that ask for one (`initProcessEnabled`): it starts the program as
+//! process 2, passes signals on to it, reaps whatever is orphaned, and ends as the program ended.
+//! It is this very process and no extra binary, with the container's user, capabilities and filter.
 
 use super::{CODE_ENGINE, StartFailure};
 use crate::sys::process::{self, Fork};

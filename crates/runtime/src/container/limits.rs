@@ -1,5 +1,5 @@
-//! Resource limits (`ulimits`) of a container's processes. One above what this machine allows is clamped
-//! and told; nothing is silently different.
+//! Resource limits (`ulimits`) of a container's processes. One above what this machine allows is
+//! clamped and told; nothing is silently different.
 
 use super::StartFailure;
 use crate::limits::NOFILE_DEFAULT;

@@ -1,10 +1,10 @@
-//! The inside of a container, from its birth to its program's first instruction. All of this runs in a
-//! child that `clone` made: alone in its namespaces, still with the supervisor's memory, on its way to
-//! give up everything it doesn't need. Whatever goes wrong is told through one socket in words that ECS
-//! would use; that this socket closes without a word means the program runs.
+//! The inside of a container, from its birth to its program's first instruction. All of this runs
+//! in a child that `clone` made: alone in its namespaces, still with the supervisor's memory, on
+//! its way to give up everything it doesn't need. Whatever goes wrong is told through one socket in
+//! words that ECS would use; that this socket closes without a word means the program runs.
 //!
-//! The order matters and is the whole security of it: the root is entered before any path of the image
-//! is looked at, privileges go before the program is looked for, and the filter comes last.
+//! The order matters and is the whole security of it: the root is entered before any path of the
+//! image is looked at, privileges go before the program is looked for, and the filter comes last.
 
 mod devices;
 mod identity;
@@ -141,8 +141,8 @@ fn prepare(plan: &Plan<'_>) -> Result<Infallible, StartFailure> {
     Err(program.execute())
 }
 
-/// Waits until the supervisor lets this process go, and goes through the doors that come with it, into
-/// the container's control groups.
+/// Waits until the supervisor lets this process go, and goes through the doors that come with it,
+/// into the container's control groups.
 fn pass_gate(gate: BorrowedFd<'_>) -> Result<(), StartFailure> {
     let mut go = [0];
     let Ok((1, doors)) = socket::receive_with_fds(gate, &mut go) else {
@@ -182,8 +182,8 @@ fn give_streams(identity: &identity::Identity) -> io::Result<()> {
     process::close_on_exec_from(3)
 }
 
-/// Takes what no container can have out of reach of every program that this process's children become;
-/// what this process itself may do stays. Once for all of them, as it takes many calls.
+/// Takes what no container can have out of reach of every program that this process's children
+/// become; what this process itself may do stays. Once for all of them, as it takes many calls.
 pub fn bound_capabilities() -> io::Result<()> {
     for capability in identity::numbers(!identity::possible()) {
         if !process::drop_bounding(capability)? {

@@ -1,6 +1,6 @@
 //! A command in a running container, for health checks. The process that enters the container's
-//! namespaces gives up its descriptors and privileges first and only then has a child inside, so nothing
-//! in the container ever sees a process that can do more than the container.
+//! namespaces gives up its descriptors and privileges first and only then has a child inside, so
+//! nothing in the container ever sees a process that can do more than the container.
 
 use super::identity::resolve;
 use super::{StartFailure, drop_privileges, limits, program};

@@ -1,5 +1,5 @@
-//! A container's program: its environment, its working directory, where it is found, and what is said
-//! when it isn't. The texts are what Docker says through ECS.
+//! A container's program: its environment, its working directory, where it is found, and what is
+//! said when it isn't. The texts are what Docker says through ECS.
 
 use super::{CODE_NOT_FOUND, CODE_NOT_RUNNABLE, StartFailure};
 use crate::spec::ContainerLaunch;

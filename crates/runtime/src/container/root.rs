@@ -1,6 +1,6 @@
 //! A container's root file system: the image's layers with a writable one on top, entered for good
-//! before anything else of the image is touched; then /proc, /dev, /sys, the task's own files and its
-//! volumes, each path resolved inside the new root and never through /proc's magic links.
+//! before anything else of the image is touched; then /proc, /dev, /sys, the task's own files and
+//! its volumes, each path resolved inside the new root and never through /proc's magic links.
 
 use super::{Plan, StartFailure, devices, program};
 use crate::limits::MOUNT_OPTIONS_BYTES_MAX;
@@ -122,8 +122,9 @@ fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
     for folder in [&upper, &work] {
         match fs::create_dir(folder) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                // An earlier run of this container left a mark that its writes were never synced; they
-                // are all in the page cache of this very kernel, or the task would not be here.
+                // An earlier run of this container left a mark that its writes were never synced;
+                // they are all in the page cache of this very kernel, or the task would not be
+                // here.
                 let _ = fs::remove_dir_all(work.join("work/incompat"));
             }
             other => other.map_err(&at)?,
@@ -219,8 +220,8 @@ fn protect(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the layer below all images, with what every container has something mounted on. Making that in
-/// each container's own layer would cost files that are never used.
+/// Makes the layer below all images, with what every container has something mounted on. Making
+/// that in each container's own layer would cost files that are never used.
 pub fn make_mount_points(layer: &Path) -> io::Result<()> {
     for folder in ["proc", "sys", "dev", "etc"] {
         fs::create_dir_all(layer.join(folder))?;
@@ -231,9 +232,9 @@ pub fn make_mount_points(layer: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a file of ours over the image's, which is made if it isn't there. A link that leads nowhere, as
-/// images have for /etc/resolv.conf, is replaced. The file is in the memory of /dev's file system, where
-/// nothing sees it but through this mount.
+/// Puts a file of ours over the image's, which is made if it isn't there. A link that leads
+/// nowhere, as images have for /etc/resolv.conf, is replaced. The file is in the memory of /dev's
+/// file system, where nothing sees it but through this mount.
 fn place_file(root: BorrowedFd<'_>, path: &str, text: &str) -> io::Result<()> {
     let source = Path::new("/dev/placed");
     fs::write(source, text)?;

@@ -1,6 +1,6 @@
 //! The real runtime, seen from the agent: it starts the zygote, keeps one socket to each task's
-//! supervisor, and turns what they tell into events. It keeps no state of its own on disk; what is there
-//! are the tasks' folders, and who holds the lock of one is its supervisor.
+//! supervisor, and turns what they tell into events. It keeps no state of its own on disk; what is
+//! there are the tasks' folders, and who holds the lock of one is its supervisor.
 
 mod task;
 mod zygote_process;
@@ -38,8 +38,8 @@ const TAG_BYTES_MAX: usize = 8;
 pub struct EmbeddedConfig {
     /// The runtime's own folder; on a file system that can carry overlay's upper folders.
     pub root: PathBuf,
-    /// Tells several runtimes on one machine apart: 1 to 8 lower-case letters and digits. Everything
-    /// made in the kernel is named after it.
+    /// Tells several runtimes on one machine apart: 1 to 8 lower-case letters and digits.
+    /// Everything made in the kernel is named after it.
     pub tag: String,
     /// Program and arguments that end up in `zygote_main`, which gets the arguments after these.
     pub zygote: Vec<OsString>,
@@ -116,8 +116,8 @@ impl Embedded {
         sent.map_err(|_| Failure::SupervisorGone(task.clone()))
     }
 
-    /// Takes away everything of this runtime, tasks and VPCs, down to its folder. For tests, and for an
-    /// operator who is done.
+    /// Takes away everything of this runtime, tasks and VPCs, down to its folder. For tests, and
+    /// for an operator who is done.
     pub async fn purge(self) -> Result<(), Failure> {
         self.sweep(&[]).await?;
         for vpc in self.inner.vpcs.known() {
@@ -364,12 +364,7 @@ impl Runtime for Embedded {
         }
     }
 
-    async fn acknowledge_log(
-        &self,
-        task: &TaskId,
-        name: &str,
-        offset: u64,
-    ) -> Result<(), Failure> {
+    async fn acknowledge_log(&self, task: &TaskId, name: &str, offset: u64) -> Result<(), Failure> {
         self.command(task, &Command::Acknowledge { name: name.to_owned(), offset }).await
     }
 

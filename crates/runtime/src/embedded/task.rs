@@ -1,5 +1,5 @@
-//! The agent's end of one task: a socket to the supervisor, and a reader that turns what it tells into
-//! events. One descriptor for each task.
+//! The agent's end of one task: a socket to the supervisor, and a reader that turns what it tells
+//! into events. One descriptor for each task.
 
 use super::{Inner, now};
 use crate::event::*;
@@ -137,7 +137,8 @@ impl Task {
     pub async fn send(&self, frame: Vec<u8>) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
         // Kept first: a write that fails because a zygote died is made up for by asking another.
-        let kept = writer.unheard.as_mut().map(|unheard| unheard.extend_from_slice(&frame)).is_some();
+        let kept =
+            writer.unheard.as_mut().map(|unheard| unheard.extend_from_slice(&frame)).is_some();
         match writer.half.write_all(&frame).await {
             Err(_) if kept => Ok(()),
             other => other,
@@ -269,7 +270,8 @@ impl Task {
     }
 
     async fn tell(&self, inner: &Inner, kind: EventKind) {
-        // Without a receiver the agent is about to end; supervisors keep the facts for the next one.
+        // Without a receiver the agent is about to end; supervisors keep the facts for the next
+        // one.
         let _ = inner.events.send(Event { task: self.id.clone(), kind }).await;
     }
 }

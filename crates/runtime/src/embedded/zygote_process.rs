@@ -1,5 +1,5 @@
-//! The zygote as its agent sees it: a child process and the socket that requests go through. When the
-//! socket closes the zygote ends; the supervisors it forked don't.
+//! The zygote as its agent sees it: a child process and the socket that requests go through. When
+//! the socket closes the zygote ends; the supervisors it forked don't.
 
 use super::EmbeddedConfig;
 use crate::failure::Failure;

@@ -108,7 +108,8 @@ impl Links {
         batch.exchange(&self.netlink)
     }
 
-    /// A route to one address over one link, and the neighbour behind it, so that nobody has to ask.
+    /// A route to one address over one link, and the neighbour behind it, so that nobody has to
+    /// ask.
     pub fn route_to_task(&self, address: Ipv4Addr, mac: [u8; 6], index: u32) -> io::Result<()> {
         let mut batch = Batch::default();
         let flags = CREATE | REPLACE | ACK;
@@ -183,9 +184,7 @@ impl Links {
         if to.prefix > 0 {
             message.attribute(libc::RTA_DST, &to.address.octets());
         }
-        message
-            .attribute(libc::RTA_GATEWAY, &gateway.octets())
-            .number(libc::RTA_OIF, index);
+        message.attribute(libc::RTA_GATEWAY, &gateway.octets()).number(libc::RTA_OIF, index);
         batch.exchange(&self.netlink)
     }
 

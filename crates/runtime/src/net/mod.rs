@@ -1,11 +1,12 @@
-//! The network of tasks. Every task has a network namespace with one interface, `eth0`; its other end is
-//! in the namespace of the task's VPC, which routes: each task has a route of its own there, and tasks
-//! share no Ethernet segment. So no task can answer for another's address, a VPC is not bounded by the
-//! 1024 ports of a bridge, and what may reach what can be decided where packets are routed.
+//! The network of tasks. Every task has a network namespace with one interface, `eth0`; its other
+//! end is in the namespace of the task's VPC, which routes: each task has a route of its own there,
+//! and tasks share no Ethernet segment. So no task can answer for another's address, a VPC is not
+//! bounded by the 1024 ports of a bridge, and what may reach what can be decided where packets are
+//! routed.
 //!
 //! Launch time shaped how: the interface is born in the task's namespace with its final name and
-//! address, up, in one request, and it is never deleted: the namespace goes, and it with it. Moving a
-//! link between namespaces, or deleting one, waits tens of milliseconds for the kernel.
+//! address, up, in one request, and it is never deleted: the namespace goes, and it with it. Moving
+//! a link between namespaces, or deleting one, waits tens of milliseconds for the kernel.
 
 pub mod link;
 pub mod netlink;
@@ -72,7 +73,8 @@ pub fn attach(
 }
 
 impl Interface {
-    /// Makes the address free: this namespace, which may live on for a moment, answers for it no more.
+    /// Makes the address free: this namespace, which may live on for a moment, answers for it no
+    /// more.
     pub fn release(self) {
         let Some((address, prefix)) = self.address else { return };
         let released = Links::here().and_then(|links| {

@@ -1,5 +1,6 @@
 //! Netlink messages, encoded by hand: a dozen requests are all this crate needs, each a few hundred
-//! bytes, and they are on the launch path. Everything is blocking and done in one or two system calls.
+//! bytes, and they are on the launch path. Everything is blocking and done in one or two system
+//! calls.
 
 use crate::sys::socket;
 use std::io;
@@ -150,7 +151,9 @@ pub fn dump(netlink: &OwnedFd, kind: u16, fixed: &[u8]) -> io::Result<Vec<Vec<(u
         let mut input = &buffer[..got];
         while let Some(length) = input.first_chunk() {
             let length = u32::from_ne_bytes(*length) as usize;
-            let Some(message) = input.get(..length).filter(|m| m.len() >= HEAD_BYTES) else { break };
+            let Some(message) = input.get(..length).filter(|m| m.len() >= HEAD_BYTES) else {
+                break;
+            };
             match u16::from_ne_bytes([message[4], message[5]]) {
                 DONE => return Ok(found),
                 ERROR => {

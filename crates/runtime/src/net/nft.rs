@@ -1,5 +1,5 @@
-//! nftables by netlink: tables of a few rules, replaced as a whole and atomically. Ten times faster than
-//! asking the nft command, which need not be installed.
+//! nftables by netlink: tables of a few rules, replaced as a whole and atomically. Ten times faster
+//! than asking the nft command, which need not be installed.
 
 use super::netlink::{self, ACK, Batch, CREATE};
 use crate::spec::Cidr;

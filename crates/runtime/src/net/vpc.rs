@@ -1,9 +1,9 @@
 //! The VPCs of this instance, each a network namespace that routes between its tasks and out to the
-//! instance through one link, its uplink. Ranges of VPCs may overlap: what leaves one is rewritten to
-//! the uplink's own address, and rewritten again where it leaves the instance.
+//! instance through one link, its uplink. Ranges of VPCs may overlap: what leaves one is rewritten
+//! to the uplink's own address, and rewritten again where it leaves the instance.
 //!
-//! A VPC's namespace is pinned by a mount, so it outlives the agent; a file beside it says what it is.
-//! Nothing of the host can be reached from a VPC but what the host itself began to talk to.
+//! A VPC's namespace is pinned by a mount, so it outlives the agent; a file beside it says what it
+//! is. Nothing of the host can be reached from a VPC but what the host itself began to talk to.
 
 use super::link::{Links, Veth};
 use super::nft::{self, Action, Hook, Match, Rule};
@@ -39,8 +39,9 @@ const EMPTY_PATIENCE: Duration = Duration::from_secs(5);
 /// Name of the table inside a VPC.
 const INSIDE_TABLE: &str = "neargate";
 
-/// Set in each VPC's namespace before any interface is made, as interfaces copy them at birth: packets
-/// are forwarded, a task can't send from an address that isn't its own, and IPv6 is not spoken.
+/// Set in each VPC's namespace before any interface is made, as interfaces copy them at birth:
+/// packets are forwarded, a task can't send from an address that isn't its own, and IPv6 is not
+/// spoken.
 const SETTINGS: [(&str, &str); 6] = [
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/rp_filter", "1"),
@@ -106,7 +107,8 @@ impl Vpcs {
         let folder = root.join(FOLDER);
         fs::create_dir_all(&folder).map_err(failed("making the folder of VPCs"))?;
         let mut known = BTreeMap::new();
-        for entry in fs::read_dir(&folder).map_err(failed("reading the folder of VPCs"))?.flatten() {
+        for entry in fs::read_dir(&folder).map_err(failed("reading the folder of VPCs"))?.flatten()
+        {
             let path = entry.path();
             if path.extension().is_none_or(|e| e != "json") {
                 continue;

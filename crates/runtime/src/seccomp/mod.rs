@@ -1,8 +1,8 @@
 //! The filter that every container runs under: Docker's default profile, as a classic BPF program.
 //!
-//! The kernel walks the whole program once for every system call number when a filter is installed, to
-//! learn which ones are always allowed. So the program is a search tree over ranges of numbers and not a
-//! chain of comparisons: a tenth of the time to install (ADR 0002 has the figures).
+//! The kernel walks the whole program once for every system call number when a filter is installed,
+//! to learn which ones are always allowed. So the program is a search tree over ranges of numbers
+//! and not a chain of comparisons: a tenth of the time to install (ADR 0002 has the figures).
 
 mod profile;
 

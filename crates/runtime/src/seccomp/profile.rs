@@ -1,8 +1,9 @@
 //! Docker's default profile as data: which system calls a container may make. Everything that isn't
-//! named here fails with EPERM, so a system call of a newer kernel is refused until it is looked at.
+//! named here fails with EPERM, so a system call of a newer kernel is refused until it is looked
+//! at.
 //!
-//! Differences to Docker's, all to the strict side: no io_uring (as Docker since version 25), no 32-bit
-//! programs, no NUMA policy even with SYS_NICE (no container of ours can have it).
+//! Differences to Docker's, all to the strict side: no io_uring (as Docker since version 25), no
+//! 32-bit programs, no NUMA policy even with SYS_NICE (no container of ours can have it).
 
 use libc::*;
 use std::collections::BTreeMap;
@@ -131,7 +132,8 @@ pub fn rules(capabilities: u64) -> BTreeMap<u32, Rule> {
         }
     }
     set(SYS_clone, Rule::When(vec![vec![Condition::NoneOf(0, NAMESPACE_FLAGS)]]));
-    // Its flags are behind a pointer, where no filter can look; C libraries then fall back to clone.
+    // Its flags are behind a pointer, where no filter can look; C libraries then fall back to
+    // clone.
     set(SYS_clone3, Rule::Errno(ENOSYS));
     set(SYS_socket, Rule::When(vec![vec![Condition::IsNot(0, AF_VSOCK as u32)]]));
     let personalities = PERSONALITIES.iter().map(|p| vec![Condition::Equals(0, *p)]);

@@ -1,5 +1,5 @@
-//! The supervisor's end of a connection to an agent. It never blocks: an agent that doesn't read must
-//! not keep containers from being looked after.
+//! The supervisor's end of a connection to an agent. It never blocks: an agent that doesn't read
+//! must not keep containers from being looked after.
 
 use crate::limits::UNSENT_BYTES_MAX;
 use crate::protocol::{self, Command, Tell};

@@ -1,7 +1,7 @@
 //! The supervisor: one small single-threaded process for each task. It holds the task's network
-//! namespace alive, starts its containers, owns their output and exit codes, checks their health, and
-//! tells whoever is connected. It decides nothing, outlives agents, and if it is killed its containers
-//! die with it. Forked by the zygote and never exec'ed, so that a task costs a fork.
+//! namespace alive, starts its containers, owns their output and exit codes, checks their health,
+//! and tells whoever is connected. It decides nothing, outlives agents, and if it is killed its
+//! containers die with it. Forked by the zygote and never exec'ed, so that a task costs a fork.
 
 mod health;
 mod link;
@@ -70,13 +70,20 @@ enum Source {
     Container(usize),
 }
 
-/// Serves a task until it is removed. `agent` is connected to the agent that asked for it, `folder` is
-/// the task's own, made and locked; `vpc` a netlink-capable namespace descriptor of its VPC.
-pub fn run(context: &Context, task: &str, folder: OwnedFd, agent: OwnedFd, vpc: Option<OwnedFd>) -> ! {
+/// Serves a task until it is removed. `agent` is connected to the agent that asked for it, `folder`
+/// is the task's own, made and locked; `vpc` a netlink-capable namespace descriptor of its VPC.
+pub fn run(
+    context: &Context,
+    task: &str,
+    folder: OwnedFd,
+    agent: OwnedFd,
+    vpc: Option<OwnedFd>,
+) -> ! {
     let code = match serve(context, task, folder, agent, vpc) {
         Ok(()) => 0,
         Err(e) => {
-            // The agent sees the socket close and reports the task as lost; this is for the operator.
+            // The agent sees the socket close and reports the task as lost; this is for the
+            // operator.
             let text = format!("supervisor of {task}: {e}\n");
             let _ = socket::write(sys::STDERR, text.as_bytes());
             1
@@ -273,7 +280,9 @@ impl Supervisor<'_> {
     }
 
     fn accept(&mut self) {
-        let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) else { return };
+        let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) else {
+            return;
+        };
         let Ok(link) = Link::new(stream.into()) else { return };
         // The newest agent is the agent: the earlier one has died or is about to.
         self.link = Some(link);

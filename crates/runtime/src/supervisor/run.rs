@@ -1,5 +1,5 @@
-//! One container as its supervisor knows it: from the launch over its process, output and health to its
-//! end, and perhaps another launch.
+//! One container as its supervisor knows it: from the launch over its process, output and health to
+//! its end, and perhaps another launch.
 
 use super::health::Health;
 use super::spool::Spool;
@@ -454,7 +454,8 @@ impl Supervisor<'_> {
             }
             None => {
                 let Ended { code, signal } = ended;
-                // A program that survived the kernel's kill of one of its processes ended by itself.
+                // A program that survived the kernel's kill of one of its processes ended by
+                // itself.
                 let out_of_memory = kills > 0 && code == 128 + libc::SIGKILL;
                 let exit = ContainerExit { code, signal, out_of_memory, at: now };
                 container.phase = ObservedPhase::Exited(exit.clone());
@@ -548,7 +549,8 @@ impl Supervisor<'_> {
         let Some(health) = &mut container.health else { return };
         let fact = health.observe(code, output, Instant::now(), sys::now());
         let before = container.health_fact.replace(fact.clone());
-        // Told when it means something else than before, or the agent would hear one for each check.
+        // Told when it means something else than before, or the agent would hear one for each
+        // check.
         if before.is_none_or(|b| b.status != fact.status) {
             let (name, attempt) = (container.launch.name.clone(), container.launch.attempt);
             self.event(EventKind::Health { name, attempt, health: fact });

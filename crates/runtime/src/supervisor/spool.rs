@@ -1,6 +1,6 @@
-//! The writing side of a container's log: cuts output into lines, appends them to the spool as records,
-//! and keeps what nobody has read yet within its bound. A full disk is a warning, never a reason to stop
-//! a container or to lose track of where the log ends.
+//! The writing side of a container's log: cuts output into lines, appends them to the spool as
+//! records, and keeps what nobody has read yet within its bound. A full disk is a warning, never a
+//! reason to stop a container or to lose track of where the log ends.
 
 use crate::event::ObservedLog;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_PUNCH_BYTES};
@@ -126,7 +126,8 @@ impl Spool {
             }
             Err(e) => {
                 self.observed.lines_dropped += lines.ends.len() as u64;
-                // Half a batch must not be read; if even this fails its records are read twice at worst.
+                // Half a batch must not be read; if even this fails its records are read twice at
+                // worst.
                 let _ = self.file.set_len(self.observed.end);
                 let first = !std::mem::replace(&mut self.told_full, true);
                 first.then(|| format!("log lines are being dropped: {e}"))
@@ -141,7 +142,8 @@ impl Spool {
         self.told = false;
         let whole = self.observed.acknowledged / LOG_PUNCH_BYTES * LOG_PUNCH_BYTES;
         if whole > self.punched {
-            // Without it the file keeps its size until the task is removed; still bounded by the disk.
+            // Without it the file keeps its size until the task is removed; still bounded by the
+            // disk.
             if punch_hole(self.file.as_fd(), self.punched, whole - self.punched).is_ok() {
                 self.punched = whole;
             }

@@ -1,6 +1,6 @@
-//! The device filter of cgroup v2, which is a BPF program: any node may be made, but only the harmless
-//! ones of Docker's list opened. Written by hand as the few instructions it is, so that nothing has to
-//! be compiled or linked.
+//! The device filter of cgroup v2, which is a BPF program: any node may be made, but only the
+//! harmless ones of Docker's list opened. Written by hand as the few instructions it is, so that
+//! nothing has to be compiled or linked.
 
 use super::{check, owned};
 use std::io;

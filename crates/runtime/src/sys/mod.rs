@@ -1,7 +1,7 @@
-//! The system calls this crate needs, each as a small function with owned descriptors and `io::Result`.
-//! All of the crate's `unsafe` is below this folder, so that the rest can be read without it. Processes
-//! that call these are single-threaded (zygote, supervisor, container) unless a function says otherwise.
-
+//! The system calls this crate needs, each as a small function with owned descriptors and
+//! `io::Result`. All of the crate's `unsafe` is below this folder, so that the rest can be read
+//! without it. Processes that call these are single-threaded (zygote, supervisor, container) unless
+//! a function says otherwise.
 
 pub mod bpf;
 pub mod mount;
@@ -42,7 +42,8 @@ pub fn c_path(path: &Path) -> io::Result<CString> {
     c_string(path.as_os_str().as_bytes())
 }
 
-/// Takes the socket that a zygote got as its standard input, and leaves an empty input in its place.
+/// Takes the socket that a zygote got as its standard input, and leaves an empty input in its
+/// place.
 pub fn take_stdin() -> io::Result<OwnedFd> {
     // SAFETY: plain numbers.
     let moved = owned(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) }.into())?;

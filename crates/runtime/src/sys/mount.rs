@@ -71,7 +71,8 @@ pub fn pivot_root_here() -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-/// A detached copy of the mount at `path` (from that folder or file on down), to be attached elsewhere.
+/// A detached copy of the mount at `path` (from that folder or file on down), to be attached
+/// elsewhere.
 pub fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
@@ -172,11 +173,7 @@ pub fn make_dir_at(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> io::Result<()
 }
 
 /// Puts a new empty file in the place of a link or of nothing, and opens it.
-pub fn replace_by_empty_file(
-    dir: BorrowedFd<'_>,
-    name: &Path,
-    mode: u32,
-) -> io::Result<OwnedFd> {
+pub fn replace_by_empty_file(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> io::Result<OwnedFd> {
     let name = c_path(name)?;
     // SAFETY: the string outlives the call.
     match check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), 0) }.into()) {
@@ -196,8 +193,8 @@ pub fn make_device(path: &Path, major: u32, minor: u32, mode: u32) -> io::Result
     check(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | mode, device) }.into()).map(drop)
 }
 
-/// Takes a lock on an open file or folder without waiting; false when another holds it. The lock lives
-/// as long as the descriptor and its copies in forked processes.
+/// Takes a lock on an open file or folder without waiting; false when another holds it. The lock
+/// lives as long as the descriptor and its copies in forked processes.
 pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
     // SAFETY: plain numbers.
     let result = unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
@@ -208,9 +205,10 @@ pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Tells ext4 that the folders in this one have nothing to do with each other, so that it spreads them
-/// over the disk. Without it they all are in one group of inodes, where every new one is looked for
-/// among those that were deleted a moment ago. False: another file system, which needs no such hint.
+/// Tells ext4 that the folders in this one have nothing to do with each other, so that it spreads
+/// them over the disk. Without it they all are in one group of inodes, where every new one is
+/// looked for among those that were deleted a moment ago. False: another file system, which needs
+/// no such hint.
 pub fn spread_folders(dir: BorrowedFd<'_>) -> io::Result<bool> {
     let mut flags: libc::c_int = 0;
     // SAFETY: the kernel reads and writes an int, whatever the request's number says of a long.

@@ -36,8 +36,8 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// Makes a child in the namespaces that `flags` name; in `cgroup` (a directory of cgroup2) if given.
-/// The caller must have one thread only.
+/// Makes a child in the namespaces that `flags` name; in `cgroup` (a directory of cgroup2) if
+/// given. The caller must have one thread only.
 pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork<Cloned>> {
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
@@ -50,8 +50,8 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork<Clon
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: the arguments outlive the call; without CLONE_VM the child has a copy of our memory, and
-    // as we have one thread no lock is held by a thread that doesn't exist in the child.
+    // SAFETY: the arguments outlive the call; without CLONE_VM the child has a copy of our memory,
+    // and as we have one thread no lock is held by a thread that doesn't exist in the child.
     let pid =
         check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })?;
     if pid == 0 {
@@ -134,7 +134,6 @@ pub fn wait_any(block: bool) -> io::Result<Option<(u32, Ended)>> {
     };
     Ok(Some((pid as u32, ended)))
 }
-
 
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
@@ -279,8 +278,8 @@ pub fn set_signals_of_zygote() {
     ignore_signal(libc::SIGCHLD);
 }
 
-/// Every signal to its default action and none blocked, as a program expects to find them; in a process
-/// that a zygote is the ancestor of.
+/// Every signal to its default action and none blocked, as a program expects to find them; in a
+/// process that a zygote is the ancestor of.
 pub fn reset_signals() {
     for signal in IGNORED {
         default_signal(signal);
@@ -345,8 +344,8 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) }).map(drop)
 }
 
-/// Closes the descriptors from `first` to `last`. Whoever owned them must never use or drop them again;
-/// for processes that live on without returning to the code that holds them.
+/// Closes the descriptors from `first` to `last`. Whoever owned them must never use or drop them
+/// again; for processes that live on without returning to the code that holds them.
 pub fn close_range(first: u32, last: u32) -> io::Result<()> {
     // SAFETY: callers are forked children that hold no owner they will drop.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)

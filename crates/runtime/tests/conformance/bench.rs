@@ -29,7 +29,8 @@ pub trait Bench {
 }
 
 pub fn block_on(test: impl Future<Output = ()>) {
-    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let threads =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     threads.expect("threads").block_on(test);
 }
 

@@ -163,7 +163,9 @@ impl Bench for Machine {
 
     fn launch(&self, name: &str, program: Program<'_>) -> ContainerLaunch {
         match program {
-            Program::Run => self.script(name, "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"),
+            Program::Run => {
+                self.script(name, "trap 'exit 0' TERM; while :; do sleep 1 & wait; done")
+            }
             Program::Stubborn => self.script(name, "trap '' TERM; while :; do sleep 1; done"),
             Program::Exit(code) => self.script(name, &format!("exit {code}")),
             Program::Print(text, code) => self.script(name, &format!("echo '{text}'; exit {code}")),

@@ -1,6 +1,6 @@
-//! What a runtime must do. `suite` is written against the trait alone and runs on every implementation;
-//! the other modules are about what only a real kernel can show. Needs root and busybox-static; each
-//! test has a runtime of its own and leaves nothing, also when it fails.
+//! What a runtime must do. `suite` is written against the trait alone and runs on every
+//! implementation; the other modules are about what only a real kernel can show. Needs root and
+//! busybox-static; each test has a runtime of its own and leaves nothing, also when it fails.
 
 mod bench;
 mod embedded;

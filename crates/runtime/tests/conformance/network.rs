@@ -23,15 +23,21 @@ async fn serve(machine: &Machine, vpc: &VpcSpec, n: u32, host: u8) -> TaskId {
 async fn run_in(machine: &Machine, vpc: &VpcSpec, n: u32, host: u8, script: &str) -> String {
     let task = task(n);
     machine.runtime().create_sandbox(networked(vpc, &task, host)).await.expect("created");
-    machine.runtime().start_container(&task, machine.script("main", script)).await.expect("started");
+    machine
+        .runtime()
+        .start_container(&task, machine.script("main", script))
+        .await
+        .expect("started");
     machine.events().exited(&task, "main").await;
     log(machine, &task, "main").await
 }
 
 /// Asks until the server of another task listens, at most ten seconds.
 fn ask(address: &str) -> String {
-    format!("for i in $(seq 100); do nc -w 2 {address} 80 < /dev/null 2> /dev/null && exit; \
-        sleep 0.1; done; echo silence")
+    format!(
+        "for i in $(seq 100); do nc -w 2 {address} 80 < /dev/null 2> /dev/null && exit; \
+        sleep 0.1; done; echo silence"
+    )
 }
 
 /// Asks once.
@@ -45,8 +51,15 @@ fn tasks_have_their_address_and_reach_each_other_and_the_host_reaches_them() {
         let machine = Machine::start();
         let vpc = machine.make_vpc("vpc-a", "10.91.0.0/16").await;
         serve(&machine, &vpc, 1, 10).await;
-        let said = run_in(&machine, &vpc, 2, 11, "ip -o -4 addr show eth0; ip link show eth0; ip route; \
-            cat /etc/hosts").await;
+        let said = run_in(
+            &machine,
+            &vpc,
+            2,
+            11,
+            "ip -o -4 addr show eth0; ip link show eth0; ip route; \
+            cat /etc/hosts",
+        )
+        .await;
         assert!(said.contains("10.91.0.11/16"), "{said}");
         assert!(said.contains("0a:00:0a:5b:00:0b"), "its own address on the wire: {said}");
         assert!(said.contains("default via 10.91.0.1 dev eth0"), "{said}");
@@ -141,7 +154,8 @@ impl World {
             assert_eq!(done, 0);
             let own = format!("/proc/{}/task/{thread}/ns/net", std::process::id());
             let own = std::fs::File::open(own).expect("the thread's namespace");
-            // Children of this thread are in its namespace, and `ip` finds it by the thread's number.
+            // Children of this thread are in its namespace, and `ip` finds it by the thread's
+            // number.
             let host = ["link", "add", "w1", "type", "veth", "peer", "name", &link, "netns"];
             ip(&[&host[..], &[&std::process::id().to_string()]].concat());
             ip(&["addr", "add", "198.51.100.2/30", "dev", "w1"]);
@@ -177,7 +191,8 @@ fn vpcs_may_overlap_and_do_not_meet() {
         assert_eq!(run_in(&machine, &a, 2, 11, &ask("10.94.0.10")).await, "served\n");
         let said = run_in(&machine, &b, 3, 11, &ask_once("10.94.0.10", 80)).await;
         assert!(!said.contains("served"), "another VPC's task was reached");
-        let said = run_in(&machine, &b, 4, 12, "nc -w 10 10.94.7.7 80 < /dev/null 2>&1; true").await;
+        let said =
+            run_in(&machine, &b, 4, 12, "nc -w 10 10.94.7.7 80 < /dev/null 2>&1; true").await;
         assert!(said.contains("No route to host") || said.contains("unreachable"), "{said}");
         machine.finish().await;
     });
@@ -206,7 +221,13 @@ fn a_task_can_not_speak_with_an_address_that_is_not_its_own() {
         let vpc = machine.make_vpc("vpc-a", "10.96.0.0/16").await;
         serve(&machine, &vpc, 1, 10).await;
         assert_eq!(run_in(&machine, &vpc, 2, 11, &ask("10.96.0.10")).await, "served\n");
-        let said = run_in(&machine, &vpc, 3, 12, "ip addr add 10.96.0.99/16 dev eth0 && echo BROKEN; true");
+        let said = run_in(
+            &machine,
+            &vpc,
+            3,
+            12,
+            "ip addr add 10.96.0.99/16 dev eth0 && echo BROKEN; true",
+        );
         assert!(!said.await.contains("BROKEN"));
         machine.finish().await;
     });
@@ -224,7 +245,11 @@ fn a_vpc_with_tasks_stays_and_an_unknown_one_fails_the_sandbox() {
         machine.runtime().remove_vpc(&vpc.id).await.expect("removing twice is removing once");
         let task = crate::bench::task(2);
         machine.runtime().create_sandbox(networked(&vpc, &task, 10)).await.expect("asked");
-        machine.runtime().start_container(&task, machine.script("main", "true")).await.expect("asked");
+        machine
+            .runtime()
+            .start_container(&task, machine.script("main", "true"))
+            .await
+            .expect("asked");
         let failed = |kind: &runtime::EventKind| match kind {
             runtime::EventKind::SandboxFailed { reason, .. } => Some(reason.clone()),
             _ => None,
@@ -240,7 +265,9 @@ fn a_vpc_with_tasks_stays_and_an_unknown_one_fails_the_sandbox() {
 fn without_a_network_there_is_loopback_only() {
     block_on(async {
         let machine = Machine::start();
-        let task = begin(&machine, 1, machine.script("main", "ip -o link; ping -c 1 -w 5 127.0.0.1")).await;
+        let task =
+            begin(&machine, 1, machine.script("main", "ip -o link; ping -c 1 -w 5 127.0.0.1"))
+                .await;
         let exit = machine.events().exited(&task, "main").await;
         let said = log(&machine, &task, "main").await;
         assert_eq!(exit.code, 0, "{said}");

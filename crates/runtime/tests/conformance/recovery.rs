@@ -33,7 +33,12 @@ fn a_new_agent_finds_running_tasks_and_what_happened_meanwhile() {
         let launch = machine.launch("main", Program::Run);
         machine.runtime().start_container(&running, launch.clone()).await.expect("started");
         let (_, pid) = machine.events().started(&running, "main").await;
-        let ending = begin(&machine, 2, machine.script("main", "echo before; sleep 0.3; echo after; exit 5")).await;
+        let ending = begin(
+            &machine,
+            2,
+            machine.script("main", "echo before; sleep 0.3; echo after; exit 5"),
+        )
+        .await;
         machine.events().started(&ending, "main").await;
         machine.restart_agent();
         let mut recovered = machine.runtime().recover().await.expect("recovered");
@@ -55,7 +60,10 @@ fn a_new_agent_finds_running_tasks_and_what_happened_meanwhile() {
         machine.runtime().signal_container(&running, "main", libc::SIGKILL).await.expect("sent");
         assert_eq!(machine.events().exited(&running, "main").await.code, 137);
         let again = machine.events().left(&running).await;
-        assert!(!again.iter().any(|e| matches!(e, EventKind::ContainerStarted { .. })), "{again:?}");
+        assert!(
+            !again.iter().any(|e| matches!(e, EventKind::ContainerStarted { .. })),
+            "{again:?}"
+        );
         // The VPC is still known, for tasks to come.
         let third = task(3);
         machine.runtime().create_sandbox(networked(&vpc, &third, 11)).await.expect("created");
@@ -109,7 +117,8 @@ fn a_killed_supervisor_takes_its_containers_along_and_nothing_is_started_again()
         machine.events().wait(&task, lost).await;
         let gone = |trace: &Trace| !matches!(trace, Trace::Process { pid: p, .. } if *p == pid);
         assert!(machine.census().iter().all(gone), "the container ended with it");
-        let started = machine.runtime().start_container(&task, machine.launch("b", Program::Run)).await;
+        let started =
+            machine.runtime().start_container(&task, machine.launch("b", Program::Run)).await;
         assert!(matches!(started, Err(runtime::Failure::SupervisorGone(_))), "{started:?}");
         // Another agent finds it lost, and asking for it again doesn't run it again.
         machine.restart_agent();
@@ -133,7 +142,8 @@ fn a_killed_zygote_is_replaced_and_its_tasks_live_on() {
         machine.events().started(&first, "main").await;
         let zygote = machine.runtime().zygote_pid().expect("a zygote");
         kill(zygote);
-        // The request may still reach the socket of a dying zygote; then the sandbox fails, untried.
+        // The request may still reach the socket of a dying zygote; then the sandbox fails,
+        // untried.
         let mut n = 2;
         loop {
             let next = begin(&machine, n, machine.launch("main", Program::Exit(4))).await;

@@ -1,4 +1,5 @@
-//! What a container must not be able to do, tried from inside. Each test fails if the attempt succeeds.
+//! What a container must not be able to do, tried from inside. Each test fails if the attempt
+//! succeeds.
 
 use crate::bench::{Bench, begin, block_on, log};
 use crate::embedded::Machine;
@@ -22,7 +23,8 @@ fn a_container_has_no_more_rights_than_dockers() {
         ] {
             assert!(said.lines().any(|l| l == line), "{line} is not in {said}");
         }
-        let (said, _) = machine.run_with(2, status, |l| l.capabilities_drop = vec!["ALL".into()]).await;
+        let (said, _) =
+            machine.run_with(2, status, |l| l.capabilities_drop = vec!["ALL".into()]).await;
         assert!(said.contains("CapEff:=0000000000000000"), "{said}");
         assert!(said.contains("CapBnd:=0000000000000000"), "{said}");
         let (said, _) = machine.run_with(3, status, |l| l.user = Some("web".into())).await;
@@ -73,7 +75,9 @@ fn a_container_sees_nothing_of_the_host() {
         let said = machine.run(2, "ls -l /proc/self/fd /proc/1/fd").await;
         for line in said.lines().filter(|l| l.contains("->")) {
             let target = line.rsplit("-> ").next().expect("a target");
-            let fine = target == "/dev/null" || target.starts_with("pipe:") || target.starts_with("/proc/");
+            let fine = target == "/dev/null"
+                || target.starts_with("pipe:")
+                || target.starts_with("/proc/");
             assert!(fine, "a descriptor of the host: {line}");
         }
         // 3 is what lists them.
@@ -84,7 +88,10 @@ fn a_container_sees_nothing_of_the_host() {
         for line in said.lines() {
             let at = line.split(' ').nth(4).expect("a mount point");
             let own = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-            assert!(at == "/" || own.iter().any(|o| at.starts_with(o)), "a mount of the host: {line}");
+            assert!(
+                at == "/" || own.iter().any(|o| at.starts_with(o)),
+                "a mount of the host: {line}"
+            );
         }
         machine.finish().await;
     });
@@ -95,18 +102,26 @@ fn masked_files_are_empty_and_devices_are_the_harmless_ones() {
     block_on(async {
         let machine = Machine::start();
         let said = machine
-            .run(1, "for f in kcore keys timer_list sched_debug interrupts; do \
-                test -e /proc/$f && head -c 1 /proc/$f; done; ls /sys/firmware; echo end")
+            .run(
+                1,
+                "for f in kcore keys timer_list sched_debug interrupts; do \
+                test -e /proc/$f && head -c 1 /proc/$f; done; ls /sys/firmware; echo end",
+            )
             .await;
         assert_eq!(said, "end\n");
         let said = machine.run(2, "ls /dev").await;
         let names: Vec<&str> = said.split_whitespace().collect();
-        let wanted = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
+        let wanted =
+            "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
         assert_eq!(names, wanted.split(' ').collect::<Vec<_>>());
         // The node can be made, as with Docker, but what it stands for can't be opened.
-        for (n, (major, minor, kind)) in (3..).zip([(1, 1, 'c'), (8, 0, 'b'), (254, 0, 'b'), (10, 200, 'c')]) {
-            let script = format!("mknod /dev/x {kind} {major} {minor}; head -c 1 /dev/x && echo BROKEN; \
-                mknod /tmp/x {kind} {major} {minor}; head -c 1 /tmp/x && echo BROKEN; true");
+        for (n, (major, minor, kind)) in
+            (3..).zip([(1, 1, 'c'), (8, 0, 'b'), (254, 0, 'b'), (10, 200, 'c')])
+        {
+            let script = format!(
+                "mknod /dev/x {kind} {major} {minor}; head -c 1 /dev/x && echo BROKEN; \
+                mknod /tmp/x {kind} {major} {minor}; head -c 1 /tmp/x && echo BROKEN; true"
+            );
             let said = machine.run(n, &script).await;
             assert!(!said.contains("BROKEN"), "{major}:{minor}");
         }
@@ -118,7 +133,8 @@ fn masked_files_are_empty_and_devices_are_the_harmless_ones() {
 fn refused_system_calls_fail_as_with_docker() {
     block_on(async {
         let machine = Machine::start();
-        let said = machine.run(1, "unshare -n true 2>&1; setpriv 2>/dev/null; dmesg 2>&1; true").await;
+        let said =
+            machine.run(1, "unshare -n true 2>&1; setpriv 2>/dev/null; dmesg 2>&1; true").await;
         assert!(!said.contains("Linux version"), "no kernel log: {said}");
         machine.finish().await;
     });
@@ -134,7 +150,8 @@ fn no_path_of_an_image_leads_outside() {
         // Links that would lead outside, if they were followed before the root is entered.
         let evil = machine.guard.folder.join("evil");
         std::fs::create_dir_all(evil.join("etc")).expect("made");
-        std::fs::create_dir_all(evil.join(outside.strip_prefix("/").expect("absolute"))).expect("made");
+        std::fs::create_dir_all(evil.join(outside.strip_prefix("/").expect("absolute")))
+            .expect("made");
         symlink(&outside, evil.join("volume")).expect("linked");
         symlink("../../../../../../../etc/shadow", evil.join("etc/resolv.conf")).expect("linked");
         symlink(outside.join("secret"), evil.join("etc/hosts")).expect("linked");
@@ -160,7 +177,9 @@ fn no_path_of_an_image_leads_outside() {
             let name = launch.name.clone();
             machine.runtime().start_container(&task, launch).await.expect("asked");
             let ended = |kind: &runtime::EventKind| match kind {
-                runtime::EventKind::ContainerStartFailed { name: n, .. } if *n == name => Some(true),
+                runtime::EventKind::ContainerStartFailed { name: n, .. } if *n == name => {
+                    Some(true)
+                }
                 runtime::EventKind::ContainerExited { name: n, .. } if *n == name => Some(false),
                 _ => None,
             };

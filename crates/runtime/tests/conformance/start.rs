@@ -5,7 +5,11 @@ use crate::embedded::Machine;
 use runtime::{ContainerLaunch, HealthSpec, HealthStatus, Runtime, Ulimit};
 use std::path::PathBuf;
 
-async fn refused(machine: &Machine, n: u32, change: impl FnOnce(&mut ContainerLaunch)) -> (String, i32) {
+async fn refused(
+    machine: &Machine,
+    n: u32,
+    change: impl FnOnce(&mut ContainerLaunch),
+) -> (String, i32) {
     let mut launch = machine.script("main", "true");
     change(&mut launch);
     let task = begin(machine, n, launch).await;
@@ -39,7 +43,11 @@ fn what_cannot_start_is_told_in_dockers_words() {
             (|l| l.user = Some("web:nogroup".into()), "unable to find group nogroup", 125),
             (|l| l.cwd = Some("/etc/passwd".into()), "/etc/passwd: not a directory", 125),
             (|l| l.cwd = Some("relative".into()), "needs to be an absolute path", 125),
-            (|l| l.rootfs.layers = vec![PathBuf::from("/nope")], "mounting the root file system", 125),
+            (
+                |l| l.rootfs.layers = vec![PathBuf::from("/nope")],
+                "mounting the root file system",
+                125,
+            ),
             (|l| l.capabilities_add = vec!["SYS_ADMIN".into()], "SYS_ADMIN can't be added", 125),
         ];
         for (n, (change, text, code)) in (1..).zip(cases) {
@@ -138,7 +146,8 @@ fn an_init_process_reaps_and_forwards() {
         let (said, exit) = machine.run_with(1, script, |l| l.init = true).await;
         assert_eq!((said.as_str(), exit.code), ("neargate-init\n", 7));
         // Process 1 ignores signals without a handler; with an init the program is not process 1.
-        let mut launch = ContainerLaunch::new("main", vec![machine.layer()], &["/bin/sleep", "1000"]);
+        let mut launch =
+            ContainerLaunch::new("main", vec![machine.layer()], &["/bin/sleep", "1000"]);
         launch.init = true;
         let task = begin(&machine, 2, launch).await;
         machine.events().started(&task, "main").await;
@@ -159,10 +168,14 @@ fn an_init_process_reaps_and_forwards() {
 fn health_is_checked_inside_the_container() {
     block_on(async {
         let machine = Machine::start();
-        let mut launch = machine.script("main", "sleep 0.2; touch /tmp/well; sleep 0.4; rm /tmp/well; \
-            while :; do sleep 1; done");
+        let mut launch = machine.script(
+            "main",
+            "sleep 0.2; touch /tmp/well; sleep 0.4; rm /tmp/well; \
+            while :; do sleep 1; done",
+        );
         launch.user = Some("web".into());
-        let check = "id -u; test -e /tmp/well && cat /proc/self/status | grep -E 'NoNewPrivs|Seccomp:'";
+        let check =
+            "id -u; test -e /tmp/well && cat /proc/self/status | grep -E 'NoNewPrivs|Seccomp:'";
         launch.health = Some(HealthSpec {
             argv: vec!["/bin/sh".into(), "-c".into(), check.into()],
             interval_ms: 50,
@@ -201,7 +214,9 @@ fn a_health_check_that_hangs_is_a_failure() {
         });
         let task = begin(&machine, 1, launch).await;
         let unhealthy = |kind: &runtime::EventKind| match kind {
-            runtime::EventKind::Health { health, .. } if health.status == HealthStatus::Unhealthy => {
+            runtime::EventKind::Health { health, .. }
+                if health.status == HealthStatus::Unhealthy =>
+            {
                 Some(health.output.clone())
             }
             _ => None,
@@ -240,7 +255,8 @@ fn a_long_log_arrives_whole() {
             machine.runtime().acknowledge_log(&task, "main", offset).await.expect("acknowledged");
         }
         loop {
-            let rest = machine.runtime().read_log(&task, "main", offset, 1 << 20).await.expect("read");
+            let rest =
+                machine.runtime().read_log(&task, "main", offset, 1 << 20).await.expect("read");
             if rest.records.is_empty() {
                 break;
             }

@@ -20,7 +20,11 @@ pub async fn asking_twice_is_asking_once(bench: &impl Bench) {
     bench.events().exited(&task, "main").await;
     begin(bench, 1, launch).await;
     // Commands of a task are obeyed in order: when this one is through, so are those before it.
-    bench.runtime().start_container(&task, bench.launch("last", Program::Exit(0))).await.expect("ok");
+    bench
+        .runtime()
+        .start_container(&task, bench.launch("last", Program::Exit(0)))
+        .await
+        .expect("ok");
     bench.events().exited(&task, "last").await;
     let again = bench.events().left(&task).await;
     let of_main = |e: &&EventKind| {
@@ -74,7 +78,10 @@ pub async fn signals_end_containers(bench: &impl Bench) {
     let exit = bench.events().exited(&task, "rude").await;
     assert_eq!((exit.code, exit.signal), (137, Some(libc::SIGKILL)));
     assert!(!exit.out_of_memory, "we killed it, not the kernel");
-    runtime.signal_container(&task, "rude", libc::SIGTERM).await.expect("an ended one is no failure");
+    runtime
+        .signal_container(&task, "rude", libc::SIGTERM)
+        .await
+        .expect("an ended one is no failure");
 }
 
 pub async fn logs_are_read_in_order_and_acknowledged(bench: &impl Bench) {

@@ -26,7 +26,8 @@ fn containers_share_a_volume_that_starts_with_the_images_content() {
         machine.runtime().start_container(&task, first).await.expect("started");
         machine.events().exited(&task, "first").await;
         assert_eq!(log(&machine, &task, "first").await, "from the image\n");
-        let script = "cat /else/where/seed /else/where/more; echo x > /else/where/no || echo refused";
+        let script =
+            "cat /else/where/seed /else/where/more; echo x > /else/where/no || echo refused";
         let mut second = machine.script("second", script);
         second.mounts = vec![mount("/else/where", true)];
         machine.runtime().start_container(&task, second).await.expect("started");
@@ -48,7 +49,8 @@ fn volumes_come_from_another_container_too() {
         first.image_volumes = vec!["/declared".to_owned(), "/one".to_owned()];
         machine.runtime().start_container(&task, first).await.expect("started");
         machine.events().exited(&task, "first").await;
-        let mut second = machine.script("second", "cat /one/a /declared/b; touch /one/c || echo refused");
+        let mut second =
+            machine.script("second", "cat /one/a /declared/b; touch /one/c || echo refused");
         second.volumes_from = vec![VolumesFrom { container: "first".to_owned(), read_only: true }];
         machine.runtime().start_container(&task, second).await.expect("started");
         machine.events().exited(&task, "second").await;
@@ -72,7 +74,8 @@ fn a_volume_nobody_declared_is_refused() {
             assert!(reason.contains("not found"), "{reason}");
         }
         let mut launch = machine.script("c", "true");
-        launch.volumes_from = vec![VolumesFrom { container: "nobody".to_owned(), read_only: false }];
+        launch.volumes_from =
+            vec![VolumesFrom { container: "nobody".to_owned(), read_only: false }];
         machine.runtime().start_container(&task, launch).await.expect("asked");
         let (reason, _) = machine.events().start_failed(&task, "c").await;
         assert!(reason.contains("nobody"), "{reason}");
