@@ -22,7 +22,7 @@ pub fn event(kind: EventKind) -> Option<Event> {
             Event::StartFailed { container: name, attempt, reason, code, at }
         }
         EventKind::ContainerExited { name, attempt, exit: ended } => {
-            Event::ContainerExited { container: name, attempt, exit: exit(ended) }
+            Event::ContainerExited { container: name, attempt, exit: exit(&ended) }
         }
         EventKind::Health { name, attempt, health } => {
             let at = health.at;
@@ -32,8 +32,8 @@ pub fn event(kind: EventKind) -> Option<Event> {
     })
 }
 
-fn exit(ended: ContainerExit) -> Exit {
-    let ContainerExit { code, signal, out_of_memory, at } = ended;
+fn exit(ended: &ContainerExit) -> Exit {
+    let ContainerExit { code, signal, out_of_memory, at } = *ended;
     Exit { code, signal, out_of_memory, at }
 }
 
@@ -81,7 +81,7 @@ fn fold_container(observed: &mut Observed, found: &ObservedContainer, now: Times
             observed.observe(&Event::StartFailed { container, attempt, reason, code, at });
         }
         ObservedPhase::Exited(ended) => {
-            let (container, exit) = (container.clone(), exit(ended.clone()));
+            let (container, exit) = (container.clone(), exit(ended));
             observed.observe(&Event::ContainerExited { container, attempt, exit });
         }
     }

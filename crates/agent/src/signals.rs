@@ -59,8 +59,6 @@ pub fn number(text: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn every_form_images_use_is_read() {
         for (text, number) in [

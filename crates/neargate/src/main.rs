@@ -28,7 +28,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     // A process of the runtime's own: it must be alone in its process, so nothing may come before.
     local_agent::become_zygote_if_asked();
-    match run(Cli::parse()) {
+    match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("neargate: {}", chain(&failure));
@@ -42,7 +42,7 @@ fn chain(failure: &anyhow::Error) -> String {
     failure.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Env(folder) => return env::run(folder),
         Command::Sample => return sample::run(),

@@ -91,7 +91,7 @@ pub fn random(random: &mut Random) -> TaskTemplate {
         ],
         4 => {
             vec![
-                restarted(container("app", *random.pick(&["exit 1 9500", "run"]), true)),
+                restarted(container("app", random.pick::<&str>(&["exit 1 9500", "run"]), true)),
                 container("side", &image, false),
             ]
         }

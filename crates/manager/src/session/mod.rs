@@ -92,7 +92,7 @@ impl Changes {
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             // Nobody is left who could change anything.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
