@@ -17,9 +17,10 @@ use crate::stats::{Samples, Table, short};
 use crate::tasks::{self, Launch, Tasks};
 
 const LAUNCHES: usize = 200;
-/// So many that clock ticks of 10 ms don't matter.
-const POLLS: usize = 5000;
-/// Between polls of the launches whose CPU time is counted.
+/// Polls by which the cost of one is known.
+const POLLS: usize = 1000;
+/// Between polls where CPU time is counted. A poll after a pause costs more than one right after
+/// another: somebody has to be woken for it.
 const PAUSE: Duration = Duration::from_micros(500);
 /// Milliseconds of one clock tick, 100 a second on every Linux we know.
 const TICK_MS: f64 = 10.0;
@@ -77,6 +78,7 @@ async fn poll_cost(neargate: &Neargate, tasks: &mut Tasks, arn: &str) -> Result<
     let before = neargate.meter.cpu_ms();
     for _ in 0..POLLS {
         tasks.describe(&[arn.to_owned()]).await?;
+        tokio::time::sleep(PAUSE).await;
     }
     Ok((neargate.meter.cpu_ms() - before) / POLLS as f64)
 }
