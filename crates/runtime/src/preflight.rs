@@ -97,7 +97,7 @@ fn mount_namespace() -> Option<Finding> {
     (of("1").is_some() && of("1") != of("self")).then(|| {
         warning(
             "this process has a mount namespace of its own: after a restart it finds its VPCs only \
-             if it gets the same one again (in a systemd unit: no PrivateTmp, ProtectSystem and such)",
+             if it gets the same one again (in a systemd unit: no PrivateTmp or ProtectSystem)",
         )
     })
 }
@@ -122,7 +122,8 @@ fn capabilities() -> Vec<Finding> {
     if lacks(CAP_SYS_RESOURCE) {
         let limit = process::limit(libc::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
         findings.push(warning(format!(
-            "root lacks CAP_SYS_RESOURCE: ulimits above this process's own are clamped (nofile: {limit})"
+            "root lacks CAP_SYS_RESOURCE: ulimits above this process's own are clamped \
+            (nofile: {limit})"
         )));
     }
     findings
@@ -195,8 +196,8 @@ fn overlay(root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(e) = tried {
         findings.push(fatal(format!(
-            "no overlay file system can be made in {}: {e}; the kernel needs CONFIG_OVERLAY_FS, and \
-             the folder a file system that is not an overlay itself, such as ext4 or xfs",
+            "no overlay file system can be made in {}: {e}; the kernel needs CONFIG_OVERLAY_FS, \
+             and the folder a file system that is not an overlay itself, such as ext4 or xfs",
             root.display()
         )));
     }

@@ -2,7 +2,7 @@
 //!
 //! The kernel walks the whole program once for every system call number when a filter is installed,
 //! to learn which ones are always allowed. So the program is a search tree over ranges of numbers
-//! and not a chain of comparisons: a tenth of the time to install (ADR 0002 has the figures).
+//! and not a chain of comparisons: 80 microseconds to install instead of 440 (ADR 0002).
 
 mod profile;
 

@@ -181,8 +181,9 @@ fn make_layer(layer: &Path) {
         fs::create_dir_all(layer.join(folder)).expect("made");
     }
     fs::copy(BUSYBOX, layer.join("bin/busybox")).expect("copied");
-    let names = "sh echo cat ls id sleep mount umount mknod chmod hostname ping wget nc ip grep dd true \
-        kill ps touch mkdir stat head pwd env seq chown test ln sysctl nproc tr wc printf httpd readlink";
+    let names = "sh echo cat ls id sleep mount umount mknod chmod hostname ping wget nc ip grep dd \
+        true kill ps touch mkdir stat head pwd env seq chown test ln sysctl nproc tr wc printf \
+        httpd readlink unshare dmesg";
     for name in names.split_whitespace() {
         symlink("busybox", layer.join("bin").join(name)).expect("linked");
     }

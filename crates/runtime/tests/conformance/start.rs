@@ -88,7 +88,8 @@ fn users_groups_and_home_come_from_the_image() {
 fn environment_folder_and_names_are_as_asked() {
     block_on(async {
         let machine = Machine::start();
-        let script = "pwd; echo $A; echo $PATH; hostname; cat /etc/hostname; echo $HOSTNAME; cat /proc/1/comm; true";
+        let script = "pwd; echo $A; echo $PATH; hostname; cat /etc/hostname; echo $HOSTNAME; \
+            cat /proc/1/comm; true";
         let (said, _) = machine
             .run_with(1, script, |l| {
                 l.cwd = Some("/made/for/this".into());

@@ -71,7 +71,9 @@ pub async fn signals_end_containers(bench: &impl Bench) {
     };
     tokio::select! {
         () = polite => {}
-        exit = bench.events().exited(&task, "polite") => assert!(exit.code == 0 || exit.code == 143),
+        exit = bench.events().exited(&task, "polite") => {
+            assert!(exit.code == 0 || exit.code == 143, "{exit:?}");
+        }
     }
     runtime.signal_container(&task, "rude", libc::SIGTERM).await.expect("sent");
     runtime.signal_container(&task, "rude", libc::SIGKILL).await.expect("sent");

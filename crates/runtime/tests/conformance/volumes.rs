@@ -88,8 +88,8 @@ fn a_read_only_root_leaves_volumes_and_dev_writable() {
     block_on(async {
         let machine = Machine::start();
         let task = with_volume(&machine).await;
-        let script = "touch /x || echo refused; touch /v/x && echo volume; touch /dev/shm/x && echo shm; \
-            echo > /dev/null && echo null";
+        let script = "touch /x || echo refused; touch /v/x && echo volume; \
+            touch /dev/shm/x && echo shm; echo > /dev/null && echo null";
         let mut launch = machine.script("main", script);
         launch.rootfs.read_only = true;
         launch.mounts = vec![mount("/v", false)];
