@@ -54,7 +54,7 @@ def test_env_answers_as_soon_as_healthz_does(folder):
         other.stop()
     finally:
         if other.is_running():
-            other.kill()
+            other.stop()
 
 
 def test_secrets_are_for_their_owner_only(server):
@@ -161,7 +161,7 @@ def test_account_and_region_are_what_the_operator_says(folder):
         other.stop()
     finally:
         if other.is_running():
-            other.kill()
+            other.stop()
 
 
 def test_the_demo_shows_all_of_it_and_leaves_nothing(folder):
@@ -215,7 +215,7 @@ def test_a_full_disk_is_told_and_survived(small_disk):
         other.stop()
     finally:
         if other.is_running():
-            other.kill()
+            other.stop()
 
 
 def fill(path):
