@@ -114,8 +114,8 @@ def test_volumes_are_shared_and_go_with_the_task(cluster, busybox):
     reading = [{"sourceVolume": "v", "containerPath": "/v", "readOnly": True}]
     writer = shell(busybox, "echo shared >/v/x", name="writer", essential=False,
                    mountPoints=mount)
-    reader = shell(busybox, "cat /v/x; touch /v/y 2>/dev/null || echo read-only", mountPoints=reading,
-                   **after("writer", "SUCCESS"))
+    script = "cat /v/x; touch /v/y 2>/dev/null || echo read-only"
+    reader = shell(busybox, script, mountPoints=reading, **after("writer", "SUCCESS"))
     task, lines = cluster.logged(writer, reader, volumes=[{"name": "v"}])
     assert lines["app"][0] == "shared"
     assert lines["app"][-1] == "read-only"
