@@ -1,7 +1,7 @@
 //! `bench api`: signed calls a second in a closed loop over several connections that are kept, on
 //! Neargate's control plane (`up --no-agent`: tasks stay PROVISIONING) and on moto_server, which
-//! gets the same bytes but for the key. Each starts afresh in every round, so that its lists stay as
-//! short as the other's.
+//! gets the same bytes but for the key. Each starts afresh in every round, so that its lists stay
+//! as short as the other's.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};

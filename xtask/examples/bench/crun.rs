@@ -1,7 +1,7 @@
-//! crun as a contender: the quickest of the OCI runtimes, without a daemon, an image store, a log or
-//! an address. It refuses a machine where cgroup version 2 stands beside version 1, so a worker of
-//! ours runs it in a mount namespace of its own where the former is out of sight. The worker is this
-//! very program, so that no shell is part of what is measured.
+//! crun as a contender: the quickest of the OCI runtimes, without a daemon, an image store, a log
+//! or an address. It refuses a machine where cgroup version 2 stands beside version 1, so a worker
+//! of ours runs it in a mount namespace of its own where the former is out of sight. The worker is
+//! this very program, so that no shell is part of what is measured.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,8 @@
 //! `bench launch`: how long it takes from the call until a container runs. Neargate's time is that
-//! of a user: from a signed RunTask until DescribeTasks, asked back to back, says RUNNING. dockerd's
-//! is create + start, crun's that of `crun run --detach`. All run the same image with the same
-//! limits, and remove it again before the next, outside of the time and inside of the CPU time.
+//! of a user: from a signed RunTask until DescribeTasks, asked back to back, says RUNNING.
+//! dockerd's is create + start, crun's that of `crun run --detach`. All run the same image with the
+//! same limits, and remove it again before the next, outside of the time and inside of the CPU
+//! time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

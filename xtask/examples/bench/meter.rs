@@ -1,7 +1,7 @@
 //! CPU time and membership of everything a contender runs, however many processes it starts and
-//! forgets: a control group of its own. It counts children that have ended too, which the processes'
-//! own counters don't. What is left in the group at the end is ours to kill, since nobody else could
-//! have got in.
+//! forgets: a control group of its own. It counts children that have ended too, which the
+//! processes' own counters don't. What is left in the group at the end is ours to kill, since
+//! nobody else could have got in.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `neargate up` as a contender: on a free port, on a data folder of its own, with the tasks it runs
-//! stopped at its end.
+//! `neargate up` as a contender: on a free port, on a data folder of its own, with the tasks it
+//! runs stopped at its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};

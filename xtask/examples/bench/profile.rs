@@ -1,7 +1,7 @@
 //! `bench launch --profile`: where the time of one launch goes, by what the task itself says of it
 //! (its timestamps) and what a client sees (the first answer with each status), and how much CPU
-//! time each of our processes uses for it. No tracer is involved, so nothing is slowed down by being
-//! looked at; a poll's own cost is measured first and told apart.
+//! time each of our processes uses for it. No tracer is involved, so nothing is slowed down by
+//! being looked at; a poll's own cost is measured first and told apart.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,8 @@
 //! `bench store`: durable commits a second of the state database, beside etcd. The two are not the
-//! same thing: ours is called within the process, reads, guards and writes one record a transaction;
-//! etcd's is a plain Put over loopback, which checks nothing. Each is what a control plane pays with
-//! it for one change of state, on one node. Both call fdatasync; what a disk makes of that on a
-//! virtual machine is not known, so the figures say nothing of other disks.
+//! same thing: ours is called within the process, reads, guards and writes one record a
+//! transaction; etcd's is a plain Put over loopback, which checks nothing. Each is what a control
+//! plane pays with it for one change of state, on one node. Both call fdatasync; what a disk makes
+//! of that on a virtual machine is not known, so the figures say nothing of other disks.
 
 use std::process::Command;
 
