@@ -158,7 +158,6 @@ fn config(rootfs: &Path, args: &[&str], group: &str) -> Value {
         "CAP_SETUID",
         "CAP_SYS_CHROOT",
     ];
-    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     let kinds = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
     json!({
         "ociVersion": "1.0.0",
@@ -195,4 +194,8 @@ fn config(rootfs: &Path, args: &[&str], group: &str) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"],
         },
     })
+}
+
+fn mount(destination: &str, kind: &str, options: &[&str]) -> serde_json::Value {
+    json!({ "destination": destination, "type": kind, "source": kind, "options": options })
 }
