@@ -95,7 +95,6 @@ pub async fn start(up: &Up) -> Result<Server> {
     });
 
     let (end, ended) = watch::channel(false);
-    let serving = tokio::spawn(http::serve(listener, Router { frontend, registry }, ended));
     let managing = tokio::spawn({
         let manager = manager.clone();
         async move { manager.run().await }
@@ -120,6 +119,8 @@ pub async fn start(up: &Up) -> Result<Server> {
         pid: std::process::id(),
     };
     parts.dir.write_endpoint(&endpoint)?;
+    // Last, so that who is answered finds everything there. Until now callers wait to be accepted.
+    let serving = tokio::spawn(http::serve(listener, Router { frontend, registry }, ended));
     let Parts { dir, store, clock, .. } = parts;
     Ok(Server { endpoint, credentials, dir, store, clock, end, serving, managing, agent })
 }
