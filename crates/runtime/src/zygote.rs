@@ -78,7 +78,6 @@ fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
     let root = PathBuf::from(root);
     let (tasks, mount_points) = (root.join(TASKS_FOLDER), root.join(MOUNT_POINTS_FOLDER));
     container::make_mount_points(&mount_points)?;
-    mount::spread_folders(File::open(&tasks)?.as_fd())?;
     let default_filter = seccomp::filter(seccomp::default_capabilities());
     let context = Context { tasks, mount_points, cgroups, default_filter };
     socket::write(agent.as_fd(), &[READY])?;

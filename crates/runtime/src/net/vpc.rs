@@ -59,6 +59,8 @@ pub struct Vpcs {
 
 struct Known {
     namespace: Arc<OwnedFd>,
+    /// Whether this process has set it up, or found it and not looked yet.
+    configured: bool,
     record: Record,
 }
 
@@ -119,7 +121,8 @@ impl Vpcs {
             if is_namespace(&pin) {
                 let opened = File::open(&pin).map_err(failed("opening a VPC's namespace"))?;
                 let namespace = Arc::new(OwnedFd::from(opened));
-                known.insert(record.spec.id.clone(), Known { namespace, record });
+                let id = record.spec.id.clone();
+                known.insert(id, Known { namespace, configured: false, record });
             }
         }
         Ok(Self { folder, tag: tag.to_owned(), known: Mutex::new(known) })
@@ -149,7 +152,7 @@ impl Vpcs {
             return Err(Failure::Refused(format!("{id:?} is no id of a VPC")));
         }
         let mut known = self.lock();
-        if known.get(&spec.id).is_some_and(|k| k.record.spec == *spec) {
+        if known.get(&spec.id).is_some_and(|k| k.configured && k.record.spec == *spec) {
             return Ok(());
         }
         let slot = known.get(&spec.id).map(|k| k.record.slot);
@@ -165,7 +168,7 @@ impl Vpcs {
         let tables = self.replace_host_table();
         tables.map_err(failed("setting up address translation on this machine"))?;
         self.configure(&record, &namespace)?;
-        known.insert(spec.id.clone(), Known { namespace, record });
+        known.insert(spec.id.clone(), Known { namespace, configured: true, record });
         Ok(())
     }
 

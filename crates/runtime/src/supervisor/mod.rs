@@ -128,7 +128,7 @@ fn serve(
             for command in commands {
                 supervisor.obey(command);
             }
-            let made = supervisor.make_sandbox();
+            let made = supervisor.listen().and_then(|()| supervisor.make_sandbox());
             supervisor.conclude(made);
         }
         Err(e) => {
@@ -138,7 +138,6 @@ fn serve(
             }
         }
     }
-    supervisor.listen()?;
     supervisor.serve_until_removed()
 }
 
@@ -212,7 +211,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// From here on another agent can connect, and knows what this task is.
+    /// From here on another agent can connect, and knows what this task is. Without this no container
+    /// may run: nobody could ever stop it.
     fn listen(&mut self) -> io::Result<()> {
         let spec = serde_json::to_vec(&self.spec)?;
         fs::write(self.home.join(SPEC_FILE), spec)?;
@@ -228,6 +228,10 @@ impl Supervisor<'_> {
         loop {
             if self.removing && self.containers.iter().all(|c| !c.has_processes()) {
                 return self.finish_removal();
+            }
+            if self.link.is_none() && self.listener.is_none() {
+                // A sandbox that failed, and nobody who could come back to it.
+                return Ok(());
             }
             let (mut fds, sources) = self.interests();
             let timeout_ms = self.timeout_ms();

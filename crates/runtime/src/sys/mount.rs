@@ -11,9 +11,6 @@ pub const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 pub const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 pub const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
-/// ext4's flag for the top of a hierarchy of folders, `T` of chattr(1).
-const TOP_OF_HIERARCHY: libc::c_int = 0x0002_0000;
-
 #[repr(C)]
 #[derive(Default)]
 struct MountAttr {
@@ -203,26 +200,6 @@ pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
         Err(e) if e.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(false),
         Err(e) => Err(e),
     }
-}
-
-/// Tells ext4 that the folders in this one have nothing to do with each other, so that it spreads
-/// them over the disk. Without it they all are in one group of inodes, where every new one is
-/// looked for among those that were deleted a moment ago. False: another file system, which needs
-/// no such hint.
-pub fn spread_folders(dir: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut flags: libc::c_int = 0;
-    // SAFETY: the kernel reads and writes an int, whatever the request's number says of a long.
-    let got = unsafe { libc::ioctl(dir.as_raw_fd(), libc::FS_IOC_GETFLAGS as _, &raw mut flags) };
-    match check(got.into()) {
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOTTY | libc::EOPNOTSUPP)) => {
-            return Ok(false);
-        }
-        other => other?,
-    };
-    flags |= TOP_OF_HIERARCHY;
-    // SAFETY: as above.
-    let set = unsafe { libc::ioctl(dir.as_raw_fd(), libc::FS_IOC_SETFLAGS as _, &raw const flags) };
-    Ok(check(set.into()).is_ok())
 }
 
 /// The type number of the file system a path is on.

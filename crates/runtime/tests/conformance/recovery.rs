@@ -4,7 +4,7 @@ use crate::bench::{Bench, Program, begin, block_on, log, task};
 use crate::embedded::{Machine, networked};
 use runtime::{
     EventKind, HealthSpec, ObservedPhase, ObservedSandbox, ObservedTask, Recovered, RecoveredState,
-    Runtime, Trace,
+    Runtime, SandboxSpec, Trace,
 };
 
 fn kill(pid: u32) {
@@ -126,7 +126,7 @@ fn a_killed_supervisor_takes_its_containers_along_and_nothing_is_started_again()
         assert_eq!(recovered.len(), 1);
         assert_eq!(recovered[0].state, RecoveredState::Lost);
         assert!(recovered[0].spec.is_some());
-        begin(&machine, 1, machine.launch("main", Program::Run)).await;
+        machine.runtime().create_sandbox(SandboxSpec::new(task.clone())).await.expect("asked");
         machine.events().wait(&task, lost).await;
         machine.runtime().remove(&task).await.expect("removed");
         assert!(machine.runtime().recover().await.expect("recovered").is_empty());
