@@ -33,7 +33,7 @@ fn containers_share_a_volume_that_starts_with_the_images_content() {
         machine.runtime().start_container(&task, second).await.expect("started");
         machine.events().exited(&task, "second").await;
         let said = log(&machine, &task, "second").await;
-        assert!(said.starts_with("from the image\nmore\n"), "{said}");
+        assert!(said.contains("from the image\nmore\n"), "{said}");
         assert!(said.contains("refused\n"), "{said}");
         machine.finish().await;
     });
@@ -55,7 +55,7 @@ fn volumes_come_from_another_container_too() {
         machine.runtime().start_container(&task, second).await.expect("started");
         machine.events().exited(&task, "second").await;
         let said = log(&machine, &task, "second").await;
-        assert!(said.starts_with("a\nb\n") && said.contains("refused\n"), "{said}");
+        assert!(said.contains("a\nb\n") && said.contains("refused\n"), "{said}");
         machine.finish().await;
     });
 }
@@ -96,7 +96,9 @@ fn a_read_only_root_leaves_volumes_and_dev_writable() {
         machine.runtime().start_container(&task, launch).await.expect("started");
         machine.events().exited(&task, "main").await;
         let said = log(&machine, &task, "main").await;
-        assert!(said.contains("refused\nvolume\nshm\nnull\n"), "{said}");
+        for word in ["refused\n", "volume\n", "shm\n", "null\n"] {
+            assert!(said.contains(word), "{word} is not in {said}");
+        }
         machine.finish().await;
     });
 }
