@@ -31,6 +31,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How often each contender is measured. Fewer say nothing on a shared machine.
 const ROUNDS_DEFAULT: usize = 5;
 
+/// Where everything is written. Not /tmp, which may be memory.
+const FOLDER_DEFAULT: &str = "/var/tmp";
+
 /// What every benchmark is given.
 pub struct Setting {
     pub rounds: usize,
@@ -44,30 +47,28 @@ pub struct Setting {
 
 impl Setting {
     fn read(args: &[String]) -> Result<Setting> {
-        let mut setting = Setting {
-            rounds: ROUNDS_DEFAULT,
-            neargate: beside_us("../neargate")?,
-            profile: false,
-            // Not /tmp, which may be memory.
-            work: tempfile::Builder::new().prefix("neargate-bench-").tempdir_in("/var/tmp")?,
-        };
+        let (mut rounds, mut profile) = (ROUNDS_DEFAULT, false);
+        let (mut neargate, mut folder) = (beside_us("../neargate")?, PathBuf::from(FOLDER_DEFAULT));
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} takes a value"));
             match arg.as_str() {
-                "--profile" => setting.profile = true,
-                "--rounds" => setting.rounds = value()?.parse().context("--rounds: a number")?,
-                "--neargate" => setting.neargate = value()?.into(),
+                "--profile" => profile = true,
+                "--rounds" => rounds = value()?.parse().context("--rounds: a number")?,
+                "--neargate" => neargate = value()?.into(),
+                "--folder" => folder = value()?.into(),
                 other => bail!("no option `{other}`"),
             }
         }
-        if setting.rounds == 0 {
+        if rounds == 0 {
             bail!("--rounds: at least 1");
         }
-        if setting.rounds < ROUNDS_DEFAULT {
-            println!("NOTE: {} rounds are too few to publish anything", setting.rounds);
+        if rounds < ROUNDS_DEFAULT {
+            println!("NOTE: {rounds} rounds are too few to publish anything");
         }
-        Ok(setting)
+        println!("data in {}", folder.display());
+        let work = tempfile::Builder::new().prefix("neargate-bench-").tempdir_in(folder)?;
+        Ok(Setting { rounds, neargate, profile, work })
     }
 
     pub fn folder(&self, name: &str) -> Result<PathBuf> {

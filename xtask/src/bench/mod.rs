@@ -12,7 +12,9 @@ const BENCHMARKS: &str = "\
   api                 calls a second, beside moto_server
   store               durable commits a second, beside etcd
   idle                memory, CPU and start-up when nothing happens, beside moto_server and dockerd
-options: --rounds N   how often each is measured, in turn with its peers (5)";
+options: --rounds N   how often each is measured, in turn with its peers (5)
+         --folder DIR where all of them keep their data (/var/tmp); in memory (/dev/shm), the
+                      difference tells what the disk costs";
 
 const NAMES: [&str; 4] = ["launch", "api", "store", "idle"];
 
