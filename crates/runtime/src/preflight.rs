@@ -233,6 +233,13 @@ fn network() -> Vec<Finding> {
             CONFIG_NF_TABLES, NFT_NAT, NFT_MASQ and NFT_CT (try: modprobe nf_tables nft_masq)"
         )));
     }
+    for table in nft::tables_that_drop_forwarded().unwrap_or_default() {
+        findings.push(warning(format!(
+            "the firewall's table {table} drops forwarded packets by default, as Docker's does: \
+             tasks have no way out until it lets interfaces ng* pass (with Docker: iptables -I \
+             DOCKER-USER -i ng+ -j ACCEPT; iptables -I DOCKER-USER -o ng+ -j ACCEPT)"
+        )));
+    }
     findings
 }
 

@@ -104,6 +104,8 @@ pub fn finish(plan: &Plan<'_>) -> Result<(), StartFailure> {
                 fs::create_dir(&folder).map_err(&at)?;
                 mount::mount("cgroup", &folder, "cgroup", flags, options).map_err(&at)?;
             }
+            let opened = File::open(base).map_err(&at)?;
+            mount::set_attributes(opened.as_fd(), mount::RDONLY, false).map_err(&at)?;
         }
     }
     if plan.launch.rootfs.read_only {

@@ -12,6 +12,7 @@ const BATCH_END: u16 = 0x11;
 const NEW_TABLE: u16 = SUBSYSTEM << 8;
 const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
+const GET_CHAIN: u16 = SUBSYSTEM << 8 | 4;
 const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
 const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
 const APPEND: u16 = 0x800;
@@ -23,6 +24,8 @@ const META_OUTPUT_NAME: u32 = 7;
 const CONNECTION_STATE: u32 = 0;
 /// Established, related.
 const STATE_KNOWN: u32 = 2 | 4;
+const DROP_POLICY: u32 = 0;
+const FORWARD_HOOK: u32 = 2;
 const NETWORK_HEADER: u32 = 1;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
@@ -42,7 +45,7 @@ impl Hook {
     fn chain(self) -> (&'static str, &'static str, u32, u32) {
         match self {
             Self::Input => ("input", "filter", 1, 0),
-            Self::Forward => ("forward", "filter", 2, 0),
+            Self::Forward => ("forward", "filter", FORWARD_HOOK, 0),
             Self::Postrouting => ("postrouting", "nat", 4, 100),
         }
     }
@@ -119,6 +122,25 @@ pub fn tables() -> io::Result<Vec<String>> {
     let name = |attributes: Vec<(u16, Vec<u8>)>| {
         let (_, name) = attributes.into_iter().find(|(kind, _)| *kind == 1)?;
         Some(String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned())
+    };
+    Ok(found.into_iter().filter_map(name).collect())
+}
+
+/// IPv4 tables of this thread's network namespace that drop forwarded packets unless a rule of
+/// theirs says otherwise. No rule in another table can let those packets pass.
+pub fn tables_that_drop_forwarded() -> io::Result<Vec<String>> {
+    let socket = socket::netlink(libc::NETLINK_NETFILTER)?;
+    let found = netlink::dump(&socket, GET_CHAIN, &head(IPV4, 0))?;
+    let name = |attributes: Vec<(u16, Vec<u8>)>| {
+        let of = |kind: u16| {
+            let (_, value) = attributes.iter().find(|(k, _)| *k == kind)?;
+            Some(value.as_slice())
+        };
+        // The hook's number is the first attribute inside.
+        let hook = of(4)?.get(4..8)?;
+        let drops = of(5)? == DROP_POLICY.to_be_bytes() && hook == FORWARD_HOOK.to_be_bytes();
+        let table = String::from_utf8_lossy(of(1)?).trim_end_matches('\0').to_owned();
+        drops.then_some(table)
     };
     Ok(found.into_iter().filter_map(name).collect())
 }
@@ -225,4 +247,39 @@ fn add_action(b: &mut Batch, action: Action) {
             });
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a namespace of its own, which ends with the thread.
+    #[test]
+    fn a_table_that_drops_what_is_forwarded_is_found() {
+        let found = std::thread::spawn(|| {
+            crate::sys::process::unshare(libc::CLONE_NEWNET)?;
+            replace_table("harmless", &[])?;
+            let before = tables_that_drop_forwarded()?;
+            let mut batch = Batch::default();
+            batch.message(BATCH_BEGIN, 0, &head(0, SUBSYSTEM));
+            batch.message(NEW_TABLE, CREATE | ACK, &head(IPV4, 0)).text(1, "filter");
+            batch
+                .message(NEW_CHAIN, CREATE | ACK, &head(IPV4, 0))
+                .text(1, "filter")
+                .text(3, "FORWARD")
+                .nested(4, |b| {
+                    b.number_be(1, FORWARD_HOOK).number_be(2, 0);
+                })
+                .number_be(5, DROP_POLICY)
+                .text(7, "filter");
+            batch.message(BATCH_END, 0, &head(0, SUBSYSTEM));
+            batch.exchange(&socket::netlink(libc::NETLINK_NETFILTER)?)?;
+            let after = tables_that_drop_forwarded()?;
+            Ok::<_, io::Error>((before, after, tables()?))
+        });
+        let (before, after, tables) = found.join().expect("ran").expect("root can do this");
+        assert_eq!(before, [] as [String; 0]);
+        assert_eq!(after, ["filter"]);
+        assert_eq!(tables, ["harmless", "filter"]);
+    }
 }

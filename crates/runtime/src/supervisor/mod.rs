@@ -211,8 +211,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// From here on another agent can connect, and knows what this task is. Without this no container
-    /// may run: nobody could ever stop it.
+    /// From here on another agent can connect, and knows what this task is. Without this no
+    /// container may run: nobody could ever stop it.
     fn listen(&mut self) -> io::Result<()> {
         let spec = serde_json::to_vec(&self.spec)?;
         fs::write(self.home.join(SPEC_FILE), spec)?;
