@@ -35,11 +35,11 @@ pub use zygote::zygote_main;
 
 /// A way to run tasks. Whoever makes one hands it a channel for its events.
 ///
-/// Calls return when the request is on its way; what came of it arrives as an event. An event may be
-/// told again, after a reconnection or when they were read too slowly; it is a fact with its attempt
-/// and time, so hearing it twice is hearing it once. Calls may be pipelined: `create_sandbox` and
-/// `start_container` back to back, and calls for one task take effect in the order they were made.
-/// Asking twice is asking once.
+/// Calls return when the request is on its way; what came of it arrives as an event. An event may
+/// be told again, after a reconnection or when they were read too slowly; it is a fact with its
+/// attempt and time, so hearing it twice is hearing it once. Calls may be pipelined:
+/// `create_sandbox` and `start_container` back to back, and calls for one task take effect in the
+/// order they were made. Asking twice is asking once.
 pub trait Runtime: Send + Sync + 'static {
     /// Every task this runtime owns, also those begun before this process; to be called once,
     /// first. Events of the tasks found alive are sent from here on.
