@@ -26,6 +26,10 @@ pub const REQUEST_BYTES: usize = 64;
 pub const TASKS_FOLDER: &str = "tasks";
 /// The layer below all images.
 const MOUNT_POINTS_FOLDER: &str = "mount-points";
+/// More than one, as launches also wait for the kernel.
+const LAUNCHES_PER_CORE: usize = 3;
+/// How long a launch may keep others waiting, in milliseconds.
+const LAUNCH_PATIENCE_MS: u64 = 50;
 /// What the zygote says when it serves.
 pub const READY: u8 = b'r';
 /// Marks the second start, from the protected copy of the binary.
@@ -80,6 +84,7 @@ fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
     container::make_mount_points(&mount_points)?;
     let default_filter = seccomp::filter(seccomp::default_capabilities());
     let context = Context { tasks, mount_points, cgroups, default_filter };
+    let mut launching = Launching::new();
     socket::write(agent.as_fd(), &[READY])?;
     loop {
         let mut bytes = [0; REQUEST_BYTES];
@@ -94,7 +99,7 @@ fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
         let task = String::from_utf8_lossy(&bytes[..length]).into_owned();
         let mut fds = fds.into_iter();
         let Some(link) = fds.next() else { continue };
-        if let Err(e) = begin(&context, &agent, &task, link, fds.next()) {
+        if let Err(e) = begin(&context, &agent, &mut launching, &task, link, fds.next()) {
             // The task's socket closes, which tells its agent; this is for the operator.
             let text = format!("zygote: task {task}: {e}\n");
             let _ = socket::write(sys::STDERR, text.as_bytes());
@@ -102,30 +107,73 @@ fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
     }
 }
 
+/// Supervisors on their way to their first container. When many tasks are asked for at once, those
+/// asked for first are finished first: fifty that share two cores would all be as late as the last.
+struct Launching {
+    /// Each ends when its supervisor lets go of the other end, or ends itself.
+    under_way: Vec<OwnedFd>,
+    at_once: usize,
+}
+
+impl Launching {
+    fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { under_way: Vec::new(), at_once: cores * LAUNCHES_PER_CORE }
+    }
+
+    /// Waits until there is room for another. A launch that takes very long isn't waited for.
+    fn wait_for_room(&mut self) -> io::Result<()> {
+        while self.under_way.len() >= self.at_once {
+            let interest = |fd: &OwnedFd| socket::interest(fd.as_fd(), libc::POLLIN);
+            let mut fds: Vec<_> = self.under_way.iter().map(interest).collect();
+            if socket::poll(&mut fds, Some(LAUNCH_PATIENCE_MS))? == 0 {
+                self.under_way.remove(0);
+                continue;
+            }
+            let mut ended = fds.iter().map(|fd| fd.revents != 0);
+            self.under_way.retain(|_| !ended.next().unwrap_or(false));
+        }
+        Ok(())
+    }
+}
+
 fn begin(
     context: &Context,
     agent: &OwnedFd,
+    launching: &mut Launching,
     task: &str,
     link: OwnedFd,
     vpc: Option<OwnedFd>,
 ) -> io::Result<()> {
-    let folder = context.tasks.join(task);
-    match std::fs::create_dir(&folder) {
+    launching.wait_for_room()?;
+    let (under_way, token) = socket::pipe()?;
+    let path = context.tasks.join(task);
+    match std::fs::create_dir(&path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             socket::write(link.as_fd(), &protocol::encode(&Tell::Exists))?;
             return Ok(());
         }
         other => other?,
     }
-    let folder = OwnedFd::from(File::open(&folder)?);
+    let folder = OwnedFd::from(File::open(&path)?);
     if !mount::try_lock(&folder)? {
         return Err(io::Error::other("a new folder is locked"));
     }
-    match process::fork()? {
-        Fork::Parent(_) => Ok(()),
-        Fork::Child => {
+    match process::fork() {
+        Ok(Fork::Parent(_)) => {
+            launching.under_way.push(under_way);
+            Ok(())
+        }
+        Ok(Fork::Child) => {
             sys::close_in_child(agent);
-            supervisor::run(context, task, folder, link, vpc)
+            sys::close_in_child(&under_way);
+            launching.under_way.iter().for_each(sys::close_in_child);
+            supervisor::run(context, task, folder, link, vpc, token)
+        }
+        Err(e) => {
+            // Nothing has run, so the mark that something might have must go: it is tried again.
+            std::fs::remove_dir(&path)?;
+            Err(e)
         }
     }
 }

@@ -59,6 +59,8 @@ struct Supervisor<'a> {
     containers: Vec<Container>,
     link: Option<Link>,
     listener: Option<UnixListener>,
+    /// Held until the first containers run; then the zygote may begin another task.
+    launching: Option<OwnedFd>,
     removing: bool,
 }
 
@@ -78,8 +80,9 @@ pub fn run(
     folder: OwnedFd,
     agent: OwnedFd,
     vpc: Option<OwnedFd>,
+    launching: OwnedFd,
 ) -> ! {
-    let code = match serve(context, task, folder, agent, vpc) {
+    let code = match serve(context, task, folder, agent, vpc, launching) {
         Ok(()) => 0,
         Err(e) => {
             // The agent sees the socket close and reports the task as lost; this is for the
@@ -98,6 +101,7 @@ fn serve(
     folder: OwnedFd,
     agent: OwnedFd,
     vpc: Option<OwnedFd>,
+    launching: OwnedFd,
 ) -> io::Result<()> {
     process::default_signal(libc::SIGCHLD);
     // The kernel keeps 15 bytes of it.
@@ -120,6 +124,7 @@ fn serve(
         containers: Vec::new(),
         link: Some(link),
         listener: None,
+        launching: Some(launching),
         removing: false,
     };
     match supervisor.prepare(vpc) {
@@ -232,6 +237,9 @@ impl Supervisor<'_> {
             if self.link.is_none() && self.listener.is_none() {
                 // A sandbox that failed, and nobody who could come back to it.
                 return Ok(());
+            }
+            if !self.containers.iter().any(Container::is_starting) {
+                self.launching = None;
             }
             let (mut fds, sources) = self.interests();
             let timeout_ms = self.timeout_ms();

@@ -67,6 +67,10 @@ impl Container {
         self.process.is_some() || self.probe.is_some()
     }
 
+    pub fn is_starting(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.control.is_some())
+    }
+
     pub fn observed(&self) -> ObservedContainer {
         ObservedContainer {
             name: self.launch.name.clone(),
