@@ -113,6 +113,7 @@ pub const ROUTES: &[Route] = &[
             "containerDefinitions.portMappings.appProtocol",
             "containerDefinitions.portMappings.containerPortRange",
             "containerDefinitions.pseudoTerminal",
+            "ephemeralStorage",
             "containerDefinitions.versionConsistency",
             "enableFaultInjection",
             "executionRoleArn (no roles are assumed yet)",
