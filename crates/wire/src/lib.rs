@@ -20,6 +20,9 @@ mod violation;
 mod xml;
 
 #[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/application_autoscaling.rs"]
+pub mod application_autoscaling;
+#[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/ec2.rs"]
 pub mod ec2;
 #[allow(clippy::all, clippy::pedantic)]
@@ -29,8 +32,23 @@ pub mod ecr;
 #[path = "generated/ecs.rs"]
 pub mod ecs;
 #[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/elbv2.rs"]
+pub mod elbv2;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/iam.rs"]
+pub mod iam;
+#[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/logs.rs"]
 pub mod logs;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/secretsmanager.rs"]
+pub mod secretsmanager;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/servicediscovery.rs"]
+pub mod servicediscovery;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/ssm.rs"]
+pub mod ssm;
 #[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/sts.rs"]
 pub mod sts;
@@ -47,15 +65,26 @@ pub use violation::{Bound, Rules, Violation, Violations};
 pub use xml::{ToXml, XmlWriter};
 
 /// Every service we know by name, whether or not anything of it is served.
-pub static SERVICES: &[&Service] =
-    &[&ecs::SERVICE, &sts::SERVICE, &ecr::SERVICE, &logs::SERVICE, &ec2::SERVICE];
+pub static SERVICES: &[&Service] = &[
+    &ecs::SERVICE,
+    &sts::SERVICE,
+    &ecr::SERVICE,
+    &logs::SERVICE,
+    &ec2::SERVICE,
+    &application_autoscaling::SERVICE,
+    &elbv2::SERVICE,
+    &iam::SERVICE,
+    &secretsmanager::SERVICE,
+    &servicediscovery::SERVICE,
+    &ssm::SERVICE,
+];
 
 /// What the generated modules mean by their unqualified names.
 mod prelude {
     pub use std::collections::BTreeMap;
 
     pub use crate::outcome::NoOutput;
-    pub use crate::scalar::{Sensitive, Timestamp};
+    pub use crate::scalar::{Blob, Sensitive, Timestamp};
 }
 
 pub(crate) use choice::string_enum;

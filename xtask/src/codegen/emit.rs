@@ -112,7 +112,8 @@ impl Emitter<'_> {
         let mut replies = BTreeSet::new();
         let mut inputs = BTreeSet::new();
         for (name, operation) in &self.model.operations {
-            let input = names::type_name(&operation.input.shape);
+            let input = operation.input.as_ref().map(|input| names::type_name(&input.shape));
+            let input = input.unwrap_or_default();
             let output = operation.output.as_ref().map(|output| names::type_name(&output.shape));
             let http = &operation.http;
             writeln!(
@@ -124,6 +125,9 @@ impl Emitter<'_> {
             )?;
             if !self.plan.typed.has(name) {
                 continue;
+            }
+            if input.is_empty() {
+                bail!("{name} takes no input; typed operations so far all do");
             }
             if !inputs.insert(input.clone()) {
                 bail!("two operations take a {input}; `Request` ties a type to one operation");
@@ -244,7 +248,8 @@ impl Emitter<'_> {
             .model
             .operations
             .values()
-            .any(|op| names::type_name(&op.input.shape) == type_name)
+            .filter_map(|op| op.input.as_ref())
+            .any(|input| names::type_name(&input.shape) == type_name)
         {
             // A request always answers `violations`, if only with none.
             self.list("rules", type_name, &[]);

@@ -22,7 +22,9 @@ impl Reach {
         let mut outputs = BTreeSet::new();
         for (name, operation) in &model.operations {
             if typed.has(name) {
-                walk(model, &operation.input.shape, &mut inputs);
+                if let Some(input) = &operation.input {
+                    walk(model, &input.shape, &mut inputs);
+                }
                 if let Some(output) = &operation.output {
                     walk(model, &output.shape, &mut outputs);
                 }

@@ -28,7 +28,8 @@ pub struct Metadata {
 #[derive(Deserialize)]
 pub struct Operation {
     pub http: Http,
-    pub input: ShapeRef,
+    /// A few operations of IAM take nothing.
+    pub input: Option<ShapeRef>,
     pub output: Option<ShapeRef>,
 }
 

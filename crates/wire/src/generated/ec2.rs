@@ -4982,12 +4982,132 @@ pub static OPERATIONS: &[crate::Operation] = &[
     ),
 ];
 
+crate::query_operation!("AllocateAddress", AllocateAddressRequest, AllocateAddressResult);
+crate::query_reply!(AllocateAddressResult);
+crate::query_operation!("AssociateAddress", AssociateAddressRequest, AssociateAddressResult);
+crate::query_reply!(AssociateAddressResult);
+crate::query_operation!("AssociateDhcpOptions", AssociateDhcpOptionsRequest, NoOutput);
+crate::query_operation!(
+    "AssociateRouteTable",
+    AssociateRouteTableRequest,
+    AssociateRouteTableResult
+);
+crate::query_reply!(AssociateRouteTableResult);
+crate::query_operation!(
+    "AssociateVpcCidrBlock",
+    AssociateVpcCidrBlockRequest,
+    AssociateVpcCidrBlockResult
+);
+crate::query_reply!(AssociateVpcCidrBlockResult);
+crate::query_operation!("AttachInternetGateway", AttachInternetGatewayRequest, NoOutput);
+crate::query_operation!(
+    "AttachNetworkInterface",
+    AttachNetworkInterfaceRequest,
+    AttachNetworkInterfaceResult
+);
+crate::query_reply!(AttachNetworkInterfaceResult);
+crate::query_operation!(
+    "AuthorizeSecurityGroupEgress",
+    AuthorizeSecurityGroupEgressRequest,
+    AuthorizeSecurityGroupEgressResult
+);
+crate::query_reply!(AuthorizeSecurityGroupEgressResult);
+crate::query_operation!(
+    "AuthorizeSecurityGroupIngress",
+    AuthorizeSecurityGroupIngressRequest,
+    AuthorizeSecurityGroupIngressResult
+);
+crate::query_reply!(AuthorizeSecurityGroupIngressResult);
+crate::query_operation!(
+    "CreateDefaultSubnet",
+    CreateDefaultSubnetRequest,
+    CreateDefaultSubnetResult
+);
+crate::query_reply!(CreateDefaultSubnetResult);
+crate::query_operation!("CreateDefaultVpc", CreateDefaultVpcRequest, CreateDefaultVpcResult);
+crate::query_reply!(CreateDefaultVpcResult);
+crate::query_operation!("CreateDhcpOptions", CreateDhcpOptionsRequest, CreateDhcpOptionsResult);
+crate::query_reply!(CreateDhcpOptionsResult);
+crate::query_operation!(
+    "CreateInternetGateway",
+    CreateInternetGatewayRequest,
+    CreateInternetGatewayResult
+);
+crate::query_reply!(CreateInternetGatewayResult);
+crate::query_operation!(
+    "CreateManagedPrefixList",
+    CreateManagedPrefixListRequest,
+    CreateManagedPrefixListResult
+);
+crate::query_reply!(CreateManagedPrefixListResult);
+crate::query_operation!("CreateNatGateway", CreateNatGatewayRequest, CreateNatGatewayResult);
+crate::query_reply!(CreateNatGatewayResult);
+crate::query_operation!("CreateNetworkAcl", CreateNetworkAclRequest, CreateNetworkAclResult);
+crate::query_reply!(CreateNetworkAclResult);
+crate::query_operation!("CreateNetworkAclEntry", CreateNetworkAclEntryRequest, NoOutput);
+crate::query_operation!(
+    "CreateNetworkInterface",
+    CreateNetworkInterfaceRequest,
+    CreateNetworkInterfaceResult
+);
+crate::query_reply!(CreateNetworkInterfaceResult);
+crate::query_operation!("CreateRoute", CreateRouteRequest, CreateRouteResult);
+crate::query_reply!(CreateRouteResult);
+crate::query_operation!("CreateRouteTable", CreateRouteTableRequest, CreateRouteTableResult);
+crate::query_reply!(CreateRouteTableResult);
+crate::query_operation!(
+    "CreateSecurityGroup",
+    CreateSecurityGroupRequest,
+    CreateSecurityGroupResult
+);
+crate::query_reply!(CreateSecurityGroupResult);
+crate::query_operation!("CreateSubnet", CreateSubnetRequest, CreateSubnetResult);
+crate::query_reply!(CreateSubnetResult);
+crate::query_operation!("CreateTags", CreateTagsRequest, NoOutput);
+crate::query_operation!("CreateVpc", CreateVpcRequest, CreateVpcResult);
+crate::query_reply!(CreateVpcResult);
+crate::query_operation!("CreateVpcEndpoint", CreateVpcEndpointRequest, CreateVpcEndpointResult);
+crate::query_reply!(CreateVpcEndpointResult);
+crate::query_operation!("DeleteDhcpOptions", DeleteDhcpOptionsRequest, NoOutput);
+crate::query_operation!("DeleteInternetGateway", DeleteInternetGatewayRequest, NoOutput);
+crate::query_operation!(
+    "DeleteManagedPrefixList",
+    DeleteManagedPrefixListRequest,
+    DeleteManagedPrefixListResult
+);
+crate::query_reply!(DeleteManagedPrefixListResult);
+crate::query_operation!("DeleteNatGateway", DeleteNatGatewayRequest, DeleteNatGatewayResult);
+crate::query_reply!(DeleteNatGatewayResult);
+crate::query_operation!("DeleteNetworkAcl", DeleteNetworkAclRequest, NoOutput);
+crate::query_operation!("DeleteNetworkAclEntry", DeleteNetworkAclEntryRequest, NoOutput);
+crate::query_operation!("DeleteNetworkInterface", DeleteNetworkInterfaceRequest, NoOutput);
+crate::query_operation!("DeleteRoute", DeleteRouteRequest, NoOutput);
+crate::query_operation!("DeleteRouteTable", DeleteRouteTableRequest, NoOutput);
+crate::query_operation!(
+    "DeleteSecurityGroup",
+    DeleteSecurityGroupRequest,
+    DeleteSecurityGroupResult
+);
+crate::query_reply!(DeleteSecurityGroupResult);
+crate::query_operation!("DeleteSubnet", DeleteSubnetRequest, NoOutput);
+crate::query_operation!("DeleteTags", DeleteTagsRequest, NoOutput);
+crate::query_operation!("DeleteVpc", DeleteVpcRequest, NoOutput);
+crate::query_operation!("DeleteVpcEndpoints", DeleteVpcEndpointsRequest, DeleteVpcEndpointsResult);
+crate::query_reply!(DeleteVpcEndpointsResult);
 crate::query_operation!(
     "DescribeAccountAttributes",
     DescribeAccountAttributesRequest,
     DescribeAccountAttributesResult
 );
 crate::query_reply!(DescribeAccountAttributesResult);
+crate::query_operation!("DescribeAddresses", DescribeAddressesRequest, DescribeAddressesResult);
+crate::query_reply!(DescribeAddressesResult);
+crate::query_operation!(
+    "DescribeAddressesAttribute",
+    DescribeAddressesAttributeRequest,
+    DescribeAddressesAttributeResult
+);
+crate::query_reply!(DescribeAddressesAttributeResult);
 crate::query_operation!(
     "DescribeAvailabilityZones",
     DescribeAvailabilityZonesRequest,
@@ -4995,17 +5115,53 @@ crate::query_operation!(
 );
 crate::query_reply!(DescribeAvailabilityZonesResult);
 crate::query_operation!(
+    "DescribeDhcpOptions",
+    DescribeDhcpOptionsRequest,
+    DescribeDhcpOptionsResult
+);
+crate::query_reply!(DescribeDhcpOptionsResult);
+crate::query_operation!(
     "DescribeInternetGateways",
     DescribeInternetGatewaysRequest,
     DescribeInternetGatewaysResult
 );
 crate::query_reply!(DescribeInternetGatewaysResult);
 crate::query_operation!(
+    "DescribeManagedPrefixLists",
+    DescribeManagedPrefixListsRequest,
+    DescribeManagedPrefixListsResult
+);
+crate::query_reply!(DescribeManagedPrefixListsResult);
+crate::query_operation!(
+    "DescribeNatGateways",
+    DescribeNatGatewaysRequest,
+    DescribeNatGatewaysResult
+);
+crate::query_reply!(DescribeNatGatewaysResult);
+crate::query_operation!(
+    "DescribeNetworkAcls",
+    DescribeNetworkAclsRequest,
+    DescribeNetworkAclsResult
+);
+crate::query_reply!(DescribeNetworkAclsResult);
+crate::query_operation!(
+    "DescribeNetworkInterfaceAttribute",
+    DescribeNetworkInterfaceAttributeRequest,
+    DescribeNetworkInterfaceAttributeResult
+);
+crate::query_reply!(DescribeNetworkInterfaceAttributeResult);
+crate::query_operation!(
     "DescribeNetworkInterfaces",
     DescribeNetworkInterfacesRequest,
     DescribeNetworkInterfacesResult
 );
 crate::query_reply!(DescribeNetworkInterfacesResult);
+crate::query_operation!(
+    "DescribePrefixLists",
+    DescribePrefixListsRequest,
+    DescribePrefixListsResult
+);
+crate::query_reply!(DescribePrefixListsResult);
 crate::query_operation!("DescribeRegions", DescribeRegionsRequest, DescribeRegionsResult);
 crate::query_reply!(DescribeRegionsResult);
 crate::query_operation!(
@@ -5014,6 +5170,12 @@ crate::query_operation!(
     DescribeRouteTablesResult
 );
 crate::query_reply!(DescribeRouteTablesResult);
+crate::query_operation!(
+    "DescribeSecurityGroupReferences",
+    DescribeSecurityGroupReferencesRequest,
+    DescribeSecurityGroupReferencesResult
+);
+crate::query_reply!(DescribeSecurityGroupReferencesResult);
 crate::query_operation!(
     "DescribeSecurityGroupRules",
     DescribeSecurityGroupRulesRequest,
@@ -5036,8 +5198,114 @@ crate::query_operation!(
     DescribeVpcAttributeResult
 );
 crate::query_reply!(DescribeVpcAttributeResult);
+crate::query_operation!(
+    "DescribeVpcClassicLink",
+    DescribeVpcClassicLinkRequest,
+    DescribeVpcClassicLinkResult
+);
+crate::query_reply!(DescribeVpcClassicLinkResult);
+crate::query_operation!(
+    "DescribeVpcClassicLinkDnsSupport",
+    DescribeVpcClassicLinkDnsSupportRequest,
+    DescribeVpcClassicLinkDnsSupportResult
+);
+crate::query_reply!(DescribeVpcClassicLinkDnsSupportResult);
+crate::query_operation!(
+    "DescribeVpcEndpointServices",
+    DescribeVpcEndpointServicesRequest,
+    DescribeVpcEndpointServicesResult
+);
+crate::query_reply!(DescribeVpcEndpointServicesResult);
+crate::query_operation!(
+    "DescribeVpcEndpoints",
+    DescribeVpcEndpointsRequest,
+    DescribeVpcEndpointsResult
+);
+crate::query_reply!(DescribeVpcEndpointsResult);
 crate::query_operation!("DescribeVpcs", DescribeVpcsRequest, DescribeVpcsResult);
 crate::query_reply!(DescribeVpcsResult);
+crate::query_operation!("DetachInternetGateway", DetachInternetGatewayRequest, NoOutput);
+crate::query_operation!("DetachNetworkInterface", DetachNetworkInterfaceRequest, NoOutput);
+crate::query_operation!("DisassociateAddress", DisassociateAddressRequest, NoOutput);
+crate::query_operation!("DisassociateRouteTable", DisassociateRouteTableRequest, NoOutput);
+crate::query_operation!(
+    "DisassociateVpcCidrBlock",
+    DisassociateVpcCidrBlockRequest,
+    DisassociateVpcCidrBlockResult
+);
+crate::query_reply!(DisassociateVpcCidrBlockResult);
+crate::query_operation!(
+    "GetManagedPrefixListEntries",
+    GetManagedPrefixListEntriesRequest,
+    GetManagedPrefixListEntriesResult
+);
+crate::query_reply!(GetManagedPrefixListEntriesResult);
+crate::query_operation!(
+    "GetSecurityGroupsForVpc",
+    GetSecurityGroupsForVpcRequest,
+    GetSecurityGroupsForVpcResult
+);
+crate::query_reply!(GetSecurityGroupsForVpcResult);
+crate::query_operation!(
+    "ModifyManagedPrefixList",
+    ModifyManagedPrefixListRequest,
+    ModifyManagedPrefixListResult
+);
+crate::query_reply!(ModifyManagedPrefixListResult);
+crate::query_operation!(
+    "ModifyNetworkInterfaceAttribute",
+    ModifyNetworkInterfaceAttributeRequest,
+    NoOutput
+);
+crate::query_operation!(
+    "ModifySecurityGroupRules",
+    ModifySecurityGroupRulesRequest,
+    ModifySecurityGroupRulesResult
+);
+crate::query_reply!(ModifySecurityGroupRulesResult);
+crate::query_operation!("ModifySubnetAttribute", ModifySubnetAttributeRequest, NoOutput);
+crate::query_operation!("ModifyVpcAttribute", ModifyVpcAttributeRequest, NoOutput);
+crate::query_operation!("ModifyVpcEndpoint", ModifyVpcEndpointRequest, ModifyVpcEndpointResult);
+crate::query_reply!(ModifyVpcEndpointResult);
+crate::query_operation!("ReleaseAddress", ReleaseAddressRequest, NoOutput);
+crate::query_operation!(
+    "ReplaceNetworkAclAssociation",
+    ReplaceNetworkAclAssociationRequest,
+    ReplaceNetworkAclAssociationResult
+);
+crate::query_reply!(ReplaceNetworkAclAssociationResult);
+crate::query_operation!("ReplaceNetworkAclEntry", ReplaceNetworkAclEntryRequest, NoOutput);
+crate::query_operation!("ReplaceRoute", ReplaceRouteRequest, NoOutput);
+crate::query_operation!(
+    "ReplaceRouteTableAssociation",
+    ReplaceRouteTableAssociationRequest,
+    ReplaceRouteTableAssociationResult
+);
+crate::query_reply!(ReplaceRouteTableAssociationResult);
+crate::query_operation!(
+    "RevokeSecurityGroupEgress",
+    RevokeSecurityGroupEgressRequest,
+    RevokeSecurityGroupEgressResult
+);
+crate::query_reply!(RevokeSecurityGroupEgressResult);
+crate::query_operation!(
+    "RevokeSecurityGroupIngress",
+    RevokeSecurityGroupIngressRequest,
+    RevokeSecurityGroupIngressResult
+);
+crate::query_reply!(RevokeSecurityGroupIngressResult);
+crate::query_operation!(
+    "UpdateSecurityGroupRuleDescriptionsEgress",
+    UpdateSecurityGroupRuleDescriptionsEgressRequest,
+    UpdateSecurityGroupRuleDescriptionsEgressResult
+);
+crate::query_reply!(UpdateSecurityGroupRuleDescriptionsEgressResult);
+crate::query_operation!(
+    "UpdateSecurityGroupRuleDescriptionsIngress",
+    UpdateSecurityGroupRuleDescriptionsIngressRequest,
+    UpdateSecurityGroupRuleDescriptionsIngressResult
+);
+crate::query_reply!(UpdateSecurityGroupRuleDescriptionsIngressResult);
 
 crate::error_codes!([]);
 
@@ -5063,6 +5331,327 @@ pub struct AccountAttributeValue {
 }
 
 crate::xml_output!(AccountAttributeValue, [attribute_value = value("attributeValue")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddPrefixListEntry {
+    pub cidr: Option<String>,
+    pub description: Option<String>,
+}
+
+crate::form_input!(AddPrefixListEntry, [cidr = "Cidr", description = "Description"]);
+
+crate::rules!(AddPrefixListEntry, [cidr = required("Cidr")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Address {
+    pub allocation_id: Option<String>,
+    pub association_id: Option<String>,
+    pub carrier_ip: Option<String>,
+    pub customer_owned_ip: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<DomainType>,
+    pub instance_id: Option<String>,
+    pub network_border_group: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub network_interface_owner_id: Option<String>,
+    pub private_ip_address: Option<String>,
+    pub public_ip: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub service_managed: Option<ServiceManaged>,
+    pub subnet_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::xml_output!(
+    Address,
+    [
+        allocation_id = value("allocationId"),
+        association_id = value("associationId"),
+        carrier_ip = value("carrierIp"),
+        customer_owned_ip = value("customerOwnedIp"),
+        customer_owned_ipv4_pool = value("customerOwnedIpv4Pool"),
+        domain = value("domain"),
+        instance_id = value("instanceId"),
+        network_border_group = value("networkBorderGroup"),
+        network_interface_id = value("networkInterfaceId"),
+        network_interface_owner_id = value("networkInterfaceOwnerId"),
+        private_ip_address = value("privateIpAddress"),
+        public_ip = value("publicIp"),
+        public_ipv4_pool = value("publicIpv4Pool"),
+        service_managed = value("serviceManaged"),
+        subnet_id = value("subnetId"),
+        tags = list("tagSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddressAttribute {
+    pub allocation_id: Option<String>,
+    pub ptr_record: Option<String>,
+    pub ptr_record_update: Option<PtrUpdateStatus>,
+    pub public_ip: Option<String>,
+}
+
+crate::xml_output!(
+    AddressAttribute,
+    [
+        allocation_id = value("allocationId"),
+        ptr_record = value("ptrRecord"),
+        ptr_record_update = value("ptrRecordUpdate"),
+        public_ip = value("publicIp")
+    ]
+);
+
+crate::string_enum!(AddressAttributeName, [DomainName = "domain-name"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AllocateAddressRequest {
+    pub address: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<DomainType>,
+    pub dry_run: Option<bool>,
+    pub ipam_pool_id: Option<String>,
+    pub network_border_group: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+crate::form_input!(
+    AllocateAddressRequest,
+    [
+        address = "Address",
+        customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+        domain = "Domain",
+        dry_run = "DryRun",
+        ipam_pool_id = "IpamPoolId",
+        network_border_group = "NetworkBorderGroup",
+        public_ipv4_pool = "PublicIpv4Pool",
+        tag_specifications = "TagSpecification"
+    ]
+);
+
+crate::rules!(
+    AllocateAddressRequest,
+    [domain = choice("Domain"), tag_specifications = each_inside("TagSpecifications")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AllocateAddressResult {
+    pub allocation_id: Option<String>,
+    pub carrier_ip: Option<String>,
+    pub customer_owned_ip: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<DomainType>,
+    pub network_border_group: Option<String>,
+    pub public_ip: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+}
+
+crate::xml_output!(
+    AllocateAddressResult,
+    [
+        allocation_id = value("allocationId"),
+        carrier_ip = value("carrierIp"),
+        customer_owned_ip = value("customerOwnedIp"),
+        customer_owned_ipv4_pool = value("customerOwnedIpv4Pool"),
+        domain = value("domain"),
+        network_border_group = value("networkBorderGroup"),
+        public_ip = value("publicIp"),
+        public_ipv4_pool = value("publicIpv4Pool")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateAddressRequest {
+    pub allocation_id: Option<String>,
+    pub allow_reassociation: Option<bool>,
+    pub dry_run: Option<bool>,
+    pub instance_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub private_ip_address: Option<String>,
+    pub public_ip: Option<String>,
+}
+
+crate::form_input!(
+    AssociateAddressRequest,
+    [
+        allocation_id = "AllocationId",
+        allow_reassociation = "AllowReassociation",
+        dry_run = "DryRun",
+        instance_id = "InstanceId",
+        network_interface_id = "NetworkInterfaceId",
+        private_ip_address = "PrivateIpAddress",
+        public_ip = "PublicIp"
+    ]
+);
+
+crate::rules!(AssociateAddressRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateAddressResult {
+    pub association_id: Option<String>,
+}
+
+crate::xml_output!(AssociateAddressResult, [association_id = value("associationId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateDhcpOptionsRequest {
+    pub dhcp_options_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    AssociateDhcpOptionsRequest,
+    [dhcp_options_id = "DhcpOptionsId", dry_run = "DryRun", vpc_id = "VpcId"]
+);
+
+crate::rules!(
+    AssociateDhcpOptionsRequest,
+    [dhcp_options_id = required("DhcpOptionsId"), vpc_id = required("VpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateRouteTableRequest {
+    pub dry_run: Option<bool>,
+    pub gateway_id: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub route_table_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+crate::form_input!(
+    AssociateRouteTableRequest,
+    [
+        dry_run = "DryRun",
+        gateway_id = "GatewayId",
+        public_ipv4_pool = "PublicIpv4Pool",
+        route_table_id = "RouteTableId",
+        subnet_id = "SubnetId"
+    ]
+);
+
+crate::rules!(AssociateRouteTableRequest, [route_table_id = required("RouteTableId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateRouteTableResult {
+    pub association_id: Option<String>,
+    pub association_state: Option<RouteTableAssociationState>,
+}
+
+crate::xml_output!(
+    AssociateRouteTableResult,
+    [association_id = value("associationId"), association_state = value("associationState")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateVpcCidrBlockRequest {
+    pub amazon_provided_ipv6_cidr_block: Option<bool>,
+    pub cidr_block: Option<String>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_cidr_block_network_border_group: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub ipv6_pool: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    AssociateVpcCidrBlockRequest,
+    [
+        amazon_provided_ipv6_cidr_block = "AmazonProvidedIpv6CidrBlock",
+        cidr_block = "CidrBlock",
+        ipv4_ipam_pool_id = "Ipv4IpamPoolId",
+        ipv4_netmask_length = "Ipv4NetmaskLength",
+        ipv6_cidr_block = "Ipv6CidrBlock",
+        ipv6_cidr_block_network_border_group = "Ipv6CidrBlockNetworkBorderGroup",
+        ipv6_ipam_pool_id = "Ipv6IpamPoolId",
+        ipv6_netmask_length = "Ipv6NetmaskLength",
+        ipv6_pool = "Ipv6Pool",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(AssociateVpcCidrBlockRequest, [vpc_id = required("VpcId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateVpcCidrBlockResult {
+    pub cidr_block_association: Option<VpcCidrBlockAssociation>,
+    pub ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    AssociateVpcCidrBlockResult,
+    [
+        cidr_block_association = value("cidrBlockAssociation"),
+        ipv6_cidr_block_association = value("ipv6CidrBlockAssociation"),
+        vpc_id = value("vpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    AttachInternetGatewayRequest,
+    [dry_run = "DryRun", internet_gateway_id = "InternetGatewayId", vpc_id = "VpcId"]
+);
+
+crate::rules!(
+    AttachInternetGatewayRequest,
+    [internet_gateway_id = required("InternetGatewayId"), vpc_id = required("VpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachNetworkInterfaceRequest {
+    pub device_index: Option<i32>,
+    pub dry_run: Option<bool>,
+    pub ena_queue_count: Option<i32>,
+    pub ena_srd_specification: Option<EnaSrdSpecification>,
+    pub instance_id: Option<String>,
+    pub network_card_index: Option<i32>,
+    pub network_interface_id: Option<String>,
+}
+
+crate::form_input!(
+    AttachNetworkInterfaceRequest,
+    [
+        device_index = "DeviceIndex",
+        dry_run = "DryRun",
+        ena_queue_count = "EnaQueueCount",
+        ena_srd_specification = "EnaSrdSpecification",
+        instance_id = "InstanceId",
+        network_card_index = "NetworkCardIndex",
+        network_interface_id = "NetworkInterfaceId"
+    ]
+);
+
+crate::rules!(
+    AttachNetworkInterfaceRequest,
+    [
+        device_index = required("DeviceIndex"),
+        instance_id = required("InstanceId"),
+        network_interface_id = required("NetworkInterfaceId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachNetworkInterfaceResult {
+    pub attachment_id: Option<String>,
+    pub network_card_index: Option<i32>,
+}
+
+crate::xml_output!(
+    AttachNetworkInterfaceResult,
+    [attachment_id = value("attachmentId"), network_card_index = value("networkCardIndex")]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AttachmentEnaSrdSpecification {
@@ -5103,7 +5692,118 @@ pub struct AttributeBooleanValue {
     pub value: Option<bool>,
 }
 
+crate::form_input!(AttributeBooleanValue, [value = "Value"]);
+
 crate::xml_output!(AttributeBooleanValue, [value = value("value")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttributeValue {
+    pub value: Option<String>,
+}
+
+crate::form_input!(AttributeValue, [value = "Value"]);
+
+crate::xml_output!(AttributeValue, [value = value("value")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupEgressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub to_port: Option<i32>,
+}
+
+crate::form_input!(
+    AuthorizeSecurityGroupEgressRequest,
+    [
+        cidr_ip = "CidrIp",
+        dry_run = "DryRun",
+        from_port = "FromPort",
+        group_id = "GroupId",
+        ip_permissions = "IpPermissions",
+        ip_protocol = "IpProtocol",
+        source_security_group_name = "SourceSecurityGroupName",
+        source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+        tag_specifications = "TagSpecification",
+        to_port = "ToPort"
+    ]
+);
+
+crate::rules!(
+    AuthorizeSecurityGroupEgressRequest,
+    [group_id = required("GroupId"), tag_specifications = each_inside("TagSpecifications")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupEgressResult {
+    pub r#return: Option<bool>,
+    pub security_group_rules: Option<Vec<SecurityGroupRule>>,
+}
+
+crate::xml_output!(
+    AuthorizeSecurityGroupEgressResult,
+    [r#return = value("return"), security_group_rules = list("securityGroupRuleSet", "item")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupIngressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub to_port: Option<i32>,
+}
+
+crate::form_input!(
+    AuthorizeSecurityGroupIngressRequest,
+    [
+        cidr_ip = "CidrIp",
+        dry_run = "DryRun",
+        from_port = "FromPort",
+        group_id = "GroupId",
+        group_name = "GroupName",
+        ip_permissions = "IpPermissions",
+        ip_protocol = "IpProtocol",
+        source_security_group_name = "SourceSecurityGroupName",
+        source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+        tag_specifications = "TagSpecification",
+        to_port = "ToPort"
+    ]
+);
+
+crate::rules!(
+    AuthorizeSecurityGroupIngressRequest,
+    [tag_specifications = each_inside("TagSpecifications")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthorizeSecurityGroupIngressResult {
+    pub r#return: Option<bool>,
+    pub security_group_rules: Option<Vec<SecurityGroupRule>>,
+}
+
+crate::xml_output!(
+    AuthorizeSecurityGroupIngressResult,
+    [r#return = value("return"), security_group_rules = list("securityGroupRuleSet", "item")]
+);
+
+crate::string_enum!(AutoProvisionZonesState, [Enabled = "enabled", Disabled = "disabled"]);
+
+crate::string_enum!(AutoScalingIpsState, [Enabled = "enabled", Disabled = "disabled"]);
+
+crate::string_enum!(AvailabilityMode, [Zonal = "zonal", Regional = "regional"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AvailabilityZone {
@@ -5140,6 +5840,22 @@ crate::xml_output!(
         zone_id = value("zoneId"),
         zone_name = value("zoneName"),
         zone_type = value("zoneType")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AvailabilityZoneAddress {
+    pub allocation_ids: Option<Vec<String>>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+}
+
+crate::form_input!(
+    AvailabilityZoneAddress,
+    [
+        allocation_ids = "AllocationId",
+        availability_zone = "AvailabilityZone",
+        availability_zone_id = "AvailabilityZoneId"
     ]
 );
 
@@ -5196,6 +5912,17 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassicLinkDnsSupport {
+    pub classic_link_dns_supported: Option<bool>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    ClassicLinkDnsSupport,
+    [classic_link_dns_supported = value("classicLinkDnsSupported"), vpc_id = value("vpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectionTrackingConfiguration {
     pub tcp_established_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
@@ -5210,6 +5937,899 @@ crate::xml_output!(
         udp_timeout = value("udpTimeout")
     ]
 );
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConnectionTrackingSpecificationRequest {
+    pub tcp_established_timeout: Option<i32>,
+    pub udp_stream_timeout: Option<i32>,
+    pub udp_timeout: Option<i32>,
+}
+
+crate::form_input!(
+    ConnectionTrackingSpecificationRequest,
+    [
+        tcp_established_timeout = "TcpEstablishedTimeout",
+        udp_stream_timeout = "UdpStreamTimeout",
+        udp_timeout = "UdpTimeout"
+    ]
+);
+
+crate::string_enum!(ConnectivityType, [Private = "private", Public = "public"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultSubnetRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipv6_native: Option<bool>,
+}
+
+crate::form_input!(
+    CreateDefaultSubnetRequest,
+    [
+        availability_zone = "AvailabilityZone",
+        availability_zone_id = "AvailabilityZoneId",
+        dry_run = "DryRun",
+        ipv6_native = "Ipv6Native"
+    ]
+);
+
+crate::rules!(CreateDefaultSubnetRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultSubnetResult {
+    pub subnet: Option<Subnet>,
+}
+
+crate::xml_output!(CreateDefaultSubnetResult, [subnet = value("subnet")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultVpcRequest {
+    pub dry_run: Option<bool>,
+}
+
+crate::form_input!(CreateDefaultVpcRequest, [dry_run = "DryRun"]);
+
+crate::rules!(CreateDefaultVpcRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultVpcResult {
+    pub vpc: Option<Vpc>,
+}
+
+crate::xml_output!(CreateDefaultVpcResult, [vpc = value("vpc")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDhcpOptionsRequest {
+    pub dhcp_configurations: Option<Vec<NewDhcpConfiguration>>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+crate::form_input!(
+    CreateDhcpOptionsRequest,
+    [
+        dhcp_configurations = "DhcpConfiguration",
+        dry_run = "DryRun",
+        tag_specifications = "TagSpecification"
+    ]
+);
+
+crate::rules!(
+    CreateDhcpOptionsRequest,
+    [
+        dhcp_configurations = required("DhcpConfigurations"),
+        tag_specifications = each_inside("TagSpecifications")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDhcpOptionsResult {
+    pub dhcp_options: Option<DhcpOptions>,
+}
+
+crate::xml_output!(CreateDhcpOptionsResult, [dhcp_options = value("dhcpOptions")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+crate::form_input!(
+    CreateInternetGatewayRequest,
+    [dry_run = "DryRun", tag_specifications = "TagSpecification"]
+);
+
+crate::rules!(
+    CreateInternetGatewayRequest,
+    [tag_specifications = each_inside("TagSpecifications")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateInternetGatewayResult {
+    pub internet_gateway: Option<InternetGateway>,
+}
+
+crate::xml_output!(CreateInternetGatewayResult, [internet_gateway = value("internetGateway")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateManagedPrefixListRequest {
+    pub address_family: Option<String>,
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub entries: Option<Vec<AddPrefixListEntry>>,
+    pub max_entries: Option<i32>,
+    pub prefix_list_name: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+crate::form_input!(
+    CreateManagedPrefixListRequest,
+    [
+        address_family = "AddressFamily",
+        client_token = "ClientToken",
+        dry_run = "DryRun",
+        entries = "Entry",
+        max_entries = "MaxEntries",
+        prefix_list_name = "PrefixListName",
+        tag_specifications = "TagSpecification"
+    ]
+);
+
+crate::rules!(
+    CreateManagedPrefixListRequest,
+    [
+        address_family = required("AddressFamily"),
+        entries = max_size("Entries", 100),
+        entries = each_inside("Entries"),
+        max_entries = required("MaxEntries"),
+        prefix_list_name = required("PrefixListName"),
+        tag_specifications = each_inside("TagSpecifications")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+crate::xml_output!(CreateManagedPrefixListResult, [prefix_list = value("prefixList")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNatGatewayRequest {
+    pub allocation_id: Option<String>,
+    pub availability_mode: Option<AvailabilityMode>,
+    pub availability_zone_addresses: Option<Vec<AvailabilityZoneAddress>>,
+    pub client_token: Option<String>,
+    pub connectivity_type: Option<ConnectivityType>,
+    pub dry_run: Option<bool>,
+    pub private_ip_address: Option<String>,
+    pub secondary_allocation_ids: Option<Vec<String>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub secondary_private_ip_addresses: Option<Vec<String>>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateNatGatewayRequest,
+    [
+        allocation_id = "AllocationId",
+        availability_mode = "AvailabilityMode",
+        availability_zone_addresses = "AvailabilityZoneAddress",
+        client_token = "ClientToken",
+        connectivity_type = "ConnectivityType",
+        dry_run = "DryRun",
+        private_ip_address = "PrivateIpAddress",
+        secondary_allocation_ids = "SecondaryAllocationId",
+        secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+        secondary_private_ip_addresses = "SecondaryPrivateIpAddress",
+        subnet_id = "SubnetId",
+        tag_specifications = "TagSpecification",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    CreateNatGatewayRequest,
+    [
+        availability_mode = choice("AvailabilityMode"),
+        connectivity_type = choice("ConnectivityType"),
+        secondary_private_ip_address_count = at_least("SecondaryPrivateIpAddressCount", 1),
+        secondary_private_ip_address_count = at_most("SecondaryPrivateIpAddressCount", 31),
+        tag_specifications = each_inside("TagSpecifications")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNatGatewayResult {
+    pub client_token: Option<String>,
+    pub nat_gateway: Option<NatGateway>,
+}
+
+crate::xml_output!(
+    CreateNatGatewayResult,
+    [client_token = value("clientToken"), nat_gateway = value("natGateway")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclEntryRequest {
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress: Option<bool>,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub network_acl_id: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<RuleAction>,
+    pub rule_number: Option<i32>,
+}
+
+crate::form_input!(
+    CreateNetworkAclEntryRequest,
+    [
+        cidr_block = "CidrBlock",
+        dry_run = "DryRun",
+        egress = "Egress",
+        icmp_type_code = "Icmp",
+        ipv6_cidr_block = "Ipv6CidrBlock",
+        network_acl_id = "NetworkAclId",
+        port_range = "PortRange",
+        protocol = "Protocol",
+        rule_action = "RuleAction",
+        rule_number = "RuleNumber"
+    ]
+);
+
+crate::rules!(
+    CreateNetworkAclEntryRequest,
+    [
+        egress = required("Egress"),
+        network_acl_id = required("NetworkAclId"),
+        protocol = required("Protocol"),
+        rule_action = required("RuleAction"),
+        rule_action = choice("RuleAction"),
+        rule_number = required("RuleNumber")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateNetworkAclRequest,
+    [
+        client_token = "ClientToken",
+        dry_run = "DryRun",
+        tag_specifications = "TagSpecification",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    CreateNetworkAclRequest,
+    [tag_specifications = each_inside("TagSpecifications"), vpc_id = required("VpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclResult {
+    pub client_token: Option<String>,
+    pub network_acl: Option<NetworkAcl>,
+}
+
+crate::xml_output!(
+    CreateNetworkAclResult,
+    [client_token = value("clientToken"), network_acl = value("networkAcl")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkInterfaceRequest {
+    pub client_token: Option<String>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub enable_primary_ipv6: Option<bool>,
+    pub groups: Option<Vec<String>>,
+    pub interface_type: Option<NetworkInterfaceCreationType>,
+    pub ipv4_prefix_count: Option<i32>,
+    pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationRequest>>,
+    pub ipv6_address_count: Option<i32>,
+    pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
+    pub ipv6_prefix_count: Option<i32>,
+    pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecificationRequest>>,
+    pub operator: Option<OperatorRequest>,
+    pub private_ip_address: Option<String>,
+    pub private_ip_addresses: Option<Vec<PrivateIpAddressSpecification>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+crate::form_input!(
+    CreateNetworkInterfaceRequest,
+    [
+        client_token = "ClientToken",
+        connection_tracking_specification = "ConnectionTrackingSpecification",
+        description = "Description",
+        dry_run = "DryRun",
+        enable_primary_ipv6 = "EnablePrimaryIpv6",
+        groups = "SecurityGroupId",
+        interface_type = "InterfaceType",
+        ipv4_prefix_count = "Ipv4PrefixCount",
+        ipv4_prefixes = "Ipv4Prefix",
+        ipv6_address_count = "Ipv6AddressCount",
+        ipv6_addresses = "Ipv6Addresses",
+        ipv6_prefix_count = "Ipv6PrefixCount",
+        ipv6_prefixes = "Ipv6Prefix",
+        operator = "Operator",
+        private_ip_address = "PrivateIpAddress",
+        private_ip_addresses = "PrivateIpAddresses",
+        secondary_private_ip_address_count = "SecondaryPrivateIpAddressCount",
+        subnet_id = "SubnetId",
+        tag_specifications = "TagSpecification"
+    ]
+);
+
+crate::rules!(
+    CreateNetworkInterfaceRequest,
+    [
+        interface_type = choice("InterfaceType"),
+        subnet_id = required("SubnetId"),
+        tag_specifications = each_inside("TagSpecifications")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkInterfaceResult {
+    pub client_token: Option<String>,
+    pub network_interface: Option<NetworkInterface>,
+}
+
+crate::xml_output!(
+    CreateNetworkInterfaceResult,
+    [client_token = value("clientToken"), network_interface = value("networkInterface")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteRequest {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub route_table_id: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateRouteRequest,
+    [
+        carrier_gateway_id = "CarrierGatewayId",
+        core_network_arn = "CoreNetworkArn",
+        destination_cidr_block = "DestinationCidrBlock",
+        destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+        destination_prefix_list_id = "DestinationPrefixListId",
+        dry_run = "DryRun",
+        egress_only_internet_gateway_id = "EgressOnlyInternetGatewayId",
+        gateway_id = "GatewayId",
+        instance_id = "InstanceId",
+        local_gateway_id = "LocalGatewayId",
+        nat_gateway_id = "NatGatewayId",
+        network_interface_id = "NetworkInterfaceId",
+        odb_network_arn = "OdbNetworkArn",
+        route_table_id = "RouteTableId",
+        transit_gateway_id = "TransitGatewayId",
+        vpc_endpoint_id = "VpcEndpointId",
+        vpc_peering_connection_id = "VpcPeeringConnectionId"
+    ]
+);
+
+crate::rules!(CreateRouteRequest, [route_table_id = required("RouteTableId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteResult {
+    pub r#return: Option<bool>,
+}
+
+crate::xml_output!(CreateRouteResult, [r#return = value("return")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteTableRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateRouteTableRequest,
+    [
+        client_token = "ClientToken",
+        dry_run = "DryRun",
+        tag_specifications = "TagSpecification",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    CreateRouteTableRequest,
+    [tag_specifications = each_inside("TagSpecifications"), vpc_id = required("VpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteTableResult {
+    pub client_token: Option<String>,
+    pub route_table: Option<RouteTable>,
+}
+
+crate::xml_output!(
+    CreateRouteTableResult,
+    [client_token = value("clientToken"), route_table = value("routeTable")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSecurityGroupRequest {
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub group_name: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateSecurityGroupRequest,
+    [
+        description = "GroupDescription",
+        dry_run = "DryRun",
+        group_name = "GroupName",
+        tag_specifications = "TagSpecification",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    CreateSecurityGroupRequest,
+    [
+        description = required("Description"),
+        group_name = required("GroupName"),
+        tag_specifications = each_inside("TagSpecifications")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSecurityGroupResult {
+    pub group_id: Option<String>,
+    pub security_group_arn: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::xml_output!(
+    CreateSecurityGroupResult,
+    [
+        group_id = value("groupId"),
+        security_group_arn = value("securityGroupArn"),
+        tags = list("tagSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSubnetRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_native: Option<bool>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub outpost_arn: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateSubnetRequest,
+    [
+        availability_zone = "AvailabilityZone",
+        availability_zone_id = "AvailabilityZoneId",
+        cidr_block = "CidrBlock",
+        dry_run = "DryRun",
+        ipv4_ipam_pool_id = "Ipv4IpamPoolId",
+        ipv4_netmask_length = "Ipv4NetmaskLength",
+        ipv6_cidr_block = "Ipv6CidrBlock",
+        ipv6_ipam_pool_id = "Ipv6IpamPoolId",
+        ipv6_native = "Ipv6Native",
+        ipv6_netmask_length = "Ipv6NetmaskLength",
+        outpost_arn = "OutpostArn",
+        tag_specifications = "TagSpecification",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    CreateSubnetRequest,
+    [tag_specifications = each_inside("TagSpecifications"), vpc_id = required("VpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSubnetResult {
+    pub subnet: Option<Subnet>,
+}
+
+crate::xml_output!(CreateSubnetResult, [subnet = value("subnet")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateTagsRequest {
+    pub dry_run: Option<bool>,
+    pub resources: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::form_input!(CreateTagsRequest, [dry_run = "DryRun", resources = "ResourceId", tags = "Tag"]);
+
+crate::rules!(CreateTagsRequest, [resources = required("Resources"), tags = required("Tags")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcEndpointRequest {
+    pub client_token: Option<String>,
+    pub dns_options: Option<DnsOptionsSpecification>,
+    pub dry_run: Option<bool>,
+    pub ip_address_type: Option<IpAddressType>,
+    pub policy_document: Option<String>,
+    pub private_dns_enabled: Option<bool>,
+    pub resource_configuration_arn: Option<String>,
+    pub route_table_ids: Option<Vec<String>>,
+    pub security_group_ids: Option<Vec<String>>,
+    pub service_name: Option<String>,
+    pub service_network_arn: Option<String>,
+    pub service_region: Option<String>,
+    pub subnet_configurations: Option<Vec<SubnetConfiguration>>,
+    pub subnet_ids: Option<Vec<String>>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_endpoint_type: Option<VpcEndpointType>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    CreateVpcEndpointRequest,
+    [
+        client_token = "ClientToken",
+        dns_options = "DnsOptions",
+        dry_run = "DryRun",
+        ip_address_type = "IpAddressType",
+        policy_document = "PolicyDocument",
+        private_dns_enabled = "PrivateDnsEnabled",
+        resource_configuration_arn = "ResourceConfigurationArn",
+        route_table_ids = "RouteTableId",
+        security_group_ids = "SecurityGroupId",
+        service_name = "ServiceName",
+        service_network_arn = "ServiceNetworkArn",
+        service_region = "ServiceRegion",
+        subnet_configurations = "SubnetConfiguration",
+        subnet_ids = "SubnetId",
+        tag_specifications = "TagSpecification",
+        vpc_endpoint_type = "VpcEndpointType",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    CreateVpcEndpointRequest,
+    [
+        dns_options = inside("DnsOptions"),
+        ip_address_type = choice("IpAddressType"),
+        tag_specifications = each_inside("TagSpecifications"),
+        vpc_endpoint_type = choice("VpcEndpointType"),
+        vpc_id = required("VpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcEndpointResult {
+    pub client_token: Option<String>,
+    pub vpc_endpoint: Option<VpcEndpoint>,
+}
+
+crate::xml_output!(
+    CreateVpcEndpointResult,
+    [client_token = value("clientToken"), vpc_endpoint = value("vpcEndpoint")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcRequest {
+    pub amazon_provided_ipv6_cidr_block: Option<bool>,
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_tenancy: Option<Tenancy>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_cidr_block_network_border_group: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub ipv6_pool: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_encryption_control: Option<VpcEncryptionControlConfiguration>,
+}
+
+crate::form_input!(
+    CreateVpcRequest,
+    [
+        amazon_provided_ipv6_cidr_block = "AmazonProvidedIpv6CidrBlock",
+        cidr_block = "CidrBlock",
+        dry_run = "DryRun",
+        instance_tenancy = "InstanceTenancy",
+        ipv4_ipam_pool_id = "Ipv4IpamPoolId",
+        ipv4_netmask_length = "Ipv4NetmaskLength",
+        ipv6_cidr_block = "Ipv6CidrBlock",
+        ipv6_cidr_block_network_border_group = "Ipv6CidrBlockNetworkBorderGroup",
+        ipv6_ipam_pool_id = "Ipv6IpamPoolId",
+        ipv6_netmask_length = "Ipv6NetmaskLength",
+        ipv6_pool = "Ipv6Pool",
+        tag_specifications = "TagSpecification",
+        vpc_encryption_control = "VpcEncryptionControl"
+    ]
+);
+
+crate::rules!(
+    CreateVpcRequest,
+    [
+        instance_tenancy = choice("InstanceTenancy"),
+        tag_specifications = each_inside("TagSpecifications"),
+        vpc_encryption_control = inside("VpcEncryptionControl")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcResult {
+    pub vpc: Option<Vpc>,
+}
+
+crate::xml_output!(CreateVpcResult, [vpc = value("vpc")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteDhcpOptionsRequest {
+    pub dhcp_options_id: Option<String>,
+    pub dry_run: Option<bool>,
+}
+
+crate::form_input!(
+    DeleteDhcpOptionsRequest,
+    [dhcp_options_id = "DhcpOptionsId", dry_run = "DryRun"]
+);
+
+crate::rules!(DeleteDhcpOptionsRequest, [dhcp_options_id = required("DhcpOptionsId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: Option<String>,
+}
+
+crate::form_input!(
+    DeleteInternetGatewayRequest,
+    [dry_run = "DryRun", internet_gateway_id = "InternetGatewayId"]
+);
+
+crate::rules!(DeleteInternetGatewayRequest, [internet_gateway_id = required("InternetGatewayId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteManagedPrefixListRequest {
+    pub dry_run: Option<bool>,
+    pub prefix_list_id: Option<String>,
+}
+
+crate::form_input!(
+    DeleteManagedPrefixListRequest,
+    [dry_run = "DryRun", prefix_list_id = "PrefixListId"]
+);
+
+crate::rules!(DeleteManagedPrefixListRequest, [prefix_list_id = required("PrefixListId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+crate::xml_output!(DeleteManagedPrefixListResult, [prefix_list = value("prefixList")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNatGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub nat_gateway_id: Option<String>,
+}
+
+crate::form_input!(DeleteNatGatewayRequest, [dry_run = "DryRun", nat_gateway_id = "NatGatewayId"]);
+
+crate::rules!(DeleteNatGatewayRequest, [nat_gateway_id = required("NatGatewayId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNatGatewayResult {
+    pub nat_gateway_id: Option<String>,
+}
+
+crate::xml_output!(DeleteNatGatewayResult, [nat_gateway_id = value("natGatewayId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkAclEntryRequest {
+    pub dry_run: Option<bool>,
+    pub egress: Option<bool>,
+    pub network_acl_id: Option<String>,
+    pub rule_number: Option<i32>,
+}
+
+crate::form_input!(
+    DeleteNetworkAclEntryRequest,
+    [
+        dry_run = "DryRun",
+        egress = "Egress",
+        network_acl_id = "NetworkAclId",
+        rule_number = "RuleNumber"
+    ]
+);
+
+crate::rules!(
+    DeleteNetworkAclEntryRequest,
+    [
+        egress = required("Egress"),
+        network_acl_id = required("NetworkAclId"),
+        rule_number = required("RuleNumber")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkAclRequest {
+    pub dry_run: Option<bool>,
+    pub network_acl_id: Option<String>,
+}
+
+crate::form_input!(DeleteNetworkAclRequest, [dry_run = "DryRun", network_acl_id = "NetworkAclId"]);
+
+crate::rules!(DeleteNetworkAclRequest, [network_acl_id = required("NetworkAclId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInterfaceRequest {
+    pub dry_run: Option<bool>,
+    pub network_interface_id: Option<String>,
+}
+
+crate::form_input!(
+    DeleteNetworkInterfaceRequest,
+    [dry_run = "DryRun", network_interface_id = "NetworkInterfaceId"]
+);
+
+crate::rules!(
+    DeleteNetworkInterfaceRequest,
+    [network_interface_id = required("NetworkInterfaceId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRouteRequest {
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub route_table_id: Option<String>,
+}
+
+crate::form_input!(
+    DeleteRouteRequest,
+    [
+        destination_cidr_block = "DestinationCidrBlock",
+        destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+        destination_prefix_list_id = "DestinationPrefixListId",
+        dry_run = "DryRun",
+        route_table_id = "RouteTableId"
+    ]
+);
+
+crate::rules!(DeleteRouteRequest, [route_table_id = required("RouteTableId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRouteTableRequest {
+    pub dry_run: Option<bool>,
+    pub route_table_id: Option<String>,
+}
+
+crate::form_input!(DeleteRouteTableRequest, [dry_run = "DryRun", route_table_id = "RouteTableId"]);
+
+crate::rules!(DeleteRouteTableRequest, [route_table_id = required("RouteTableId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSecurityGroupRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+}
+
+crate::form_input!(
+    DeleteSecurityGroupRequest,
+    [dry_run = "DryRun", group_id = "GroupId", group_name = "GroupName"]
+);
+
+crate::rules!(DeleteSecurityGroupRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSecurityGroupResult {
+    pub group_id: Option<String>,
+    pub r#return: Option<bool>,
+}
+
+crate::xml_output!(
+    DeleteSecurityGroupResult,
+    [group_id = value("groupId"), r#return = value("return")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSubnetRequest {
+    pub dry_run: Option<bool>,
+    pub subnet_id: Option<String>,
+}
+
+crate::form_input!(DeleteSubnetRequest, [dry_run = "DryRun", subnet_id = "SubnetId"]);
+
+crate::rules!(DeleteSubnetRequest, [subnet_id = required("SubnetId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteTagsRequest {
+    pub dry_run: Option<bool>,
+    pub resources: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::form_input!(DeleteTagsRequest, [dry_run = "DryRun", resources = "ResourceId", tags = "Tag"]);
+
+crate::rules!(DeleteTagsRequest, [resources = required("Resources")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcEndpointsRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_endpoint_ids: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DeleteVpcEndpointsRequest,
+    [dry_run = "DryRun", vpc_endpoint_ids = "VpcEndpointId"]
+);
+
+crate::rules!(DeleteVpcEndpointsRequest, [vpc_endpoint_ids = required("VpcEndpointIds")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcEndpointsResult {
+    pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
+}
+
+crate::xml_output!(DeleteVpcEndpointsResult, [unsuccessful = list("unsuccessful", "item")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(DeleteVpcRequest, [dry_run = "DryRun", vpc_id = "VpcId"]);
+
+crate::rules!(DeleteVpcRequest, [vpc_id = required("VpcId")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeAccountAttributesRequest {
@@ -5233,6 +6853,73 @@ crate::xml_output!(
     DescribeAccountAttributesResult,
     [account_attributes = list("accountAttributeSet", "item")]
 );
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesAttributeRequest {
+    pub allocation_ids: Option<Vec<String>>,
+    pub attribute: Option<AddressAttributeName>,
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+crate::form_input!(
+    DescribeAddressesAttributeRequest,
+    [
+        allocation_ids = "AllocationId",
+        attribute = "Attribute",
+        dry_run = "DryRun",
+        max_results = "MaxResults",
+        next_token = "NextToken"
+    ]
+);
+
+crate::rules!(
+    DescribeAddressesAttributeRequest,
+    [
+        attribute = choice("Attribute"),
+        max_results = at_least("MaxResults", 1),
+        max_results = at_most("MaxResults", 1000)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesAttributeResult {
+    pub addresses: Option<Vec<AddressAttribute>>,
+    pub next_token: Option<String>,
+}
+
+crate::xml_output!(
+    DescribeAddressesAttributeResult,
+    [addresses = list("addressSet", "item"), next_token = value("nextToken")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesRequest {
+    pub allocation_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub public_ips: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeAddressesRequest,
+    [
+        allocation_ids = "AllocationId",
+        dry_run = "DryRun",
+        filters = "Filter",
+        public_ips = "PublicIp"
+    ]
+);
+
+crate::rules!(DescribeAddressesRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesResult {
+    pub addresses: Option<Vec<Address>>,
+}
+
+crate::xml_output!(DescribeAddressesResult, [addresses = list("addressesSet", "item")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeAvailabilityZonesRequest {
@@ -5264,6 +6951,42 @@ pub struct DescribeAvailabilityZonesResult {
 crate::xml_output!(
     DescribeAvailabilityZonesResult,
     [availability_zones = list("availabilityZoneInfo", "item")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeDhcpOptionsRequest {
+    pub dhcp_options_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+crate::form_input!(
+    DescribeDhcpOptionsRequest,
+    [
+        dhcp_options_ids = "DhcpOptionsId",
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        next_token = "NextToken"
+    ]
+);
+
+crate::rules!(
+    DescribeDhcpOptionsRequest,
+    [max_results = at_least("MaxResults", 5), max_results = at_most("MaxResults", 1000)]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeDhcpOptionsResult {
+    pub dhcp_options: Option<Vec<DhcpOptions>>,
+    pub next_token: Option<String>,
+}
+
+crate::xml_output!(
+    DescribeDhcpOptionsResult,
+    [dhcp_options = list("dhcpOptionsSet", "item"), next_token = value("nextToken")]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -5303,6 +7026,153 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeManagedPrefixListsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_ids: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeManagedPrefixListsRequest,
+    [
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        next_token = "NextToken",
+        prefix_list_ids = "PrefixListId"
+    ]
+);
+
+crate::rules!(
+    DescribeManagedPrefixListsRequest,
+    [max_results = at_least("MaxResults", 1), max_results = at_most("MaxResults", 100)]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeManagedPrefixListsResult {
+    pub next_token: Option<String>,
+    pub prefix_lists: Option<Vec<ManagedPrefixList>>,
+}
+
+crate::xml_output!(
+    DescribeManagedPrefixListsResult,
+    [next_token = value("nextToken"), prefix_lists = list("prefixListSet", "item")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNatGatewaysRequest {
+    pub dry_run: Option<bool>,
+    pub filter: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub nat_gateway_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+crate::form_input!(
+    DescribeNatGatewaysRequest,
+    [
+        dry_run = "DryRun",
+        filter = "Filter",
+        max_results = "MaxResults",
+        nat_gateway_ids = "NatGatewayId",
+        next_token = "NextToken"
+    ]
+);
+
+crate::rules!(
+    DescribeNatGatewaysRequest,
+    [max_results = at_least("MaxResults", 5), max_results = at_most("MaxResults", 1000)]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNatGatewaysResult {
+    pub nat_gateways: Option<Vec<NatGateway>>,
+    pub next_token: Option<String>,
+}
+
+crate::xml_output!(
+    DescribeNatGatewaysResult,
+    [nat_gateways = list("natGatewaySet", "item"), next_token = value("nextToken")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkAclsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub network_acl_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+crate::form_input!(
+    DescribeNetworkAclsRequest,
+    [
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        network_acl_ids = "NetworkAclId",
+        next_token = "NextToken"
+    ]
+);
+
+crate::rules!(
+    DescribeNetworkAclsRequest,
+    [max_results = at_least("MaxResults", 5), max_results = at_most("MaxResults", 1000)]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkAclsResult {
+    pub network_acls: Option<Vec<NetworkAcl>>,
+    pub next_token: Option<String>,
+}
+
+crate::xml_output!(
+    DescribeNetworkAclsResult,
+    [network_acls = list("networkAclSet", "item"), next_token = value("nextToken")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInterfaceAttributeRequest {
+    pub attribute: Option<NetworkInterfaceAttribute>,
+    pub dry_run: Option<bool>,
+    pub network_interface_id: Option<String>,
+}
+
+crate::form_input!(
+    DescribeNetworkInterfaceAttributeRequest,
+    [attribute = "Attribute", dry_run = "DryRun", network_interface_id = "NetworkInterfaceId"]
+);
+
+crate::rules!(
+    DescribeNetworkInterfaceAttributeRequest,
+    [attribute = choice("Attribute"), network_interface_id = required("NetworkInterfaceId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInterfaceAttributeResult {
+    pub associate_public_ip_address: Option<bool>,
+    pub attachment: Option<NetworkInterfaceAttachment>,
+    pub description: Option<AttributeValue>,
+    pub groups: Option<Vec<GroupIdentifier>>,
+    pub network_interface_id: Option<String>,
+    pub source_dest_check: Option<AttributeBooleanValue>,
+}
+
+crate::xml_output!(
+    DescribeNetworkInterfaceAttributeResult,
+    [
+        associate_public_ip_address = value("associatePublicIpAddress"),
+        attachment = value("attachment"),
+        description = value("description"),
+        groups = list("groupSet", "item"),
+        network_interface_id = value("networkInterfaceId"),
+        source_dest_check = value("sourceDestCheck")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -5338,6 +7208,39 @@ pub struct DescribeNetworkInterfacesResult {
 crate::xml_output!(
     DescribeNetworkInterfacesResult,
     [network_interfaces = list("networkInterfaceSet", "item"), next_token = value("nextToken")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePrefixListsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_ids: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribePrefixListsRequest,
+    [
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        next_token = "NextToken",
+        prefix_list_ids = "PrefixListId"
+    ]
+);
+
+crate::rules!(DescribePrefixListsRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePrefixListsResult {
+    pub next_token: Option<String>,
+    pub prefix_lists: Option<Vec<PrefixList>>,
+}
+
+crate::xml_output!(
+    DescribePrefixListsResult,
+    [next_token = value("nextToken"), prefix_lists = list("prefixListSet", "item")]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -5401,6 +7304,29 @@ pub struct DescribeRouteTablesResult {
 crate::xml_output!(
     DescribeRouteTablesResult,
     [next_token = value("nextToken"), route_tables = list("routeTableSet", "item")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSecurityGroupReferencesRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeSecurityGroupReferencesRequest,
+    [dry_run = "DryRun", group_id = "GroupId"]
+);
+
+crate::rules!(DescribeSecurityGroupReferencesRequest, [group_id = required("GroupId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSecurityGroupReferencesResult {
+    pub security_group_reference_set: Option<Vec<SecurityGroupReference>>,
+}
+
+crate::xml_output!(
+    DescribeSecurityGroupReferencesResult,
+    [security_group_reference_set = list("securityGroupReferenceSet", "item")]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -5579,6 +7505,133 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcClassicLinkDnsSupportRequest {
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_ids: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeVpcClassicLinkDnsSupportRequest,
+    [max_results = "MaxResults", next_token = "NextToken", vpc_ids = "VpcIds"]
+);
+
+crate::rules!(
+    DescribeVpcClassicLinkDnsSupportRequest,
+    [
+        max_results = at_least("MaxResults", 5),
+        max_results = at_most("MaxResults", 255),
+        next_token = min_length("NextToken", 1),
+        next_token = max_length("NextToken", 1024)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcClassicLinkDnsSupportResult {
+    pub next_token: Option<String>,
+    pub vpcs: Option<Vec<ClassicLinkDnsSupport>>,
+}
+
+crate::xml_output!(
+    DescribeVpcClassicLinkDnsSupportResult,
+    [next_token = value("nextToken"), vpcs = list("vpcs", "item")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcClassicLinkRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub vpc_ids: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeVpcClassicLinkRequest,
+    [dry_run = "DryRun", filters = "Filter", vpc_ids = "VpcId"]
+);
+
+crate::rules!(DescribeVpcClassicLinkRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcClassicLinkResult {
+    pub vpcs: Option<Vec<VpcClassicLink>>,
+}
+
+crate::xml_output!(DescribeVpcClassicLinkResult, [vpcs = list("vpcSet", "item")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointServicesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub service_names: Option<Vec<String>>,
+    pub service_regions: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeVpcEndpointServicesRequest,
+    [
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        next_token = "NextToken",
+        service_names = "ServiceName",
+        service_regions = "ServiceRegion"
+    ]
+);
+
+crate::rules!(DescribeVpcEndpointServicesRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointServicesResult {
+    pub next_token: Option<String>,
+    pub service_details: Option<Vec<ServiceDetail>>,
+    pub service_names: Option<Vec<String>>,
+}
+
+crate::xml_output!(
+    DescribeVpcEndpointServicesResult,
+    [
+        next_token = value("nextToken"),
+        service_details = list("serviceDetailSet", "item"),
+        service_names = list("serviceNameSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_endpoint_ids: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DescribeVpcEndpointsRequest,
+    [
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        next_token = "NextToken",
+        vpc_endpoint_ids = "VpcEndpointId"
+    ]
+);
+
+crate::rules!(DescribeVpcEndpointsRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointsResult {
+    pub next_token: Option<String>,
+    pub vpc_endpoints: Option<Vec<VpcEndpoint>>,
+}
+
+crate::xml_output!(
+    DescribeVpcEndpointsResult,
+    [next_token = value("nextToken"), vpc_endpoints = list("vpcEndpointSet", "item")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeVpcsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -5615,12 +7668,287 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    DetachInternetGatewayRequest,
+    [dry_run = "DryRun", internet_gateway_id = "InternetGatewayId", vpc_id = "VpcId"]
+);
+
+crate::rules!(
+    DetachInternetGatewayRequest,
+    [internet_gateway_id = required("InternetGatewayId"), vpc_id = required("VpcId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachNetworkInterfaceRequest {
+    pub attachment_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub force: Option<bool>,
+}
+
+crate::form_input!(
+    DetachNetworkInterfaceRequest,
+    [attachment_id = "AttachmentId", dry_run = "DryRun", force = "Force"]
+);
+
+crate::rules!(DetachNetworkInterfaceRequest, [attachment_id = required("AttachmentId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DhcpConfiguration {
+    pub key: Option<String>,
+    pub values: Option<Vec<AttributeValue>>,
+}
+
+crate::xml_output!(DhcpConfiguration, [key = value("key"), values = list("valueSet", "item")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DhcpOptions {
+    pub dhcp_configurations: Option<Vec<DhcpConfiguration>>,
+    pub dhcp_options_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::xml_output!(
+    DhcpOptions,
+    [
+        dhcp_configurations = list("dhcpConfigurationSet", "item"),
+        dhcp_options_id = value("dhcpOptionsId"),
+        owner_id = value("ownerId"),
+        tags = list("tagSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateAddressRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub public_ip: Option<String>,
+}
+
+crate::form_input!(
+    DisassociateAddressRequest,
+    [association_id = "AssociationId", dry_run = "DryRun", public_ip = "PublicIp"]
+);
+
+crate::rules!(DisassociateAddressRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateRouteTableRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+}
+
+crate::form_input!(
+    DisassociateRouteTableRequest,
+    [association_id = "AssociationId", dry_run = "DryRun"]
+);
+
+crate::rules!(DisassociateRouteTableRequest, [association_id = required("AssociationId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateVpcCidrBlockRequest {
+    pub association_id: Option<String>,
+}
+
+crate::form_input!(DisassociateVpcCidrBlockRequest, [association_id = "AssociationId"]);
+
+crate::rules!(DisassociateVpcCidrBlockRequest, [association_id = required("AssociationId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateVpcCidrBlockResult {
+    pub cidr_block_association: Option<VpcCidrBlockAssociation>,
+    pub ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    DisassociateVpcCidrBlockResult,
+    [
+        cidr_block_association = value("cidrBlockAssociation"),
+        ipv6_cidr_block_association = value("ipv6CidrBlockAssociation"),
+        vpc_id = value("vpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsEntry {
+    pub dns_name: Option<String>,
+    pub hosted_zone_id: Option<String>,
+}
+
+crate::xml_output!(DnsEntry, [dns_name = value("dnsName"), hosted_zone_id = value("hostedZoneId")]);
+
+crate::string_enum!(
+    DnsNameState,
+    [PendingVerification = "pendingVerification", Verified = "verified", Failed = "failed"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsOptions {
+    pub dns_record_ip_type: Option<DnsRecordIpType>,
+    pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
+    pub private_dns_preference: Option<String>,
+    pub private_dns_specified_domains: Option<Vec<String>>,
+}
+
+crate::xml_output!(
+    DnsOptions,
+    [
+        dns_record_ip_type = value("dnsRecordIpType"),
+        private_dns_only_for_inbound_resolver_endpoint =
+            value("privateDnsOnlyForInboundResolverEndpoint"),
+        private_dns_preference = value("privateDnsPreference"),
+        private_dns_specified_domains = list("privateDnsSpecifiedDomainSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsOptionsSpecification {
+    pub dns_record_ip_type: Option<DnsRecordIpType>,
+    pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
+    pub private_dns_preference: Option<String>,
+    pub private_dns_specified_domains: Option<Vec<String>>,
+}
+
+crate::form_input!(
+    DnsOptionsSpecification,
+    [
+        dns_record_ip_type = "DnsRecordIpType",
+        private_dns_only_for_inbound_resolver_endpoint = "PrivateDnsOnlyForInboundResolverEndpoint",
+        private_dns_preference = "PrivateDnsPreference",
+        private_dns_specified_domains = "PrivateDnsSpecifiedDomain"
+    ]
+);
+
+crate::rules!(
+    DnsOptionsSpecification,
+    [
+        dns_record_ip_type = choice("DnsRecordIpType"),
+        private_dns_specified_domains = max_size("PrivateDnsSpecifiedDomains", 10)
+    ]
+);
+
+crate::string_enum!(
+    DnsRecordIpType,
+    [Ipv4 = "ipv4", Dualstack = "dualstack", Ipv6 = "ipv6", ServiceDefined = "service-defined"]
+);
+
+crate::string_enum!(DomainType, [Vpc = "vpc", Standard = "standard"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnaSrdSpecification {
+    pub ena_srd_enabled: Option<bool>,
+    pub ena_srd_udp_specification: Option<EnaSrdUdpSpecification>,
+}
+
+crate::form_input!(
+    EnaSrdSpecification,
+    [ena_srd_enabled = "EnaSrdEnabled", ena_srd_udp_specification = "EnaSrdUdpSpecification"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnaSrdUdpSpecification {
+    pub ena_srd_udp_enabled: Option<bool>,
+}
+
+crate::form_input!(EnaSrdUdpSpecification, [ena_srd_udp_enabled = "EnaSrdUdpEnabled"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     pub name: Option<String>,
     pub values: Option<Vec<String>>,
 }
 
 crate::form_input!(Filter, [name = "Name", values = "Value"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListEntriesRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_id: Option<String>,
+    pub target_version: Option<i64>,
+}
+
+crate::form_input!(
+    GetManagedPrefixListEntriesRequest,
+    [
+        dry_run = "DryRun",
+        max_results = "MaxResults",
+        next_token = "NextToken",
+        prefix_list_id = "PrefixListId",
+        target_version = "TargetVersion"
+    ]
+);
+
+crate::rules!(
+    GetManagedPrefixListEntriesRequest,
+    [
+        max_results = at_least("MaxResults", 1),
+        max_results = at_most("MaxResults", 100),
+        prefix_list_id = required("PrefixListId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListEntriesResult {
+    pub entries: Option<Vec<PrefixListEntry>>,
+    pub next_token: Option<String>,
+}
+
+crate::xml_output!(
+    GetManagedPrefixListEntriesResult,
+    [entries = list("entrySet", "item"), next_token = value("nextToken")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSecurityGroupsForVpcRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    GetSecurityGroupsForVpcRequest,
+    [
+        dry_run = "DryRun",
+        filters = "Filter",
+        max_results = "MaxResults",
+        next_token = "NextToken",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(
+    GetSecurityGroupsForVpcRequest,
+    [
+        max_results = at_least("MaxResults", 5),
+        max_results = at_most("MaxResults", 1000),
+        vpc_id = required("VpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSecurityGroupsForVpcResult {
+    pub next_token: Option<String>,
+    pub security_group_for_vpcs: Option<Vec<SecurityGroupForVpc>>,
+}
+
+crate::xml_output!(
+    GetSecurityGroupsForVpcResult,
+    [
+        next_token = value("nextToken"),
+        security_group_for_vpcs = list("securityGroupForVpcSet", "item")
+    ]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupIdentifier {
@@ -5631,6 +7959,27 @@ pub struct GroupIdentifier {
 crate::xml_output!(GroupIdentifier, [group_id = value("groupId"), group_name = value("groupName")]);
 
 crate::string_enum!(HostnameType, [IpName = "ip-name", ResourceName = "resource-name"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IcmpTypeCode {
+    pub code: Option<i32>,
+    pub r#type: Option<i32>,
+}
+
+crate::form_input!(IcmpTypeCode, [code = "Code", r#type = "Type"]);
+
+crate::xml_output!(IcmpTypeCode, [code = value("code"), r#type = value("type")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceIpv6Address {
+    pub ipv6_address: Option<String>,
+    pub is_primary_ipv6: Option<bool>,
+}
+
+crate::form_input!(
+    InstanceIpv6Address,
+    [ipv6_address = "Ipv6Address", is_primary_ipv6 = "IsPrimaryIpv6"]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InternetGateway {
@@ -5658,6 +8007,8 @@ pub struct InternetGatewayAttachment {
 
 crate::xml_output!(InternetGatewayAttachment, [state = value("state"), vpc_id = value("vpcId")]);
 
+crate::string_enum!(IpAddressType, [Ipv4 = "ipv4", Dualstack = "dualstack", Ipv6 = "ipv6"]);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IpPermission {
     pub from_port: Option<i32>,
@@ -5668,6 +8019,19 @@ pub struct IpPermission {
     pub to_port: Option<i32>,
     pub user_id_group_pairs: Option<Vec<UserIdGroupPair>>,
 }
+
+crate::form_input!(
+    IpPermission,
+    [
+        from_port = "FromPort",
+        ip_protocol = "IpProtocol",
+        ip_ranges = "IpRanges",
+        ipv6_ranges = "Ipv6Ranges",
+        prefix_list_ids = "PrefixListIds",
+        to_port = "ToPort",
+        user_id_group_pairs = "Groups"
+    ]
+);
 
 crate::xml_output!(
     IpPermission,
@@ -5688,6 +8052,8 @@ pub struct IpRange {
     pub description: Option<String>,
 }
 
+crate::form_input!(IpRange, [cidr_ip = "CidrIp", description = "Description"]);
+
 crate::xml_output!(IpRange, [cidr_ip = value("cidrIp"), description = value("description")]);
 
 crate::string_enum!(IpSource, [Amazon = "amazon", Byoip = "byoip", None = "none"]);
@@ -5699,6 +8065,13 @@ pub struct Ipv4PrefixSpecification {
 
 crate::xml_output!(Ipv4PrefixSpecification, [ipv4_prefix = value("ipv4Prefix")]);
 
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ipv4PrefixSpecificationRequest {
+    pub ipv4_prefix: Option<String>,
+}
+
+crate::form_input!(Ipv4PrefixSpecificationRequest, [ipv4_prefix = "Ipv4Prefix"]);
+
 crate::string_enum!(Ipv6AddressAttribute, [Public = "public", Private = "private"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -5709,12 +8082,492 @@ pub struct Ipv6PrefixSpecification {
 crate::xml_output!(Ipv6PrefixSpecification, [ipv6_prefix = value("ipv6Prefix")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ipv6PrefixSpecificationRequest {
+    pub ipv6_prefix: Option<String>,
+}
+
+crate::form_input!(Ipv6PrefixSpecificationRequest, [ipv6_prefix = "Ipv6Prefix"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ipv6Range {
     pub cidr_ipv6: Option<String>,
     pub description: Option<String>,
 }
 
+crate::form_input!(Ipv6Range, [cidr_ipv6 = "CidrIpv6", description = "Description"]);
+
 crate::xml_output!(Ipv6Range, [cidr_ipv6 = value("cidrIpv6"), description = value("description")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LastError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+crate::xml_output!(LastError, [code = value("code"), message = value("message")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedPrefixList {
+    pub address_family: Option<String>,
+    pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+    pub ipam_prefix_list_resolver_target_id: Option<String>,
+    pub max_entries: Option<i32>,
+    pub owner_id: Option<String>,
+    pub prefix_list_arn: Option<String>,
+    pub prefix_list_id: Option<String>,
+    pub prefix_list_name: Option<String>,
+    pub state: Option<PrefixListState>,
+    pub state_message: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub version: Option<i64>,
+}
+
+crate::xml_output!(
+    ManagedPrefixList,
+    [
+        address_family = value("addressFamily"),
+        ipam_prefix_list_resolver_sync_enabled = value("ipamPrefixListResolverSyncEnabled"),
+        ipam_prefix_list_resolver_target_id = value("ipamPrefixListResolverTargetId"),
+        max_entries = value("maxEntries"),
+        owner_id = value("ownerId"),
+        prefix_list_arn = value("prefixListArn"),
+        prefix_list_id = value("prefixListId"),
+        prefix_list_name = value("prefixListName"),
+        state = value("state"),
+        state_message = value("stateMessage"),
+        tags = list("tagSet", "item"),
+        version = value("version")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyManagedPrefixListRequest {
+    pub add_entries: Option<Vec<AddPrefixListEntry>>,
+    pub current_version: Option<i64>,
+    pub dry_run: Option<bool>,
+    pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+    pub max_entries: Option<i32>,
+    pub prefix_list_id: Option<String>,
+    pub prefix_list_name: Option<String>,
+    pub remove_entries: Option<Vec<RemovePrefixListEntry>>,
+}
+
+crate::form_input!(
+    ModifyManagedPrefixListRequest,
+    [
+        add_entries = "AddEntry",
+        current_version = "CurrentVersion",
+        dry_run = "DryRun",
+        ipam_prefix_list_resolver_sync_enabled = "IpamPrefixListResolverSyncEnabled",
+        max_entries = "MaxEntries",
+        prefix_list_id = "PrefixListId",
+        prefix_list_name = "PrefixListName",
+        remove_entries = "RemoveEntry"
+    ]
+);
+
+crate::rules!(
+    ModifyManagedPrefixListRequest,
+    [
+        add_entries = max_size("AddEntries", 100),
+        add_entries = each_inside("AddEntries"),
+        prefix_list_id = required("PrefixListId"),
+        remove_entries = max_size("RemoveEntries", 100),
+        remove_entries = each_inside("RemoveEntries")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+crate::xml_output!(ModifyManagedPrefixListResult, [prefix_list = value("prefixList")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyNetworkInterfaceAttributeRequest {
+    pub associate_public_ip_address: Option<bool>,
+    pub associated_subnet_ids: Option<Vec<String>>,
+    pub attachment: Option<NetworkInterfaceAttachmentChanges>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub description: Option<AttributeValue>,
+    pub dry_run: Option<bool>,
+    pub ena_srd_specification: Option<EnaSrdSpecification>,
+    pub enable_primary_ipv6: Option<bool>,
+    pub groups: Option<Vec<String>>,
+    pub network_interface_id: Option<String>,
+    pub source_dest_check: Option<AttributeBooleanValue>,
+}
+
+crate::form_input!(
+    ModifyNetworkInterfaceAttributeRequest,
+    [
+        associate_public_ip_address = "AssociatePublicIpAddress",
+        associated_subnet_ids = "AssociatedSubnetId",
+        attachment = "Attachment",
+        connection_tracking_specification = "ConnectionTrackingSpecification",
+        description = "Description",
+        dry_run = "DryRun",
+        ena_srd_specification = "EnaSrdSpecification",
+        enable_primary_ipv6 = "EnablePrimaryIpv6",
+        groups = "SecurityGroupId",
+        network_interface_id = "NetworkInterfaceId",
+        source_dest_check = "SourceDestCheck"
+    ]
+);
+
+crate::rules!(
+    ModifyNetworkInterfaceAttributeRequest,
+    [network_interface_id = required("NetworkInterfaceId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySecurityGroupRulesRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub security_group_rules: Option<Vec<SecurityGroupRuleUpdate>>,
+}
+
+crate::form_input!(
+    ModifySecurityGroupRulesRequest,
+    [dry_run = "DryRun", group_id = "GroupId", security_group_rules = "SecurityGroupRule"]
+);
+
+crate::rules!(
+    ModifySecurityGroupRulesRequest,
+    [
+        group_id = required("GroupId"),
+        security_group_rules = required("SecurityGroupRules"),
+        security_group_rules = each_inside("SecurityGroupRules")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySecurityGroupRulesResult {
+    pub r#return: Option<bool>,
+}
+
+crate::xml_output!(ModifySecurityGroupRulesResult, [r#return = value("return")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySubnetAttributeRequest {
+    pub assign_ipv6_address_on_creation: Option<AttributeBooleanValue>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub disable_lni_at_device_index: Option<AttributeBooleanValue>,
+    pub enable_dns64: Option<AttributeBooleanValue>,
+    pub enable_lni_at_device_index: Option<i32>,
+    pub enable_resource_name_dns_aaaa_record_on_launch: Option<AttributeBooleanValue>,
+    pub enable_resource_name_dns_a_record_on_launch: Option<AttributeBooleanValue>,
+    pub map_customer_owned_ip_on_launch: Option<AttributeBooleanValue>,
+    pub map_public_ip_on_launch: Option<AttributeBooleanValue>,
+    pub private_dns_hostname_type_on_launch: Option<HostnameType>,
+    pub subnet_id: Option<String>,
+}
+
+crate::form_input!(
+    ModifySubnetAttributeRequest,
+    [
+        assign_ipv6_address_on_creation = "AssignIpv6AddressOnCreation",
+        customer_owned_ipv4_pool = "CustomerOwnedIpv4Pool",
+        disable_lni_at_device_index = "DisableLniAtDeviceIndex",
+        enable_dns64 = "EnableDns64",
+        enable_lni_at_device_index = "EnableLniAtDeviceIndex",
+        enable_resource_name_dns_aaaa_record_on_launch = "EnableResourceNameDnsAAAARecordOnLaunch",
+        enable_resource_name_dns_a_record_on_launch = "EnableResourceNameDnsARecordOnLaunch",
+        map_customer_owned_ip_on_launch = "MapCustomerOwnedIpOnLaunch",
+        map_public_ip_on_launch = "MapPublicIpOnLaunch",
+        private_dns_hostname_type_on_launch = "PrivateDnsHostnameTypeOnLaunch",
+        subnet_id = "SubnetId"
+    ]
+);
+
+crate::rules!(
+    ModifySubnetAttributeRequest,
+    [
+        private_dns_hostname_type_on_launch = choice("PrivateDnsHostnameTypeOnLaunch"),
+        subnet_id = required("SubnetId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcAttributeRequest {
+    pub enable_dns_hostnames: Option<AttributeBooleanValue>,
+    pub enable_dns_support: Option<AttributeBooleanValue>,
+    pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
+    pub vpc_id: Option<String>,
+}
+
+crate::form_input!(
+    ModifyVpcAttributeRequest,
+    [
+        enable_dns_hostnames = "EnableDnsHostnames",
+        enable_dns_support = "EnableDnsSupport",
+        enable_network_address_usage_metrics = "EnableNetworkAddressUsageMetrics",
+        vpc_id = "VpcId"
+    ]
+);
+
+crate::rules!(ModifyVpcAttributeRequest, [vpc_id = required("VpcId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointRequest {
+    pub add_route_table_ids: Option<Vec<String>>,
+    pub add_security_group_ids: Option<Vec<String>>,
+    pub add_subnet_ids: Option<Vec<String>>,
+    pub dns_options: Option<DnsOptionsSpecification>,
+    pub dry_run: Option<bool>,
+    pub ip_address_type: Option<IpAddressType>,
+    pub policy_document: Option<String>,
+    pub private_dns_enabled: Option<bool>,
+    pub remove_route_table_ids: Option<Vec<String>>,
+    pub remove_security_group_ids: Option<Vec<String>>,
+    pub remove_subnet_ids: Option<Vec<String>>,
+    pub reset_policy: Option<bool>,
+    pub subnet_configurations: Option<Vec<SubnetConfiguration>>,
+    pub vpc_endpoint_id: Option<String>,
+}
+
+crate::form_input!(
+    ModifyVpcEndpointRequest,
+    [
+        add_route_table_ids = "AddRouteTableId",
+        add_security_group_ids = "AddSecurityGroupId",
+        add_subnet_ids = "AddSubnetId",
+        dns_options = "DnsOptions",
+        dry_run = "DryRun",
+        ip_address_type = "IpAddressType",
+        policy_document = "PolicyDocument",
+        private_dns_enabled = "PrivateDnsEnabled",
+        remove_route_table_ids = "RemoveRouteTableId",
+        remove_security_group_ids = "RemoveSecurityGroupId",
+        remove_subnet_ids = "RemoveSubnetId",
+        reset_policy = "ResetPolicy",
+        subnet_configurations = "SubnetConfiguration",
+        vpc_endpoint_id = "VpcEndpointId"
+    ]
+);
+
+crate::rules!(
+    ModifyVpcEndpointRequest,
+    [
+        dns_options = inside("DnsOptions"),
+        ip_address_type = choice("IpAddressType"),
+        vpc_endpoint_id = required("VpcEndpointId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointResult {
+    pub r#return: Option<bool>,
+}
+
+crate::xml_output!(ModifyVpcEndpointResult, [r#return = value("return")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NatGateway {
+    pub attached_appliances: Option<Vec<NatGatewayAttachedAppliance>>,
+    pub auto_provision_zones: Option<AutoProvisionZonesState>,
+    pub auto_scaling_ips: Option<AutoScalingIpsState>,
+    pub availability_mode: Option<AvailabilityMode>,
+    pub connectivity_type: Option<ConnectivityType>,
+    pub create_time: Option<Timestamp>,
+    pub delete_time: Option<Timestamp>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
+    pub nat_gateway_id: Option<String>,
+    pub provisioned_bandwidth: Option<ProvisionedBandwidth>,
+    pub route_table_id: Option<String>,
+    pub state: Option<NatGatewayState>,
+    pub subnet_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    NatGateway,
+    [
+        attached_appliances = list("attachedApplianceSet", "item"),
+        auto_provision_zones = value("autoProvisionZones"),
+        auto_scaling_ips = value("autoScalingIps"),
+        availability_mode = value("availabilityMode"),
+        connectivity_type = value("connectivityType"),
+        create_time = value("createTime"),
+        delete_time = value("deleteTime"),
+        failure_code = value("failureCode"),
+        failure_message = value("failureMessage"),
+        nat_gateway_addresses = list("natGatewayAddressSet", "item"),
+        nat_gateway_id = value("natGatewayId"),
+        provisioned_bandwidth = value("provisionedBandwidth"),
+        route_table_id = value("routeTableId"),
+        state = value("state"),
+        subnet_id = value("subnetId"),
+        tags = list("tagSet", "item"),
+        vpc_id = value("vpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NatGatewayAddress {
+    pub allocation_id: Option<String>,
+    pub association_id: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub failure_message: Option<String>,
+    pub is_primary: Option<bool>,
+    pub network_interface_id: Option<String>,
+    pub private_ip: Option<String>,
+    pub public_ip: Option<String>,
+    pub status: Option<NatGatewayAddressStatus>,
+}
+
+crate::xml_output!(
+    NatGatewayAddress,
+    [
+        allocation_id = value("allocationId"),
+        association_id = value("associationId"),
+        availability_zone = value("availabilityZone"),
+        availability_zone_id = value("availabilityZoneId"),
+        failure_message = value("failureMessage"),
+        is_primary = value("isPrimary"),
+        network_interface_id = value("networkInterfaceId"),
+        private_ip = value("privateIp"),
+        public_ip = value("publicIp"),
+        status = value("status")
+    ]
+);
+
+crate::string_enum!(
+    NatGatewayAddressStatus,
+    [
+        Assigning = "assigning",
+        Unassigning = "unassigning",
+        Associating = "associating",
+        Disassociating = "disassociating",
+        Succeeded = "succeeded",
+        Failed = "failed"
+    ]
+);
+
+crate::string_enum!(
+    NatGatewayApplianceModifyState,
+    [Modifying = "modifying", Completed = "completed", Failed = "failed"]
+);
+
+crate::string_enum!(
+    NatGatewayApplianceState,
+    [
+        Attaching = "attaching",
+        Attached = "attached",
+        Detaching = "detaching",
+        Detached = "detached",
+        AttachFailed = "attach-failed",
+        DetachFailed = "detach-failed"
+    ]
+);
+
+crate::string_enum!(NatGatewayApplianceType, [NetworkFirewallProxy = "network-firewall-proxy"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NatGatewayAttachedAppliance {
+    pub appliance_arn: Option<String>,
+    pub attachment_state: Option<NatGatewayApplianceState>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub modification_state: Option<NatGatewayApplianceModifyState>,
+    pub r#type: Option<NatGatewayApplianceType>,
+    pub vpc_endpoint_id: Option<String>,
+}
+
+crate::xml_output!(
+    NatGatewayAttachedAppliance,
+    [
+        appliance_arn = value("applianceArn"),
+        attachment_state = value("attachmentState"),
+        failure_code = value("failureCode"),
+        failure_message = value("failureMessage"),
+        modification_state = value("modificationState"),
+        r#type = value("type"),
+        vpc_endpoint_id = value("vpcEndpointId")
+    ]
+);
+
+crate::string_enum!(
+    NatGatewayState,
+    [
+        Pending = "pending",
+        Failed = "failed",
+        Available = "available",
+        Deleting = "deleting",
+        Deleted = "deleted"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAcl {
+    pub associations: Option<Vec<NetworkAclAssociation>>,
+    pub entries: Option<Vec<NetworkAclEntry>>,
+    pub is_default: Option<bool>,
+    pub network_acl_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    NetworkAcl,
+    [
+        associations = list("associationSet", "item"),
+        entries = list("entrySet", "item"),
+        is_default = value("default"),
+        network_acl_id = value("networkAclId"),
+        owner_id = value("ownerId"),
+        tags = list("tagSet", "item"),
+        vpc_id = value("vpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAclAssociation {
+    pub network_acl_association_id: Option<String>,
+    pub network_acl_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+crate::xml_output!(
+    NetworkAclAssociation,
+    [
+        network_acl_association_id = value("networkAclAssociationId"),
+        network_acl_id = value("networkAclId"),
+        subnet_id = value("subnetId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAclEntry {
+    pub cidr_block: Option<String>,
+    pub egress: Option<bool>,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<RuleAction>,
+    pub rule_number: Option<i32>,
+}
+
+crate::xml_output!(
+    NetworkAclEntry,
+    [
+        cidr_block = value("cidrBlock"),
+        egress = value("egress"),
+        icmp_type_code = value("icmpTypeCode"),
+        ipv6_cidr_block = value("ipv6CidrBlock"),
+        port_range = value("portRange"),
+        protocol = value("protocol"),
+        rule_action = value("ruleAction"),
+        rule_number = value("ruleNumber")
+    ]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkInterface {
@@ -5845,6 +8698,40 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkInterfaceAttachmentChanges {
+    pub attachment_id: Option<String>,
+    pub default_ena_queue_count: Option<bool>,
+    pub delete_on_termination: Option<bool>,
+    pub ena_queue_count: Option<i32>,
+}
+
+crate::form_input!(
+    NetworkInterfaceAttachmentChanges,
+    [
+        attachment_id = "AttachmentId",
+        default_ena_queue_count = "DefaultEnaQueueCount",
+        delete_on_termination = "DeleteOnTermination",
+        ena_queue_count = "EnaQueueCount"
+    ]
+);
+
+crate::string_enum!(
+    NetworkInterfaceAttribute,
+    [
+        Description = "description",
+        GroupSet = "groupSet",
+        SourceDestCheck = "sourceDestCheck",
+        Attachment = "attachment",
+        AssociatePublicIpAddress = "associatePublicIpAddress"
+    ]
+);
+
+crate::string_enum!(
+    NetworkInterfaceCreationType,
+    [Efa = "efa", EfaOnly = "efa-only", Branch = "branch", Trunk = "trunk"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkInterfaceIpv6Address {
     pub ipv6_address: Option<String>,
     pub is_primary_ipv6: Option<bool>,
@@ -5914,6 +8801,21 @@ crate::string_enum!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewDhcpConfiguration {
+    pub key: Option<String>,
+    pub values: Option<Vec<String>>,
+}
+
+crate::form_input!(NewDhcpConfiguration, [key = "Key", values = "Value"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OperatorRequest {
+    pub principal: Option<String>,
+}
+
+crate::form_input!(OperatorRequest, [principal = "Principal"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OperatorResponse {
     pub hidden_by_default: Option<bool>,
     pub managed: Option<bool>,
@@ -5929,16 +8831,79 @@ crate::xml_output!(
     ]
 );
 
+crate::string_enum!(PayerResponsibility, [ServiceOwner = "ServiceOwner"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PortRange {
+    pub from: Option<i32>,
+    pub to: Option<i32>,
+}
+
+crate::form_input!(PortRange, [from = "From", to = "To"]);
+
+crate::xml_output!(PortRange, [from = value("from"), to = value("to")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixList {
+    pub cidrs: Option<Vec<String>>,
+    pub prefix_list_id: Option<String>,
+    pub prefix_list_name: Option<String>,
+}
+
+crate::xml_output!(
+    PrefixList,
+    [
+        cidrs = list("cidrSet", "item"),
+        prefix_list_id = value("prefixListId"),
+        prefix_list_name = value("prefixListName")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixListEntry {
+    pub cidr: Option<String>,
+    pub description: Option<String>,
+}
+
+crate::xml_output!(PrefixListEntry, [cidr = value("cidr"), description = value("description")]);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrefixListId {
     pub description: Option<String>,
     pub prefix_list_id: Option<String>,
 }
 
+crate::form_input!(PrefixListId, [description = "Description", prefix_list_id = "PrefixListId"]);
+
 crate::xml_output!(
     PrefixListId,
     [description = value("description"), prefix_list_id = value("prefixListId")]
 );
+
+crate::string_enum!(
+    PrefixListState,
+    [
+        CreateInProgress = "create-in-progress",
+        CreateComplete = "create-complete",
+        CreateFailed = "create-failed",
+        ModifyInProgress = "modify-in-progress",
+        ModifyComplete = "modify-complete",
+        ModifyFailed = "modify-failed",
+        RestoreInProgress = "restore-in-progress",
+        RestoreComplete = "restore-complete",
+        RestoreFailed = "restore-failed",
+        DeleteInProgress = "delete-in-progress",
+        DeleteComplete = "delete-complete",
+        DeleteFailed = "delete-failed"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrivateDnsDetails {
+    pub private_dns_name: Option<String>,
+}
+
+crate::xml_output!(PrivateDnsDetails, [private_dns_name = value("privateDnsName")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrivateDnsNameOptionsOnLaunch {
@@ -5957,11 +8922,54 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrivateIpAddressSpecification {
+    pub primary: Option<bool>,
+    pub private_ip_address: Option<String>,
+}
+
+crate::form_input!(
+    PrivateIpAddressSpecification,
+    [primary = "Primary", private_ip_address = "PrivateIpAddress"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PropagatingVgw {
     pub gateway_id: Option<String>,
 }
 
 crate::xml_output!(PropagatingVgw, [gateway_id = value("gatewayId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedBandwidth {
+    pub provision_time: Option<Timestamp>,
+    pub provisioned: Option<String>,
+    pub request_time: Option<Timestamp>,
+    pub requested: Option<String>,
+    pub status: Option<String>,
+}
+
+crate::xml_output!(
+    ProvisionedBandwidth,
+    [
+        provision_time = value("provisionTime"),
+        provisioned = value("provisioned"),
+        request_time = value("requestTime"),
+        requested = value("requested"),
+        status = value("status")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PtrUpdateStatus {
+    pub reason: Option<String>,
+    pub status: Option<String>,
+    pub value: Option<String>,
+}
+
+crate::xml_output!(
+    PtrUpdateStatus,
+    [reason = value("reason"), status = value("status"), value = value("value")]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublicIpDnsNameOptions {
@@ -6025,6 +9033,180 @@ pub struct RegionGeography {
 }
 
 crate::xml_output!(RegionGeography, [name = value("name")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReleaseAddressRequest {
+    pub allocation_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub network_border_group: Option<String>,
+    pub public_ip: Option<String>,
+}
+
+crate::form_input!(
+    ReleaseAddressRequest,
+    [
+        allocation_id = "AllocationId",
+        dry_run = "DryRun",
+        network_border_group = "NetworkBorderGroup",
+        public_ip = "PublicIp"
+    ]
+);
+
+crate::rules!(ReleaseAddressRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemovePrefixListEntry {
+    pub cidr: Option<String>,
+}
+
+crate::form_input!(RemovePrefixListEntry, [cidr = "Cidr"]);
+
+crate::rules!(RemovePrefixListEntry, [cidr = required("Cidr")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclAssociationRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub network_acl_id: Option<String>,
+}
+
+crate::form_input!(
+    ReplaceNetworkAclAssociationRequest,
+    [association_id = "AssociationId", dry_run = "DryRun", network_acl_id = "NetworkAclId"]
+);
+
+crate::rules!(
+    ReplaceNetworkAclAssociationRequest,
+    [association_id = required("AssociationId"), network_acl_id = required("NetworkAclId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclAssociationResult {
+    pub new_association_id: Option<String>,
+}
+
+crate::xml_output!(
+    ReplaceNetworkAclAssociationResult,
+    [new_association_id = value("newAssociationId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclEntryRequest {
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress: Option<bool>,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub network_acl_id: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<RuleAction>,
+    pub rule_number: Option<i32>,
+}
+
+crate::form_input!(
+    ReplaceNetworkAclEntryRequest,
+    [
+        cidr_block = "CidrBlock",
+        dry_run = "DryRun",
+        egress = "Egress",
+        icmp_type_code = "Icmp",
+        ipv6_cidr_block = "Ipv6CidrBlock",
+        network_acl_id = "NetworkAclId",
+        port_range = "PortRange",
+        protocol = "Protocol",
+        rule_action = "RuleAction",
+        rule_number = "RuleNumber"
+    ]
+);
+
+crate::rules!(
+    ReplaceNetworkAclEntryRequest,
+    [
+        egress = required("Egress"),
+        network_acl_id = required("NetworkAclId"),
+        protocol = required("Protocol"),
+        rule_action = required("RuleAction"),
+        rule_action = choice("RuleAction"),
+        rule_number = required("RuleNumber")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteRequest {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub local_target: Option<bool>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub route_table_id: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+crate::form_input!(
+    ReplaceRouteRequest,
+    [
+        carrier_gateway_id = "CarrierGatewayId",
+        core_network_arn = "CoreNetworkArn",
+        destination_cidr_block = "DestinationCidrBlock",
+        destination_ipv6_cidr_block = "DestinationIpv6CidrBlock",
+        destination_prefix_list_id = "DestinationPrefixListId",
+        dry_run = "DryRun",
+        egress_only_internet_gateway_id = "EgressOnlyInternetGatewayId",
+        gateway_id = "GatewayId",
+        instance_id = "InstanceId",
+        local_gateway_id = "LocalGatewayId",
+        local_target = "LocalTarget",
+        nat_gateway_id = "NatGatewayId",
+        network_interface_id = "NetworkInterfaceId",
+        odb_network_arn = "OdbNetworkArn",
+        route_table_id = "RouteTableId",
+        transit_gateway_id = "TransitGatewayId",
+        vpc_endpoint_id = "VpcEndpointId",
+        vpc_peering_connection_id = "VpcPeeringConnectionId"
+    ]
+);
+
+crate::rules!(ReplaceRouteRequest, [route_table_id = required("RouteTableId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteTableAssociationRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub route_table_id: Option<String>,
+}
+
+crate::form_input!(
+    ReplaceRouteTableAssociationRequest,
+    [association_id = "AssociationId", dry_run = "DryRun", route_table_id = "RouteTableId"]
+);
+
+crate::rules!(
+    ReplaceRouteTableAssociationRequest,
+    [association_id = required("AssociationId"), route_table_id = required("RouteTableId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteTableAssociationResult {
+    pub association_state: Option<RouteTableAssociationState>,
+    pub new_association_id: Option<String>,
+}
+
+crate::xml_output!(
+    ReplaceRouteTableAssociationResult,
+    [association_state = value("associationState"), new_association_id = value("newAssociationId")]
+);
 
 crate::string_enum!(
     ResourceType,
@@ -6138,6 +9320,136 @@ crate::string_enum!(
         CapacityManagerDataExport = "capacity-manager-data-export",
         VpnConcentrator = "vpn-concentrator",
         IpamPoolAllocation = "ipam-pool-allocation"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevokeSecurityGroupEgressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub security_group_rule_ids: Option<Vec<String>>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+crate::form_input!(
+    RevokeSecurityGroupEgressRequest,
+    [
+        cidr_ip = "CidrIp",
+        dry_run = "DryRun",
+        from_port = "FromPort",
+        group_id = "GroupId",
+        ip_permissions = "IpPermissions",
+        ip_protocol = "IpProtocol",
+        security_group_rule_ids = "SecurityGroupRuleId",
+        source_security_group_name = "SourceSecurityGroupName",
+        source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+        to_port = "ToPort"
+    ]
+);
+
+crate::rules!(RevokeSecurityGroupEgressRequest, [group_id = required("GroupId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevokeSecurityGroupEgressResult {
+    pub r#return: Option<bool>,
+    pub revoked_security_group_rules: Option<Vec<RevokedSecurityGroupRule>>,
+    pub unknown_ip_permissions: Option<Vec<IpPermission>>,
+}
+
+crate::xml_output!(
+    RevokeSecurityGroupEgressResult,
+    [
+        r#return = value("return"),
+        revoked_security_group_rules = list("revokedSecurityGroupRuleSet", "item"),
+        unknown_ip_permissions = list("unknownIpPermissionSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevokeSecurityGroupIngressRequest {
+    pub cidr_ip: Option<String>,
+    pub dry_run: Option<bool>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub ip_protocol: Option<String>,
+    pub security_group_rule_ids: Option<Vec<String>>,
+    pub source_security_group_name: Option<String>,
+    pub source_security_group_owner_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+crate::form_input!(
+    RevokeSecurityGroupIngressRequest,
+    [
+        cidr_ip = "CidrIp",
+        dry_run = "DryRun",
+        from_port = "FromPort",
+        group_id = "GroupId",
+        group_name = "GroupName",
+        ip_permissions = "IpPermissions",
+        ip_protocol = "IpProtocol",
+        security_group_rule_ids = "SecurityGroupRuleId",
+        source_security_group_name = "SourceSecurityGroupName",
+        source_security_group_owner_id = "SourceSecurityGroupOwnerId",
+        to_port = "ToPort"
+    ]
+);
+
+crate::rules!(RevokeSecurityGroupIngressRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevokeSecurityGroupIngressResult {
+    pub r#return: Option<bool>,
+    pub revoked_security_group_rules: Option<Vec<RevokedSecurityGroupRule>>,
+    pub unknown_ip_permissions: Option<Vec<IpPermission>>,
+}
+
+crate::xml_output!(
+    RevokeSecurityGroupIngressResult,
+    [
+        r#return = value("return"),
+        revoked_security_group_rules = list("revokedSecurityGroupRuleSet", "item"),
+        unknown_ip_permissions = list("unknownIpPermissionSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RevokedSecurityGroupRule {
+    pub cidr_ipv4: Option<String>,
+    pub cidr_ipv6: Option<String>,
+    pub description: Option<String>,
+    pub from_port: Option<i32>,
+    pub group_id: Option<String>,
+    pub ip_protocol: Option<String>,
+    pub is_egress: Option<bool>,
+    pub prefix_list_id: Option<String>,
+    pub referenced_group_id: Option<String>,
+    pub security_group_rule_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+crate::xml_output!(
+    RevokedSecurityGroupRule,
+    [
+        cidr_ipv4 = value("cidrIpv4"),
+        cidr_ipv6 = value("cidrIpv6"),
+        description = value("description"),
+        from_port = value("fromPort"),
+        group_id = value("groupId"),
+        ip_protocol = value("ipProtocol"),
+        is_egress = value("isEgress"),
+        prefix_list_id = value("prefixListId"),
+        referenced_group_id = value("referencedGroupId"),
+        security_group_rule_id = value("securityGroupRuleId"),
+        to_port = value("toPort")
     ]
 );
 
@@ -6272,6 +9584,8 @@ crate::string_enum!(
     ]
 );
 
+crate::string_enum!(RuleAction, [Allow = "allow", Deny = "deny"]);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SecurityGroup {
     pub description: Option<String>,
@@ -6297,6 +9611,57 @@ crate::xml_output!(
         security_group_arn = value("securityGroupArn"),
         tags = list("tagSet", "item"),
         vpc_id = value("vpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupForVpc {
+    pub description: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub owner_id: Option<String>,
+    pub primary_vpc_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::xml_output!(
+    SecurityGroupForVpc,
+    [
+        description = value("description"),
+        group_id = value("groupId"),
+        group_name = value("groupName"),
+        owner_id = value("ownerId"),
+        primary_vpc_id = value("primaryVpcId"),
+        tags = list("tagSet", "item")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupIdentifier {
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+}
+
+crate::xml_output!(
+    SecurityGroupIdentifier,
+    [group_id = value("groupId"), group_name = value("groupName")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupReference {
+    pub group_id: Option<String>,
+    pub referencing_vpc_id: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+crate::xml_output!(
+    SecurityGroupReference,
+    [
+        group_id = value("groupId"),
+        referencing_vpc_id = value("referencingVpcId"),
+        transit_gateway_id = value("transitGatewayId"),
+        vpc_peering_connection_id = value("vpcPeeringConnectionId")
     ]
 );
 
@@ -6335,6 +9700,131 @@ crate::xml_output!(
         security_group_rule_id = value("securityGroupRuleId"),
         tags = list("tagSet", "item"),
         to_port = value("toPort")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupRuleDescription {
+    pub description: Option<String>,
+    pub security_group_rule_id: Option<String>,
+}
+
+crate::form_input!(
+    SecurityGroupRuleDescription,
+    [description = "Description", security_group_rule_id = "SecurityGroupRuleId"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupRuleRequest {
+    pub cidr_ipv4: Option<String>,
+    pub cidr_ipv6: Option<String>,
+    pub description: Option<String>,
+    pub from_port: Option<i32>,
+    pub ip_protocol: Option<String>,
+    pub prefix_list_id: Option<String>,
+    pub referenced_group_id: Option<String>,
+    pub to_port: Option<i32>,
+}
+
+crate::form_input!(
+    SecurityGroupRuleRequest,
+    [
+        cidr_ipv4 = "CidrIpv4",
+        cidr_ipv6 = "CidrIpv6",
+        description = "Description",
+        from_port = "FromPort",
+        ip_protocol = "IpProtocol",
+        prefix_list_id = "PrefixListId",
+        referenced_group_id = "ReferencedGroupId",
+        to_port = "ToPort"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupRuleUpdate {
+    pub security_group_rule: Option<SecurityGroupRuleRequest>,
+    pub security_group_rule_id: Option<String>,
+}
+
+crate::form_input!(
+    SecurityGroupRuleUpdate,
+    [security_group_rule = "SecurityGroupRule", security_group_rule_id = "SecurityGroupRuleId"]
+);
+
+crate::rules!(SecurityGroupRuleUpdate, [security_group_rule_id = required("SecurityGroupRuleId")]);
+
+crate::string_enum!(ServiceConnectivityType, [Ipv4 = "ipv4", Ipv6 = "ipv6"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceDetail {
+    pub acceptance_required: Option<bool>,
+    pub availability_zone_ids: Option<Vec<String>>,
+    pub availability_zones: Option<Vec<String>>,
+    pub base_endpoint_dns_names: Option<Vec<String>>,
+    pub manages_vpc_endpoints: Option<bool>,
+    pub owner: Option<String>,
+    pub payer_responsibility: Option<PayerResponsibility>,
+    pub private_dns_name: Option<String>,
+    pub private_dns_name_verification_state: Option<DnsNameState>,
+    pub private_dns_names: Option<Vec<PrivateDnsDetails>>,
+    pub service_id: Option<String>,
+    pub service_name: Option<String>,
+    pub service_region: Option<String>,
+    pub service_type: Option<Vec<ServiceTypeDetail>>,
+    pub supported_ip_address_types: Option<Vec<ServiceConnectivityType>>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_endpoint_policy_supported: Option<bool>,
+}
+
+crate::xml_output!(
+    ServiceDetail,
+    [
+        acceptance_required = value("acceptanceRequired"),
+        availability_zone_ids = list("availabilityZoneIdSet", "item"),
+        availability_zones = list("availabilityZoneSet", "item"),
+        base_endpoint_dns_names = list("baseEndpointDnsNameSet", "item"),
+        manages_vpc_endpoints = value("managesVpcEndpoints"),
+        owner = value("owner"),
+        payer_responsibility = value("payerResponsibility"),
+        private_dns_name = value("privateDnsName"),
+        private_dns_name_verification_state = value("privateDnsNameVerificationState"),
+        private_dns_names = list("privateDnsNameSet", "item"),
+        service_id = value("serviceId"),
+        service_name = value("serviceName"),
+        service_region = value("serviceRegion"),
+        service_type = list("serviceType", "item"),
+        supported_ip_address_types = list("supportedIpAddressTypeSet", "item"),
+        tags = list("tagSet", "item"),
+        vpc_endpoint_policy_supported = value("vpcEndpointPolicySupported")
+    ]
+);
+
+crate::string_enum!(ServiceManaged, [Alb = "alb", Nlb = "nlb", Rnat = "rnat", Rds = "rds"]);
+
+crate::string_enum!(
+    ServiceType,
+    [Interface = "Interface", Gateway = "Gateway", GatewayLoadBalancer = "GatewayLoadBalancer"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceTypeDetail {
+    pub service_type: Option<ServiceType>,
+}
+
+crate::xml_output!(ServiceTypeDetail, [service_type = value("serviceType")]);
+
+crate::string_enum!(
+    State,
+    [
+        PendingAcceptance = "PendingAcceptance",
+        Pending = "Pending",
+        Available = "Available",
+        Deleting = "Deleting",
+        Deleted = "Deleted",
+        Rejected = "Rejected",
+        Failed = "Failed",
+        Expired = "Expired",
+        Partial = "Partial"
     ]
 );
 
@@ -6418,6 +9908,26 @@ crate::string_enum!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetConfiguration {
+    pub ipv4: Option<String>,
+    pub ipv6: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+crate::form_input!(SubnetConfiguration, [ipv4 = "Ipv4", ipv6 = "Ipv6", subnet_id = "SubnetId"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetIpPrefixes {
+    pub ip_prefixes: Option<Vec<String>>,
+    pub subnet_id: Option<String>,
+}
+
+crate::xml_output!(
+    SubnetIpPrefixes,
+    [ip_prefixes = list("ipPrefixSet", "item"), subnet_id = value("subnetId")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubnetIpv6CidrBlockAssociation {
     pub association_id: Option<String>,
     pub ip_source: Option<IpSource>,
@@ -6454,6 +9964,8 @@ pub struct Tag {
     pub value: Option<String>,
 }
 
+crate::form_input!(Tag, [key = "Key", value = "Value"]);
+
 crate::xml_output!(Tag, [key = value("key"), value = value("value")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -6474,7 +9986,91 @@ crate::xml_output!(
     ]
 );
 
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TagSpecification {
+    pub resource_type: Option<ResourceType>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+crate::form_input!(TagSpecification, [resource_type = "ResourceType", tags = "Tag"]);
+
+crate::rules!(TagSpecification, [resource_type = choice("ResourceType")]);
+
 crate::string_enum!(Tenancy, [Default = "default", Dedicated = "dedicated", Host = "host"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulItem {
+    pub error: Option<UnsuccessfulItemError>,
+    pub resource_id: Option<String>,
+}
+
+crate::xml_output!(UnsuccessfulItem, [error = value("error"), resource_id = value("resourceId")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulItemError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+crate::xml_output!(UnsuccessfulItemError, [code = value("code"), message = value("message")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsEgressRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>>,
+}
+
+crate::form_input!(
+    UpdateSecurityGroupRuleDescriptionsEgressRequest,
+    [
+        dry_run = "DryRun",
+        group_id = "GroupId",
+        group_name = "GroupName",
+        ip_permissions = "IpPermissions",
+        security_group_rule_descriptions = "SecurityGroupRuleDescription"
+    ]
+);
+
+crate::rules!(UpdateSecurityGroupRuleDescriptionsEgressRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsEgressResult {
+    pub r#return: Option<bool>,
+}
+
+crate::xml_output!(UpdateSecurityGroupRuleDescriptionsEgressResult, [r#return = value("return")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsIngressRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub ip_permissions: Option<Vec<IpPermission>>,
+    pub security_group_rule_descriptions: Option<Vec<SecurityGroupRuleDescription>>,
+}
+
+crate::form_input!(
+    UpdateSecurityGroupRuleDescriptionsIngressRequest,
+    [
+        dry_run = "DryRun",
+        group_id = "GroupId",
+        group_name = "GroupName",
+        ip_permissions = "IpPermissions",
+        security_group_rule_descriptions = "SecurityGroupRuleDescription"
+    ]
+);
+
+crate::rules!(UpdateSecurityGroupRuleDescriptionsIngressRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateSecurityGroupRuleDescriptionsIngressResult {
+    pub r#return: Option<bool>,
+}
+
+crate::xml_output!(UpdateSecurityGroupRuleDescriptionsIngressResult, [r#return = value("return")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserIdGroupPair {
@@ -6486,6 +10082,19 @@ pub struct UserIdGroupPair {
     pub vpc_id: Option<String>,
     pub vpc_peering_connection_id: Option<String>,
 }
+
+crate::form_input!(
+    UserIdGroupPair,
+    [
+        description = "Description",
+        group_id = "GroupId",
+        group_name = "GroupName",
+        peering_status = "PeeringStatus",
+        user_id = "UserId",
+        vpc_id = "VpcId",
+        vpc_peering_connection_id = "VpcPeeringConnectionId"
+    ]
+);
 
 crate::xml_output!(
     UserIdGroupPair,
@@ -6583,6 +10192,22 @@ crate::string_enum!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcClassicLink {
+    pub classic_link_enabled: Option<bool>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    VpcClassicLink,
+    [
+        classic_link_enabled = value("classicLinkEnabled"),
+        tags = list("tagSet", "item"),
+        vpc_id = value("vpcId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VpcEncryptionControl {
     pub mode: Option<VpcEncryptionControlMode>,
     pub resource_exclusions: Option<VpcEncryptionControlExclusions>,
@@ -6607,6 +10232,50 @@ crate::xml_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcEncryptionControlConfiguration {
+    pub egress_only_internet_gateway_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub elastic_file_system_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub internet_gateway_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub lambda_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub mode: Option<VpcEncryptionControlMode>,
+    pub nat_gateway_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub virtual_private_gateway_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub vpc_lattice_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+    pub vpc_peering_exclusion: Option<VpcEncryptionControlExclusionStateInput>,
+}
+
+crate::form_input!(
+    VpcEncryptionControlConfiguration,
+    [
+        egress_only_internet_gateway_exclusion = "EgressOnlyInternetGatewayExclusion",
+        elastic_file_system_exclusion = "ElasticFileSystemExclusion",
+        internet_gateway_exclusion = "InternetGatewayExclusion",
+        lambda_exclusion = "LambdaExclusion",
+        mode = "Mode",
+        nat_gateway_exclusion = "NatGatewayExclusion",
+        virtual_private_gateway_exclusion = "VirtualPrivateGatewayExclusion",
+        vpc_lattice_exclusion = "VpcLatticeExclusion",
+        vpc_peering_exclusion = "VpcPeeringExclusion"
+    ]
+);
+
+crate::rules!(
+    VpcEncryptionControlConfiguration,
+    [
+        egress_only_internet_gateway_exclusion = choice("EgressOnlyInternetGatewayExclusion"),
+        elastic_file_system_exclusion = choice("ElasticFileSystemExclusion"),
+        internet_gateway_exclusion = choice("InternetGatewayExclusion"),
+        lambda_exclusion = choice("LambdaExclusion"),
+        mode = required("Mode"),
+        mode = choice("Mode"),
+        nat_gateway_exclusion = choice("NatGatewayExclusion"),
+        virtual_private_gateway_exclusion = choice("VirtualPrivateGatewayExclusion"),
+        vpc_lattice_exclusion = choice("VpcLatticeExclusion"),
+        vpc_peering_exclusion = choice("VpcPeeringExclusion")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusion {
     pub state: Option<VpcEncryptionControlExclusionState>,
     pub state_message: Option<String>,
@@ -6620,6 +10289,11 @@ crate::xml_output!(
 crate::string_enum!(
     VpcEncryptionControlExclusionState,
     [Enabling = "enabling", Enabled = "enabled", Disabling = "disabling", Disabled = "disabled"]
+);
+
+crate::string_enum!(
+    VpcEncryptionControlExclusionStateInput,
+    [Enable = "enable", Disable = "disable"]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -6662,6 +10336,77 @@ crate::string_enum!(
         Available = "available",
         Creating = "creating",
         DeleteFailed = "delete-failed"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcEndpoint {
+    pub creation_timestamp: Option<Timestamp>,
+    pub dns_entries: Option<Vec<DnsEntry>>,
+    pub dns_options: Option<DnsOptions>,
+    pub failure_reason: Option<String>,
+    pub groups: Option<Vec<SecurityGroupIdentifier>>,
+    pub ip_address_type: Option<IpAddressType>,
+    pub ipv4_prefixes: Option<Vec<SubnetIpPrefixes>>,
+    pub ipv6_prefixes: Option<Vec<SubnetIpPrefixes>>,
+    pub last_error: Option<LastError>,
+    pub network_interface_ids: Option<Vec<String>>,
+    pub owner_id: Option<String>,
+    pub policy_document: Option<String>,
+    pub private_dns_enabled: Option<bool>,
+    pub requester_managed: Option<bool>,
+    pub resource_configuration_arn: Option<String>,
+    pub route_table_ids: Option<Vec<String>>,
+    pub service_name: Option<String>,
+    pub service_network_arn: Option<String>,
+    pub service_region: Option<String>,
+    pub state: Option<State>,
+    pub subnet_ids: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_endpoint_type: Option<VpcEndpointType>,
+    pub vpc_id: Option<String>,
+}
+
+crate::xml_output!(
+    VpcEndpoint,
+    [
+        creation_timestamp = value("creationTimestamp"),
+        dns_entries = list("dnsEntrySet", "item"),
+        dns_options = value("dnsOptions"),
+        failure_reason = value("failureReason"),
+        groups = list("groupSet", "item"),
+        ip_address_type = value("ipAddressType"),
+        ipv4_prefixes = list("ipv4PrefixSet", "item"),
+        ipv6_prefixes = list("ipv6PrefixSet", "item"),
+        last_error = value("lastError"),
+        network_interface_ids = list("networkInterfaceIdSet", "item"),
+        owner_id = value("ownerId"),
+        policy_document = value("policyDocument"),
+        private_dns_enabled = value("privateDnsEnabled"),
+        requester_managed = value("requesterManaged"),
+        resource_configuration_arn = value("resourceConfigurationArn"),
+        route_table_ids = list("routeTableIdSet", "item"),
+        service_name = value("serviceName"),
+        service_network_arn = value("serviceNetworkArn"),
+        service_region = value("serviceRegion"),
+        state = value("state"),
+        subnet_ids = list("subnetIdSet", "item"),
+        tags = list("tagSet", "item"),
+        vpc_endpoint_id = value("vpcEndpointId"),
+        vpc_endpoint_type = value("vpcEndpointType"),
+        vpc_id = value("vpcId")
+    ]
+);
+
+crate::string_enum!(
+    VpcEndpointType,
+    [
+        Interface = "Interface",
+        Gateway = "Gateway",
+        GatewayLoadBalancer = "GatewayLoadBalancer",
+        Resource = "Resource",
+        ServiceNetwork = "ServiceNetwork"
     ]
 );
 

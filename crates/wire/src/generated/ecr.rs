@@ -405,16 +405,64 @@ pub static OPERATIONS: &[crate::Operation] = &[
     ),
 ];
 
+crate::json_operation!(
+    "BatchCheckLayerAvailability",
+    BatchCheckLayerAvailabilityRequest,
+    BatchCheckLayerAvailabilityResponse
+);
+crate::json_reply!(BatchCheckLayerAvailabilityResponse);
 crate::json_operation!("BatchDeleteImage", BatchDeleteImageRequest, BatchDeleteImageResponse);
 crate::json_reply!(BatchDeleteImageResponse);
 crate::json_operation!("BatchGetImage", BatchGetImageRequest, BatchGetImageResponse);
 crate::json_reply!(BatchGetImageResponse);
+crate::json_operation!(
+    "CompleteLayerUpload",
+    CompleteLayerUploadRequest,
+    CompleteLayerUploadResponse
+);
+crate::json_reply!(CompleteLayerUploadResponse);
+crate::json_operation!(
+    "CreatePullThroughCacheRule",
+    CreatePullThroughCacheRuleRequest,
+    CreatePullThroughCacheRuleResponse
+);
+crate::json_reply!(CreatePullThroughCacheRuleResponse);
 crate::json_operation!("CreateRepository", CreateRepositoryRequest, CreateRepositoryResponse);
 crate::json_reply!(CreateRepositoryResponse);
+crate::json_operation!(
+    "DeleteLifecyclePolicy",
+    DeleteLifecyclePolicyRequest,
+    DeleteLifecyclePolicyResponse
+);
+crate::json_reply!(DeleteLifecyclePolicyResponse);
+crate::json_operation!(
+    "DeletePullThroughCacheRule",
+    DeletePullThroughCacheRuleRequest,
+    DeletePullThroughCacheRuleResponse
+);
+crate::json_reply!(DeletePullThroughCacheRuleResponse);
+crate::json_operation!(
+    "DeleteRegistryPolicy",
+    DeleteRegistryPolicyRequest,
+    DeleteRegistryPolicyResponse
+);
+crate::json_reply!(DeleteRegistryPolicyResponse);
 crate::json_operation!("DeleteRepository", DeleteRepositoryRequest, DeleteRepositoryResponse);
 crate::json_reply!(DeleteRepositoryResponse);
+crate::json_operation!(
+    "DeleteRepositoryPolicy",
+    DeleteRepositoryPolicyRequest,
+    DeleteRepositoryPolicyResponse
+);
+crate::json_reply!(DeleteRepositoryPolicyResponse);
 crate::json_operation!("DescribeImages", DescribeImagesRequest, DescribeImagesResponse);
 crate::json_reply!(DescribeImagesResponse);
+crate::json_operation!(
+    "DescribePullThroughCacheRules",
+    DescribePullThroughCacheRulesRequest,
+    DescribePullThroughCacheRulesResponse
+);
+crate::json_reply!(DescribePullThroughCacheRulesResponse);
 crate::json_operation!("DescribeRegistry", DescribeRegistryRequest, DescribeRegistryResponse);
 crate::json_reply!(DescribeRegistryResponse);
 crate::json_operation!(
@@ -429,6 +477,42 @@ crate::json_operation!(
     GetAuthorizationTokenResponse
 );
 crate::json_reply!(GetAuthorizationTokenResponse);
+crate::json_operation!(
+    "GetDownloadUrlForLayer",
+    GetDownloadUrlForLayerRequest,
+    GetDownloadUrlForLayerResponse
+);
+crate::json_reply!(GetDownloadUrlForLayerResponse);
+crate::json_operation!("GetLifecyclePolicy", GetLifecyclePolicyRequest, GetLifecyclePolicyResponse);
+crate::json_reply!(GetLifecyclePolicyResponse);
+crate::json_operation!(
+    "GetLifecyclePolicyPreview",
+    GetLifecyclePolicyPreviewRequest,
+    GetLifecyclePolicyPreviewResponse
+);
+crate::json_reply!(GetLifecyclePolicyPreviewResponse);
+crate::json_operation!("GetRegistryPolicy", GetRegistryPolicyRequest, GetRegistryPolicyResponse);
+crate::json_reply!(GetRegistryPolicyResponse);
+crate::json_operation!(
+    "GetRegistryScanningConfiguration",
+    GetRegistryScanningConfigurationRequest,
+    GetRegistryScanningConfigurationResponse
+);
+crate::json_reply!(GetRegistryScanningConfigurationResponse);
+crate::json_operation!(
+    "GetRepositoryPolicy",
+    GetRepositoryPolicyRequest,
+    GetRepositoryPolicyResponse
+);
+crate::json_reply!(GetRepositoryPolicyResponse);
+crate::json_operation!(
+    "InitiateLayerUpload",
+    InitiateLayerUploadRequest,
+    InitiateLayerUploadResponse
+);
+crate::json_reply!(InitiateLayerUploadResponse);
+crate::json_operation!("ListImageReferrers", ListImageReferrersRequest, ListImageReferrersResponse);
+crate::json_reply!(ListImageReferrersResponse);
 crate::json_operation!("ListImages", ListImagesRequest, ListImagesResponse);
 crate::json_reply!(ListImagesResponse);
 crate::json_operation!(
@@ -451,10 +535,52 @@ crate::json_operation!(
     PutImageTagMutabilityResponse
 );
 crate::json_reply!(PutImageTagMutabilityResponse);
+crate::json_operation!("PutLifecyclePolicy", PutLifecyclePolicyRequest, PutLifecyclePolicyResponse);
+crate::json_reply!(PutLifecyclePolicyResponse);
+crate::json_operation!("PutRegistryPolicy", PutRegistryPolicyRequest, PutRegistryPolicyResponse);
+crate::json_reply!(PutRegistryPolicyResponse);
+crate::json_operation!(
+    "PutRegistryScanningConfiguration",
+    PutRegistryScanningConfigurationRequest,
+    PutRegistryScanningConfigurationResponse
+);
+crate::json_reply!(PutRegistryScanningConfigurationResponse);
+crate::json_operation!(
+    "PutReplicationConfiguration",
+    PutReplicationConfigurationRequest,
+    PutReplicationConfigurationResponse
+);
+crate::json_reply!(PutReplicationConfigurationResponse);
+crate::json_operation!(
+    "SetRepositoryPolicy",
+    SetRepositoryPolicyRequest,
+    SetRepositoryPolicyResponse
+);
+crate::json_reply!(SetRepositoryPolicyResponse);
+crate::json_operation!(
+    "StartLifecyclePolicyPreview",
+    StartLifecyclePolicyPreviewRequest,
+    StartLifecyclePolicyPreviewResponse
+);
+crate::json_reply!(StartLifecyclePolicyPreviewResponse);
 crate::json_operation!("TagResource", TagResourceRequest, TagResourceResponse);
 crate::json_reply!(TagResourceResponse);
 crate::json_operation!("UntagResource", UntagResourceRequest, UntagResourceResponse);
 crate::json_reply!(UntagResourceResponse);
+crate::json_operation!(
+    "UpdatePullThroughCacheRule",
+    UpdatePullThroughCacheRuleRequest,
+    UpdatePullThroughCacheRuleResponse
+);
+crate::json_reply!(UpdatePullThroughCacheRuleResponse);
+crate::json_operation!("UploadLayerPart", UploadLayerPartRequest, UploadLayerPartResponse);
+crate::json_reply!(UploadLayerPartResponse);
+crate::json_operation!(
+    "ValidatePullThroughCacheRule",
+    ValidatePullThroughCacheRuleRequest,
+    ValidatePullThroughCacheRuleResponse
+);
+crate::json_reply!(ValidatePullThroughCacheRuleResponse);
 
 crate::error_codes!([
     BlockedByOrganizationPolicyException = ("BlockedByOrganizationPolicyException", 400),
@@ -509,6 +635,16 @@ crate::error_codes!([
     ValidationException = ("ValidationException", 400),
 ]);
 
+crate::string_enum!(
+    ArtifactStatus,
+    [Active = "ACTIVE", Archived = "ARCHIVED", Activating = "ACTIVATING"]
+);
+
+crate::string_enum!(
+    ArtifactStatusFilter,
+    [Active = "ACTIVE", Archived = "ARCHIVED", Activating = "ACTIVATING", Any = "ANY"]
+);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthorizationData {
     pub authorization_token: Option<String>,
@@ -523,6 +659,46 @@ crate::json_output!(
         expires_at = "expiresAt",
         proxy_endpoint = "proxyEndpoint"
     ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchCheckLayerAvailabilityRequest {
+    pub layer_digests: Option<Vec<String>>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    BatchCheckLayerAvailabilityRequest,
+    [
+        layer_digests = "layerDigests",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+crate::rules!(
+    BatchCheckLayerAvailabilityRequest,
+    [
+        layer_digests = required("layerDigests"),
+        layer_digests = min_size("layerDigests", 1),
+        layer_digests = max_size("layerDigests", 100),
+        layer_digests = each_max_length("layerDigests", 1000),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchCheckLayerAvailabilityResponse {
+    pub failures: Option<Vec<LayerFailure>>,
+    pub layers: Option<Vec<Layer>>,
+}
+
+crate::json_output!(
+    BatchCheckLayerAvailabilityResponse,
+    [failures = "failures", layers = "layers"]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -600,6 +776,121 @@ pub struct BatchGetImageResponse {
 crate::json_output!(BatchGetImageResponse, [failures = "failures", images = "images"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CompleteLayerUploadRequest {
+    pub layer_digests: Option<Vec<String>>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub upload_id: Option<String>,
+}
+
+crate::json_input!(
+    CompleteLayerUploadRequest,
+    [
+        layer_digests = "layerDigests",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        upload_id = "uploadId"
+    ]
+);
+
+crate::rules!(
+    CompleteLayerUploadRequest,
+    [
+        layer_digests = required("layerDigests"),
+        layer_digests = min_size("layerDigests", 1),
+        layer_digests = max_size("layerDigests", 100),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256),
+        upload_id = required("uploadId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CompleteLayerUploadResponse {
+    pub layer_digest: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub upload_id: Option<String>,
+}
+
+crate::json_output!(
+    CompleteLayerUploadResponse,
+    [
+        layer_digest = "layerDigest",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        upload_id = "uploadId"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePullThroughCacheRuleRequest {
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+    pub upstream_registry: Option<UpstreamRegistry>,
+    pub upstream_registry_url: Option<String>,
+    pub upstream_repository_prefix: Option<String>,
+}
+
+crate::json_input!(
+    CreatePullThroughCacheRuleRequest,
+    [
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        registry_id = "registryId",
+        upstream_registry = "upstreamRegistry",
+        upstream_registry_url = "upstreamRegistryUrl",
+        upstream_repository_prefix = "upstreamRepositoryPrefix"
+    ]
+);
+
+crate::rules!(
+    CreatePullThroughCacheRuleRequest,
+    [
+        credential_arn = min_length("credentialArn", 50),
+        credential_arn = max_length("credentialArn", 612),
+        custom_role_arn = max_length("customRoleArn", 2048),
+        ecr_repository_prefix = required("ecrRepositoryPrefix"),
+        ecr_repository_prefix = min_length("ecrRepositoryPrefix", 2),
+        ecr_repository_prefix = max_length("ecrRepositoryPrefix", 30),
+        upstream_registry = choice("upstreamRegistry"),
+        upstream_registry_url = required("upstreamRegistryUrl"),
+        upstream_repository_prefix = min_length("upstreamRepositoryPrefix", 2),
+        upstream_repository_prefix = max_length("upstreamRepositoryPrefix", 30)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePullThroughCacheRuleResponse {
+    pub created_at: Option<Timestamp>,
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+    pub upstream_registry: Option<UpstreamRegistry>,
+    pub upstream_registry_url: Option<String>,
+    pub upstream_repository_prefix: Option<String>,
+}
+
+crate::json_output!(
+    CreatePullThroughCacheRuleResponse,
+    [
+        created_at = "createdAt",
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        registry_id = "registryId",
+        upstream_registry = "upstreamRegistry",
+        upstream_registry_url = "upstreamRegistryUrl",
+        upstream_repository_prefix = "upstreamRepositoryPrefix"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateRepositoryRequest {
     pub encryption_configuration: Option<EncryptionConfiguration>,
     pub image_scanning_configuration: Option<ImageScanningConfiguration>,
@@ -644,6 +935,138 @@ pub struct CreateRepositoryResponse {
 }
 
 crate::json_output!(CreateRepositoryResponse, [repository = "repository"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteLifecyclePolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    DeleteLifecyclePolicyRequest,
+    [registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+crate::rules!(
+    DeleteLifecyclePolicyRequest,
+    [
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteLifecyclePolicyResponse {
+    pub last_evaluated_at: Option<Timestamp>,
+    pub lifecycle_policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    DeleteLifecyclePolicyResponse,
+    [
+        last_evaluated_at = "lastEvaluatedAt",
+        lifecycle_policy_text = "lifecyclePolicyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeletePullThroughCacheRuleRequest {
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_input!(
+    DeletePullThroughCacheRuleRequest,
+    [ecr_repository_prefix = "ecrRepositoryPrefix", registry_id = "registryId"]
+);
+
+crate::rules!(
+    DeletePullThroughCacheRuleRequest,
+    [
+        ecr_repository_prefix = required("ecrRepositoryPrefix"),
+        ecr_repository_prefix = min_length("ecrRepositoryPrefix", 2),
+        ecr_repository_prefix = max_length("ecrRepositoryPrefix", 30)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeletePullThroughCacheRuleResponse {
+    pub created_at: Option<Timestamp>,
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+    pub upstream_registry_url: Option<String>,
+    pub upstream_repository_prefix: Option<String>,
+}
+
+crate::json_output!(
+    DeletePullThroughCacheRuleResponse,
+    [
+        created_at = "createdAt",
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        registry_id = "registryId",
+        upstream_registry_url = "upstreamRegistryUrl",
+        upstream_repository_prefix = "upstreamRepositoryPrefix"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRegistryPolicyRequest {}
+
+crate::json_input!(DeleteRegistryPolicyRequest, []);
+
+crate::rules!(DeleteRegistryPolicyRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRegistryPolicyResponse {
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_output!(
+    DeleteRegistryPolicyResponse,
+    [policy_text = "policyText", registry_id = "registryId"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRepositoryPolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    DeleteRepositoryPolicyRequest,
+    [registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+crate::rules!(
+    DeleteRepositoryPolicyRequest,
+    [
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRepositoryPolicyResponse {
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    DeleteRepositoryPolicyResponse,
+    [policy_text = "policyText", registry_id = "registryId", repository_name = "repositoryName"]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRepositoryRequest {
@@ -732,6 +1155,47 @@ pub struct DescribeImagesResponse {
 crate::json_output!(
     DescribeImagesResponse,
     [image_details = "imageDetails", next_token = "nextToken"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePullThroughCacheRulesRequest {
+    pub ecr_repository_prefixes: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_input!(
+    DescribePullThroughCacheRulesRequest,
+    [
+        ecr_repository_prefixes = "ecrRepositoryPrefixes",
+        max_results = "maxResults",
+        next_token = "nextToken",
+        registry_id = "registryId"
+    ]
+);
+
+crate::rules!(
+    DescribePullThroughCacheRulesRequest,
+    [
+        ecr_repository_prefixes = min_size("ecrRepositoryPrefixes", 1),
+        ecr_repository_prefixes = max_size("ecrRepositoryPrefixes", 100),
+        ecr_repository_prefixes = each_min_length("ecrRepositoryPrefixes", 2),
+        ecr_repository_prefixes = each_max_length("ecrRepositoryPrefixes", 30),
+        max_results = at_least("maxResults", 1),
+        max_results = at_most("maxResults", 1000)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePullThroughCacheRulesResponse {
+    pub next_token: Option<String>,
+    pub pull_through_cache_rules: Option<Vec<PullThroughCacheRule>>,
+}
+
+crate::json_output!(
+    DescribePullThroughCacheRulesResponse,
+    [next_token = "nextToken", pull_through_cache_rules = "pullThroughCacheRules"]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -848,6 +1312,206 @@ pub struct GetAuthorizationTokenResponse {
 crate::json_output!(GetAuthorizationTokenResponse, [authorization_data = "authorizationData"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetDownloadUrlForLayerRequest {
+    pub layer_digest: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    GetDownloadUrlForLayerRequest,
+    [layer_digest = "layerDigest", registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+crate::rules!(
+    GetDownloadUrlForLayerRequest,
+    [
+        layer_digest = required("layerDigest"),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetDownloadUrlForLayerResponse {
+    pub download_url: Option<String>,
+    pub layer_digest: Option<String>,
+}
+
+crate::json_output!(
+    GetDownloadUrlForLayerResponse,
+    [download_url = "downloadUrl", layer_digest = "layerDigest"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLifecyclePolicyPreviewRequest {
+    pub filter: Option<LifecyclePolicyPreviewFilter>,
+    pub image_ids: Option<Vec<ImageIdentifier>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    GetLifecyclePolicyPreviewRequest,
+    [
+        filter = "filter",
+        image_ids = "imageIds",
+        max_results = "maxResults",
+        next_token = "nextToken",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+crate::rules!(
+    GetLifecyclePolicyPreviewRequest,
+    [
+        filter = inside("filter"),
+        image_ids = min_size("imageIds", 1),
+        image_ids = max_size("imageIds", 100),
+        image_ids = each_inside("imageIds"),
+        max_results = at_least("maxResults", 1),
+        max_results = at_most("maxResults", 100),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLifecyclePolicyPreviewResponse {
+    pub lifecycle_policy_text: Option<String>,
+    pub next_token: Option<String>,
+    pub preview_results: Option<Vec<LifecyclePolicyPreviewResult>>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub status: Option<LifecyclePolicyPreviewStatus>,
+    pub summary: Option<LifecyclePolicyPreviewSummary>,
+}
+
+crate::json_output!(
+    GetLifecyclePolicyPreviewResponse,
+    [
+        lifecycle_policy_text = "lifecyclePolicyText",
+        next_token = "nextToken",
+        preview_results = "previewResults",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        status = "status",
+        summary = "summary"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLifecyclePolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    GetLifecyclePolicyRequest,
+    [registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+crate::rules!(
+    GetLifecyclePolicyRequest,
+    [
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLifecyclePolicyResponse {
+    pub last_evaluated_at: Option<Timestamp>,
+    pub lifecycle_policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    GetLifecyclePolicyResponse,
+    [
+        last_evaluated_at = "lastEvaluatedAt",
+        lifecycle_policy_text = "lifecyclePolicyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRegistryPolicyRequest {}
+
+crate::json_input!(GetRegistryPolicyRequest, []);
+
+crate::rules!(GetRegistryPolicyRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRegistryPolicyResponse {
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_output!(
+    GetRegistryPolicyResponse,
+    [policy_text = "policyText", registry_id = "registryId"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRegistryScanningConfigurationRequest {}
+
+crate::json_input!(GetRegistryScanningConfigurationRequest, []);
+
+crate::rules!(GetRegistryScanningConfigurationRequest, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRegistryScanningConfigurationResponse {
+    pub registry_id: Option<String>,
+    pub scanning_configuration: Option<RegistryScanningConfiguration>,
+}
+
+crate::json_output!(
+    GetRegistryScanningConfigurationResponse,
+    [registry_id = "registryId", scanning_configuration = "scanningConfiguration"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRepositoryPolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    GetRepositoryPolicyRequest,
+    [registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+crate::rules!(
+    GetRepositoryPolicyRequest,
+    [
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRepositoryPolicyResponse {
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    GetRepositoryPolicyResponse,
+    [policy_text = "policyText", registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     pub image_id: Option<ImageIdentifier>,
     pub image_manifest: Option<String>,
@@ -866,6 +1530,8 @@ crate::json_output!(
         repository_name = "repositoryName"
     ]
 );
+
+crate::string_enum!(ImageActionType, [Expire = "EXPIRE", Transition = "TRANSITION"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageDetail {
@@ -950,6 +1616,28 @@ crate::rules!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageReferrer {
+    pub annotations: Option<BTreeMap<String, String>>,
+    pub artifact_status: Option<ArtifactStatus>,
+    pub artifact_type: Option<String>,
+    pub digest: Option<String>,
+    pub media_type: Option<String>,
+    pub size: Option<i64>,
+}
+
+crate::json_output!(
+    ImageReferrer,
+    [
+        annotations = "annotations",
+        artifact_status = "artifactStatus",
+        artifact_type = "artifactType",
+        digest = "digest",
+        media_type = "mediaType",
+        size = "size"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageScanFindingsSummary {
     pub finding_severity_counts: Option<BTreeMap<String, i32>>,
     pub image_scan_completed_at: Option<Timestamp>,
@@ -1025,6 +1713,207 @@ crate::rules!(
 crate::string_enum!(ImageTagMutabilityExclusionFilterType, [Wildcard = "WILDCARD"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InitiateLayerUploadRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    InitiateLayerUploadRequest,
+    [registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+crate::rules!(
+    InitiateLayerUploadRequest,
+    [
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InitiateLayerUploadResponse {
+    pub part_size: Option<i64>,
+    pub upload_id: Option<String>,
+}
+
+crate::json_output!(InitiateLayerUploadResponse, [part_size = "partSize", upload_id = "uploadId"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layer {
+    pub layer_availability: Option<LayerAvailability>,
+    pub layer_digest: Option<String>,
+    pub layer_size: Option<i64>,
+    pub media_type: Option<String>,
+}
+
+crate::json_output!(
+    Layer,
+    [
+        layer_availability = "layerAvailability",
+        layer_digest = "layerDigest",
+        layer_size = "layerSize",
+        media_type = "mediaType"
+    ]
+);
+
+crate::string_enum!(
+    LayerAvailability,
+    [Available = "AVAILABLE", Unavailable = "UNAVAILABLE", Archived = "ARCHIVED"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerFailure {
+    pub failure_code: Option<LayerFailureCode>,
+    pub failure_reason: Option<String>,
+    pub layer_digest: Option<String>,
+}
+
+crate::json_output!(
+    LayerFailure,
+    [failure_code = "failureCode", failure_reason = "failureReason", layer_digest = "layerDigest"]
+);
+
+crate::string_enum!(
+    LayerFailureCode,
+    [InvalidLayerDigest = "InvalidLayerDigest", MissingLayerDigest = "MissingLayerDigest"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LifecyclePolicyPreviewFilter {
+    pub tag_status: Option<TagStatus>,
+}
+
+crate::json_input!(LifecyclePolicyPreviewFilter, [tag_status = "tagStatus"]);
+
+crate::rules!(LifecyclePolicyPreviewFilter, [tag_status = choice("tagStatus")]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LifecyclePolicyPreviewResult {
+    pub action: Option<LifecyclePolicyRuleAction>,
+    pub applied_rule_priority: Option<i32>,
+    pub image_digest: Option<String>,
+    pub image_pushed_at: Option<Timestamp>,
+    pub image_tags: Option<Vec<String>>,
+    pub storage_class: Option<LifecyclePolicyStorageClass>,
+}
+
+crate::json_output!(
+    LifecyclePolicyPreviewResult,
+    [
+        action = "action",
+        applied_rule_priority = "appliedRulePriority",
+        image_digest = "imageDigest",
+        image_pushed_at = "imagePushedAt",
+        image_tags = "imageTags",
+        storage_class = "storageClass"
+    ]
+);
+
+crate::string_enum!(
+    LifecyclePolicyPreviewStatus,
+    [InProgress = "IN_PROGRESS", Complete = "COMPLETE", Expired = "EXPIRED", Failed = "FAILED"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LifecyclePolicyPreviewSummary {
+    pub expiring_image_total_count: Option<i32>,
+    pub transitioning_image_total_counts: Option<Vec<TransitioningImageTotalCount>>,
+}
+
+crate::json_output!(
+    LifecyclePolicyPreviewSummary,
+    [
+        expiring_image_total_count = "expiringImageTotalCount",
+        transitioning_image_total_counts = "transitioningImageTotalCounts"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LifecyclePolicyRuleAction {
+    pub target_storage_class: Option<LifecyclePolicyTargetStorageClass>,
+    pub r#type: Option<ImageActionType>,
+}
+
+crate::json_output!(
+    LifecyclePolicyRuleAction,
+    [r#type = "type", target_storage_class = "targetStorageClass"]
+);
+
+crate::string_enum!(LifecyclePolicyStorageClass, [Archive = "ARCHIVE", Standard = "STANDARD"]);
+
+crate::string_enum!(LifecyclePolicyTargetStorageClass, [Archive = "ARCHIVE"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImageReferrersFilter {
+    pub artifact_status: Option<ArtifactStatusFilter>,
+    pub artifact_types: Option<Vec<String>>,
+}
+
+crate::json_input!(
+    ListImageReferrersFilter,
+    [artifact_status = "artifactStatus", artifact_types = "artifactTypes"]
+);
+
+crate::rules!(
+    ListImageReferrersFilter,
+    [
+        artifact_status = choice("artifactStatus"),
+        artifact_types = max_size("artifactTypes", 5),
+        artifact_types = each_min_length("artifactTypes", 1),
+        artifact_types = each_max_length("artifactTypes", 255)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImageReferrersRequest {
+    pub filter: Option<ListImageReferrersFilter>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub subject_id: Option<SubjectIdentifier>,
+}
+
+crate::json_input!(
+    ListImageReferrersRequest,
+    [
+        filter = "filter",
+        max_results = "maxResults",
+        next_token = "nextToken",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        subject_id = "subjectId"
+    ]
+);
+
+crate::rules!(
+    ListImageReferrersRequest,
+    [
+        filter = inside("filter"),
+        max_results = at_least("maxResults", 1),
+        max_results = at_most("maxResults", 50),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256),
+        subject_id = required("subjectId"),
+        subject_id = inside("subjectId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListImageReferrersResponse {
+    pub next_token: Option<String>,
+    pub referrers: Option<Vec<ImageReferrer>>,
+}
+
+crate::json_output!(
+    ListImageReferrersResponse,
+    [next_token = "nextToken", referrers = "referrers"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListImagesFilter {
     pub image_status: Option<ImageStatusFilter>,
     pub tag_status: Option<TagStatus>,
@@ -1092,6 +1981,34 @@ pub struct ListTagsForResourceResponse {
 }
 
 crate::json_output!(ListTagsForResourceResponse, [tags = "tags"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PullThroughCacheRule {
+    pub created_at: Option<Timestamp>,
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+    pub updated_at: Option<Timestamp>,
+    pub upstream_registry: Option<UpstreamRegistry>,
+    pub upstream_registry_url: Option<String>,
+    pub upstream_repository_prefix: Option<String>,
+}
+
+crate::json_output!(
+    PullThroughCacheRule,
+    [
+        created_at = "createdAt",
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        registry_id = "registryId",
+        updated_at = "updatedAt",
+        upstream_registry = "upstreamRegistry",
+        upstream_registry_url = "upstreamRegistryUrl",
+        upstream_repository_prefix = "upstreamRepositoryPrefix"
+    ]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutImageRequest {
@@ -1229,11 +2146,167 @@ crate::json_output!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutLifecyclePolicyRequest {
+    pub lifecycle_policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    PutLifecyclePolicyRequest,
+    [
+        lifecycle_policy_text = "lifecyclePolicyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+crate::rules!(
+    PutLifecyclePolicyRequest,
+    [
+        lifecycle_policy_text = required("lifecyclePolicyText"),
+        lifecycle_policy_text = min_length("lifecyclePolicyText", 100),
+        lifecycle_policy_text = max_length("lifecyclePolicyText", 30720),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutLifecyclePolicyResponse {
+    pub lifecycle_policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    PutLifecyclePolicyResponse,
+    [
+        lifecycle_policy_text = "lifecyclePolicyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRegistryPolicyRequest {
+    pub policy_text: Option<String>,
+}
+
+crate::json_input!(PutRegistryPolicyRequest, [policy_text = "policyText"]);
+
+crate::rules!(
+    PutRegistryPolicyRequest,
+    [policy_text = required("policyText"), policy_text = max_length("policyText", 10240)]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRegistryPolicyResponse {
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_output!(
+    PutRegistryPolicyResponse,
+    [policy_text = "policyText", registry_id = "registryId"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRegistryScanningConfigurationRequest {
+    pub rules: Option<Vec<RegistryScanningRule>>,
+    pub scan_type: Option<ScanType>,
+}
+
+crate::json_input!(
+    PutRegistryScanningConfigurationRequest,
+    [rules = "rules", scan_type = "scanType"]
+);
+
+crate::rules!(
+    PutRegistryScanningConfigurationRequest,
+    [rules = max_size("rules", 2), rules = each_inside("rules"), scan_type = choice("scanType")]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRegistryScanningConfigurationResponse {
+    pub registry_scanning_configuration: Option<RegistryScanningConfiguration>,
+}
+
+crate::json_output!(
+    PutRegistryScanningConfigurationResponse,
+    [registry_scanning_configuration = "registryScanningConfiguration"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutReplicationConfigurationRequest {
+    pub replication_configuration: Option<ReplicationConfiguration>,
+}
+
+crate::json_input!(
+    PutReplicationConfigurationRequest,
+    [replication_configuration = "replicationConfiguration"]
+);
+
+crate::rules!(
+    PutReplicationConfigurationRequest,
+    [
+        replication_configuration = required("replicationConfiguration"),
+        replication_configuration = inside("replicationConfiguration")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutReplicationConfigurationResponse {
+    pub replication_configuration: Option<ReplicationConfiguration>,
+}
+
+crate::json_output!(
+    PutReplicationConfigurationResponse,
+    [replication_configuration = "replicationConfiguration"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegistryScanningConfiguration {
+    pub rules: Option<Vec<RegistryScanningRule>>,
+    pub scan_type: Option<ScanType>,
+}
+
+crate::json_output!(RegistryScanningConfiguration, [rules = "rules", scan_type = "scanType"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegistryScanningRule {
+    pub repository_filters: Option<Vec<ScanningRepositoryFilter>>,
+    pub scan_frequency: Option<ScanFrequency>,
+}
+
+crate::json_shape!(
+    RegistryScanningRule,
+    [repository_filters = "repositoryFilters", scan_frequency = "scanFrequency"]
+);
+
+crate::rules!(
+    RegistryScanningRule,
+    [
+        repository_filters = required("repositoryFilters"),
+        repository_filters = max_size("repositoryFilters", 100),
+        repository_filters = each_inside("repositoryFilters"),
+        scan_frequency = required("scanFrequency"),
+        scan_frequency = choice("scanFrequency")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicationConfiguration {
     pub rules: Option<Vec<ReplicationRule>>,
 }
 
-crate::json_output!(ReplicationConfiguration, [rules = "rules"]);
+crate::json_shape!(ReplicationConfiguration, [rules = "rules"]);
+
+crate::rules!(
+    ReplicationConfiguration,
+    [rules = required("rules"), rules = max_size("rules", 10), rules = each_inside("rules")]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicationDestination {
@@ -1241,7 +2314,17 @@ pub struct ReplicationDestination {
     pub registry_id: Option<String>,
 }
 
-crate::json_output!(ReplicationDestination, [region = "region", registry_id = "registryId"]);
+crate::json_shape!(ReplicationDestination, [region = "region", registry_id = "registryId"]);
+
+crate::rules!(
+    ReplicationDestination,
+    [
+        region = required("region"),
+        region = min_length("region", 2),
+        region = max_length("region", 25),
+        registry_id = required("registryId")
+    ]
+);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplicationRule {
@@ -1249,9 +2332,21 @@ pub struct ReplicationRule {
     pub repository_filters: Option<Vec<RepositoryFilter>>,
 }
 
-crate::json_output!(
+crate::json_shape!(
     ReplicationRule,
     [destinations = "destinations", repository_filters = "repositoryFilters"]
+);
+
+crate::rules!(
+    ReplicationRule,
+    [
+        destinations = required("destinations"),
+        destinations = max_size("destinations", 100),
+        destinations = each_inside("destinations"),
+        repository_filters = min_size("repositoryFilters", 1),
+        repository_filters = max_size("repositoryFilters", 100),
+        repository_filters = each_inside("repositoryFilters")
+    ]
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1288,9 +2383,25 @@ pub struct RepositoryFilter {
     pub filter_type: Option<RepositoryFilterType>,
 }
 
-crate::json_output!(RepositoryFilter, [filter = "filter", filter_type = "filterType"]);
+crate::json_shape!(RepositoryFilter, [filter = "filter", filter_type = "filterType"]);
+
+crate::rules!(
+    RepositoryFilter,
+    [
+        filter = required("filter"),
+        filter = min_length("filter", 2),
+        filter = max_length("filter", 256),
+        filter_type = required("filterType"),
+        filter_type = choice("filterType")
+    ]
+);
 
 crate::string_enum!(RepositoryFilterType, [PrefixMatch = "PREFIX_MATCH"]);
+
+crate::string_enum!(
+    ScanFrequency,
+    [ScanOnPush = "SCAN_ON_PUSH", ContinuousScan = "CONTINUOUS_SCAN", Manual = "MANUAL"]
+);
 
 crate::string_enum!(
     ScanStatus,
@@ -1307,6 +2418,124 @@ crate::string_enum!(
         ImageArchived = "IMAGE_ARCHIVED"
     ]
 );
+
+crate::string_enum!(ScanType, [Basic = "BASIC", Enhanced = "ENHANCED"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScanningRepositoryFilter {
+    pub filter: Option<String>,
+    pub filter_type: Option<ScanningRepositoryFilterType>,
+}
+
+crate::json_shape!(ScanningRepositoryFilter, [filter = "filter", filter_type = "filterType"]);
+
+crate::rules!(
+    ScanningRepositoryFilter,
+    [
+        filter = required("filter"),
+        filter = min_length("filter", 1),
+        filter = max_length("filter", 255),
+        filter_type = required("filterType"),
+        filter_type = choice("filterType")
+    ]
+);
+
+crate::string_enum!(ScanningRepositoryFilterType, [Wildcard = "WILDCARD"]);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetRepositoryPolicyRequest {
+    pub force: Option<bool>,
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    SetRepositoryPolicyRequest,
+    [
+        force = "force",
+        policy_text = "policyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+crate::rules!(
+    SetRepositoryPolicyRequest,
+    [
+        policy_text = required("policyText"),
+        policy_text = max_length("policyText", 10240),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetRepositoryPolicyResponse {
+    pub policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_output!(
+    SetRepositoryPolicyResponse,
+    [policy_text = "policyText", registry_id = "registryId", repository_name = "repositoryName"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartLifecyclePolicyPreviewRequest {
+    pub lifecycle_policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+}
+
+crate::json_input!(
+    StartLifecyclePolicyPreviewRequest,
+    [
+        lifecycle_policy_text = "lifecyclePolicyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName"
+    ]
+);
+
+crate::rules!(
+    StartLifecyclePolicyPreviewRequest,
+    [
+        lifecycle_policy_text = min_length("lifecyclePolicyText", 100),
+        lifecycle_policy_text = max_length("lifecyclePolicyText", 30720),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartLifecyclePolicyPreviewResponse {
+    pub lifecycle_policy_text: Option<String>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub status: Option<LifecyclePolicyPreviewStatus>,
+}
+
+crate::json_output!(
+    StartLifecyclePolicyPreviewResponse,
+    [
+        lifecycle_policy_text = "lifecyclePolicyText",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        status = "status"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubjectIdentifier {
+    pub image_digest: Option<String>,
+}
+
+crate::json_input!(SubjectIdentifier, [image_digest = "imageDigest"]);
+
+crate::rules!(SubjectIdentifier, [image_digest = required("imageDigest")]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tag {
@@ -1339,6 +2568,17 @@ crate::json_output!(TagResourceResponse, []);
 crate::string_enum!(TagStatus, [Tagged = "TAGGED", Untagged = "UNTAGGED", Any = "ANY"]);
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct TransitioningImageTotalCount {
+    pub image_total_count: Option<i32>,
+    pub target_storage_class: Option<LifecyclePolicyTargetStorageClass>,
+}
+
+crate::json_output!(
+    TransitioningImageTotalCount,
+    [image_total_count = "imageTotalCount", target_storage_class = "targetStorageClass"]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UntagResourceRequest {
     pub resource_arn: Option<String>,
     pub tag_keys: Option<Vec<String>>,
@@ -1355,3 +2595,172 @@ crate::rules!(
 pub struct UntagResourceResponse {}
 
 crate::json_output!(UntagResourceResponse, []);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdatePullThroughCacheRuleRequest {
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_input!(
+    UpdatePullThroughCacheRuleRequest,
+    [
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        registry_id = "registryId"
+    ]
+);
+
+crate::rules!(
+    UpdatePullThroughCacheRuleRequest,
+    [
+        credential_arn = min_length("credentialArn", 50),
+        credential_arn = max_length("credentialArn", 612),
+        custom_role_arn = max_length("customRoleArn", 2048),
+        ecr_repository_prefix = required("ecrRepositoryPrefix"),
+        ecr_repository_prefix = min_length("ecrRepositoryPrefix", 2),
+        ecr_repository_prefix = max_length("ecrRepositoryPrefix", 30)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdatePullThroughCacheRuleResponse {
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+    pub updated_at: Option<Timestamp>,
+    pub upstream_repository_prefix: Option<String>,
+}
+
+crate::json_output!(
+    UpdatePullThroughCacheRuleResponse,
+    [
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        registry_id = "registryId",
+        updated_at = "updatedAt",
+        upstream_repository_prefix = "upstreamRepositoryPrefix"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UploadLayerPartRequest {
+    pub layer_part_blob: Option<Blob>,
+    pub part_first_byte: Option<i64>,
+    pub part_last_byte: Option<i64>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub upload_id: Option<String>,
+}
+
+crate::json_input!(
+    UploadLayerPartRequest,
+    [
+        layer_part_blob = "layerPartBlob",
+        part_first_byte = "partFirstByte",
+        part_last_byte = "partLastByte",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        upload_id = "uploadId"
+    ]
+);
+
+crate::rules!(
+    UploadLayerPartRequest,
+    [
+        layer_part_blob = required("layerPartBlob"),
+        layer_part_blob = max_length("layerPartBlob", 20971520),
+        part_first_byte = required("partFirstByte"),
+        part_first_byte = at_least("partFirstByte", 0),
+        part_last_byte = required("partLastByte"),
+        part_last_byte = at_least("partLastByte", 0),
+        repository_name = required("repositoryName"),
+        repository_name = min_length("repositoryName", 2),
+        repository_name = max_length("repositoryName", 256),
+        upload_id = required("uploadId")
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UploadLayerPartResponse {
+    pub last_byte_received: Option<i64>,
+    pub registry_id: Option<String>,
+    pub repository_name: Option<String>,
+    pub upload_id: Option<String>,
+}
+
+crate::json_output!(
+    UploadLayerPartResponse,
+    [
+        last_byte_received = "lastByteReceived",
+        registry_id = "registryId",
+        repository_name = "repositoryName",
+        upload_id = "uploadId"
+    ]
+);
+
+crate::string_enum!(
+    UpstreamRegistry,
+    [
+        Ecr = "ecr",
+        EcrPublic = "ecr-public",
+        Quay = "quay",
+        K8s = "k8s",
+        DockerHub = "docker-hub",
+        GithubContainerRegistry = "github-container-registry",
+        AzureContainerRegistry = "azure-container-registry",
+        GitlabContainerRegistry = "gitlab-container-registry",
+        Chainguard = "chainguard"
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ValidatePullThroughCacheRuleRequest {
+    pub ecr_repository_prefix: Option<String>,
+    pub registry_id: Option<String>,
+}
+
+crate::json_input!(
+    ValidatePullThroughCacheRuleRequest,
+    [ecr_repository_prefix = "ecrRepositoryPrefix", registry_id = "registryId"]
+);
+
+crate::rules!(
+    ValidatePullThroughCacheRuleRequest,
+    [
+        ecr_repository_prefix = required("ecrRepositoryPrefix"),
+        ecr_repository_prefix = min_length("ecrRepositoryPrefix", 2),
+        ecr_repository_prefix = max_length("ecrRepositoryPrefix", 30)
+    ]
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ValidatePullThroughCacheRuleResponse {
+    pub credential_arn: Option<String>,
+    pub custom_role_arn: Option<String>,
+    pub ecr_repository_prefix: Option<String>,
+    pub failure: Option<String>,
+    pub is_valid: Option<bool>,
+    pub registry_id: Option<String>,
+    pub upstream_registry_url: Option<String>,
+    pub upstream_repository_prefix: Option<String>,
+}
+
+crate::json_output!(
+    ValidatePullThroughCacheRuleResponse,
+    [
+        credential_arn = "credentialArn",
+        custom_role_arn = "customRoleArn",
+        ecr_repository_prefix = "ecrRepositoryPrefix",
+        failure = "failure",
+        is_valid = "isValid",
+        registry_id = "registryId",
+        upstream_registry_url = "upstreamRegistryUrl",
+        upstream_repository_prefix = "upstreamRepositoryPrefix"
+    ]
+);
