@@ -220,7 +220,7 @@ fn set_tag(
         return Ok(());
     }
     let repository = txn.get::<Repository>(name.as_str());
-    if existing.is_some() && repository.is_some_and(|repository| repository.immutable_tags) {
+    if existing.is_some() && repository.is_some_and(|repository| repository.keeps_tag(tag)) {
         return Err(Refusal::bad_request(
             "TAG_INVALID",
             format!(

@@ -4,7 +4,10 @@
 use crate::record::{Kinds, Record};
 use model::account::{AccessKey, AccountSetting, ClientToken};
 use model::cluster::Cluster;
-use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::image::{
+    BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview, Manifest,
+    PullThroughCacheRule, RegistryDocument, Repository, RepositoryPolicy,
+};
 use model::instance::{Allocation, Instance};
 use model::logs::{LogGroup, LogStream};
 use model::network::{AddressPool, NetworkInterface, SecurityGroup, Subnet, Vpc};
@@ -22,13 +25,20 @@ pub fn all() -> Kinds {
         .with::<BlobLink>()
         .with::<ClientToken>()
         .with::<Cluster>()
+        .with::<ImagePull>()
         .with::<ImageTag>()
         .with::<Instance>()
+        .with::<LifecycleEvaluation>()
+        .with::<LifecyclePolicy>()
+        .with::<LifecyclePreview>()
         .with::<LogGroup>()
         .with::<LogStream>()
         .with::<Manifest>()
         .with::<NetworkInterface>()
+        .with::<PullThroughCacheRule>()
+        .with::<RegistryDocument>()
         .with::<Repository>()
+        .with::<RepositoryPolicy>()
         .with::<SecurityGroup>()
         .with::<Subnet>()
         .with::<Task>()
@@ -113,13 +123,20 @@ record!(Allocation, "allocation", 1, r => r.instance.to_string());
 record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
 record!(ClientToken, "client-token", 1, r => client_token_key(&r.scope, &r.token));
 record!(Cluster, "cluster", 1, r => r.name.to_string());
+record!(ImagePull, "image-pull", 1, r => manifest_key(&r.repository, &r.digest));
 record!(ImageTag, "image-tag", 1, r => image_tag_key(&r.repository, &r.tag));
 record!(Instance, "instance", 1, r => r.id.to_string());
+record!(LifecycleEvaluation, "lifecycle-evaluation", 1, r => r.repository.to_string());
+record!(LifecyclePolicy, "lifecycle-policy", 1, r => r.repository.to_string());
+record!(LifecyclePreview, "lifecycle-preview", 1, r => r.repository.to_string());
 record!(LogGroup, "log-group", 1, r => r.name.clone());
 record!(LogStream, "log-stream", 1, r => log_stream_key(&r.group, &r.name));
 record!(Manifest, "manifest", 1, r => manifest_key(&r.repository, &r.digest));
 record!(NetworkInterface, "interface", 1, r => r.id.to_string());
+record!(PullThroughCacheRule, "pull-through-cache-rule", 1, r => r.prefix.clone());
+record!(RegistryDocument, "registry-document", 1, r => r.name.clone());
 record!(Repository, "repository", 1, r => r.name.to_string());
+record!(RepositoryPolicy, "repository-policy", 1, r => r.repository.to_string());
 record!(SecurityGroup, "security-group", 1, r => r.id.to_string());
 record!(Subnet, "subnet", 1, r => r.id.to_string());
 record!(Task, "task", 1, r => task_key(&r.cluster, &r.id));

@@ -26,6 +26,7 @@ pub async fn create_repository(
         name: name.clone(),
         created_at: cx.now(),
         immutable_tags,
+        tag_exclusions: Vec::new(),
         scan_on_push: scanning.and_then(|scanning| scanning.scan_on_push).unwrap_or(false),
         tags: tags::read(input.tags)?,
     };

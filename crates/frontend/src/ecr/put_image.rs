@@ -148,7 +148,7 @@ fn set_tag(
     if existing.as_ref().is_some_and(|existing| existing.digest == manifest.digest) {
         return Ok(false);
     }
-    if existing.is_some() && repository.immutable_tags {
+    if existing.is_some() && repository.keeps_tag(tag) {
         let name = &repository.name;
         return Err(ErrorCode::ImageTagAlreadyExistsException.fault(format!(
             "The image tag '{tag}' already exists in the '{name}' repository and cannot be \

@@ -83,6 +83,7 @@ impl Server {
             name: RepositoryName::from(name),
             created_at: NOW,
             immutable_tags,
+            tag_exclusions: Vec::new(),
             scan_on_push: false,
             tags: Default::default(),
         };
