@@ -68,6 +68,12 @@ pub struct ContainerTemplate {
     pub entry_point: Option<Vec<String>>,
     pub command: Option<Vec<String>>,
     pub environment: BTreeMap<String, String>,
+    /// Environment variables whose values are looked up when the task starts: names and `valueFrom`.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    /// The secret with the user name and password for the image's registry.
+    #[serde(default)]
+    pub credentials_parameter: Option<String>,
     pub working_directory: Option<String>,
     pub user: Option<String>,
     pub depends_on: Vec<Dependency>,

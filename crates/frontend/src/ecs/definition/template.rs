@@ -56,6 +56,11 @@ fn container(given: &ecs::ContainerDefinition, non_blocking: bool) -> td::Contai
         entry_point: given.entry_point.clone().filter(|list| !list.is_empty()),
         command: given.command.clone().filter(|list| !list.is_empty()),
         environment: pairs(given.environment.as_deref()),
+        secrets: secrets(given.secrets.as_deref()),
+        credentials_parameter: given
+            .repository_credentials
+            .as_ref()
+            .and_then(|credentials| credentials.credentials_parameter.clone()),
         working_directory: given.working_directory.clone().filter(|text| !text.is_empty()),
         user: given.user.clone().filter(|text| !text.is_empty()),
         depends_on: given.depends_on.iter().flatten().map(dependency).collect(),
@@ -90,6 +95,12 @@ pub fn pairs(given: Option<&[ecs::KeyValuePair]>) -> BTreeMap<String, String> {
     given
         .filter_map(|pair| Some((pair.name.clone()?, pair.value.clone().unwrap_or_default())))
         .collect()
+}
+
+/// Where the values of secret environment variables are to be looked up, by the variable's name.
+fn secrets(given: Option<&[ecs::Secret]>) -> BTreeMap<String, String> {
+    let given = given.unwrap_or_default().iter();
+    given.filter_map(|secret| Some((secret.name.clone()?, secret.value_from.clone()?))).collect()
 }
 
 fn dependency(given: &ecs::ContainerDependency) -> td::Dependency {
