@@ -73,6 +73,10 @@ id!(/// A task definition's family: 1 to 255 letters, digits, `-` and `_`.
     Family);
 id!(/// 32 lower-case hexadecimal digits, as in new-format task ARNs.
     TaskId);
+id!(/// 1 to 255 letters, digits, `-` and `_`.
+    ServiceName);
+id!(/// `ecs-svc/` and 19 digits; what starts its tasks.
+    DeploymentId);
 id!(/// The last part of a container's ARN, a UUID.
     ContainerId);
 id!(/// A machine of the fleet; what AWS would call a container instance. 32 hexadecimal digits.
@@ -85,6 +89,30 @@ id!(/// `sg-` and 17 hexadecimal digits.
     SecurityGroupId);
 id!(/// `eni-` and 17 hexadecimal digits.
     InterfaceId);
+id!(/// `rtb-` and 17 hexadecimal digits.
+    RouteTableId);
+id!(/// `rtbassoc-` and 17 hexadecimal digits.
+    RouteTableAssociationId);
+id!(/// `igw-` and 17 hexadecimal digits.
+    InternetGatewayId);
+id!(/// `nat-` and 17 hexadecimal digits.
+    NatGatewayId);
+id!(/// Of an elastic address: `eipalloc-` and 17 hexadecimal digits.
+    AllocationId);
+id!(/// `eipassoc-` and 17 hexadecimal digits.
+    AddressAssociationId);
+id!(/// `vpc-cidr-assoc-` and 17 hexadecimal digits.
+    CidrAssociationId);
+id!(/// `acl-` and 17 hexadecimal digits.
+    NetworkAclId);
+id!(/// `aclassoc-` and 17 hexadecimal digits.
+    NetworkAclAssociationId);
+id!(/// `pl-` and 17 hexadecimal digits, or 8 for AWS's own.
+    PrefixListId);
+id!(/// `vpce-` and 17 hexadecimal digits.
+    VpcEndpointId);
+id!(/// `dopt-` and 17 hexadecimal digits.
+    DhcpOptionsId);
 id!(/// The id of an attachment of an interface to a task, a UUID.
     AttachmentId);
 id!(/// `AKIA` and 16 upper-case letters and digits.
@@ -93,6 +121,10 @@ id!(/// A repository of the registry: lower case, may hold `/`.
     RepositoryName);
 id!(/// A content digest, `sha256:` and 64 hexadecimal digits.
     Digest);
+id!(/// A Cloud Map namespace: `ns-` and 16 lower-case letters and digits.
+    NamespaceId);
+id!(/// A Cloud Map service: `srv-` and 16 lower-case letters and digits.
+    DiscoveryServiceId);
 
 /// Lower-case hexadecimal digits of the low `digits * 4` bits.
 fn hex(bits: u128, digits: usize) -> String {
@@ -100,8 +132,19 @@ fn hex(bits: u128, digits: usize) -> String {
     all[32 - digits..].to_owned()
 }
 
+/// Lower-case letters and digits, as Cloud Map's ids have them; at most 24.
+fn letters_and_digits(mut bits: u128, characters: usize) -> String {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut text = String::with_capacity(characters);
+    for _ in 0..characters.min(24) {
+        text.push(char::from(ALPHABET[(bits % 36) as usize]));
+        bits /= 36;
+    }
+    text
+}
+
 /// The form of a version 4 UUID over the given random bits.
-fn uuid(bits: u128) -> String {
+pub fn uuid(bits: u128) -> String {
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let h = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
@@ -139,28 +182,69 @@ impl AttachmentId {
     }
 }
 
-impl InterfaceId {
+impl DeploymentId {
+    /// A number of 19 digits that does not begin with 0.
     pub fn mint(random: u128) -> Self {
-        Self::from(format!("eni-0{}", hex(random, 16)))
+        Self::from(format!("ecs-svc/{}", nineteen_digits(random)))
     }
 }
 
-impl VpcId {
+/// A number of 19 digits, as deployments and service revisions have. All fit 64 bits.
+pub fn nineteen_digits(random: u128) -> u64 {
+    const FIRST: u64 = 1_000_000_000_000_000_000;
+    let above = random % u128::from(8 * FIRST);
+    FIRST + u64::try_from(above).expect("below 8 * 10^18")
+}
+
+impl NamespaceId {
     pub fn mint(random: u128) -> Self {
-        Self::from(format!("vpc-0{}", hex(random, 16)))
+        Self::from(format!("ns-{}", letters_and_digits(random, 16)))
     }
 }
 
-impl SubnetId {
+impl DiscoveryServiceId {
     pub fn mint(random: u128) -> Self {
-        Self::from(format!("subnet-0{}", hex(random, 16)))
+        Self::from(format!("srv-{}", letters_and_digits(random, 16)))
     }
 }
 
-impl SecurityGroupId {
-    pub fn mint(random: u128) -> Self {
-        Self::from(format!("sg-0{}", hex(random, 16)))
-    }
+/// The id of an operation of Cloud Map's, as in `gv4g5meo7ndmeh4fqskygvk23d2fijwa-k9302yzd`.
+pub fn mint_operation_id(random: u128) -> String {
+    let (first, second) = (random, random.rotate_left(64));
+    let (head, tail) = (letters_and_digits(first, 24), letters_and_digits(second, 16));
+    format!("{head}{}-{}", &tail[..8], &tail[8..])
+}
+
+/// EC2's ids: a prefix and 17 hexadecimal digits, of which the first is 0.
+macro_rules! mint {
+    ($($name:ident $prefix:literal),* $(,)?) => {$(
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            pub fn mint(random: u128) -> Self {
+                Self::from(format!(concat!($prefix, "0{}"), hex(random, 16)))
+            }
+        }
+    )*};
+}
+
+mint! {
+    InterfaceId "eni-",
+    VpcId "vpc-",
+    SubnetId "subnet-",
+    SecurityGroupId "sg-",
+    RouteTableId "rtb-",
+    RouteTableAssociationId "rtbassoc-",
+    InternetGatewayId "igw-",
+    NatGatewayId "nat-",
+    AllocationId "eipalloc-",
+    AddressAssociationId "eipassoc-",
+    CidrAssociationId "vpc-cidr-assoc-",
+    NetworkAclId "acl-",
+    NetworkAclAssociationId "aclassoc-",
+    PrefixListId "pl-",
+    VpcEndpointId "vpce-",
+    DhcpOptionsId "dopt-",
 }
 
 /// The revision of a task definition, from 1, never reused.

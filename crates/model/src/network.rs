@@ -1,10 +1,32 @@
-//! VPCs, subnets, security groups and network interfaces.
+//! The network as facts: ranges, VPCs, subnets and their addresses here; routes, security, network
+//! interfaces and public addresses in the files below. What follows from a fact is not stored: a
+//! VPC's own ranges are routes of every one of its tables, the last rule of every network ACL
+//! denies, and a route whose target is gone is a black hole.
+
+mod interface;
+mod pool;
+mod public;
+mod routing;
+mod security;
+
+pub use interface::{
+    InterfaceAttachment, InterfaceKind, NetworkInterface, PublicAddress, VpcEndpoint,
+    VpcEndpointKind,
+};
+pub use pool::{AddressPool, PublicPool, RESERVED_AT_END, RESERVED_AT_START};
+pub use public::{Address, AddressAssociation, NatGateway, NatGatewayAddress};
+pub use routing::{
+    InternetGateway, Route, RouteDestination, RouteTable, RouteTableAssociation, RouteTarget,
+};
+pub use security::{
+    AclPorts, AclRange, ManagedPrefixList, NetworkAcl, NetworkAclAssociation, NetworkAclEntry,
+    PrefixListEntry, SecurityGroup, SecurityGroupPeer, SecurityGroupRule,
+};
 
 use crate::document::Tags;
-use crate::ids::{InterfaceId, SecurityGroupId, SubnetId, TaskId, VpcId, ZoneName};
+use crate::ids::{CidrAssociationId, DhcpOptionsId, SubnetId, VpcId, ZoneName};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -32,6 +54,15 @@ impl Cidr {
         u32::from(address) & self.mask() == u32::from(self.address)
     }
 
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.address) || other.contains(self.address)
+    }
+
+    /// Whether all of the other range lies in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
+
     /// How many addresses the range has.
     pub fn size(&self) -> u64 {
         1u64 << (32 - u32::from(self.prefix))
@@ -50,13 +81,72 @@ impl fmt::Display for Cidr {
     }
 }
 
+/// The letters of the region's zones. An instance serves also zones that have none of their own.
+pub const ZONE_LETTERS: [&str; 3] = ["a", "b", "c"];
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Vpc {
     pub id: VpcId,
+    /// The range it was made with; it can't be taken away.
     pub cidr: Cidr,
+    /// Ranges that were added later.
+    #[serde(default)]
+    pub secondary_cidrs: Vec<VpcCidrAssociation>,
     pub is_default: bool,
+    /// The VPC answers DNS at its second address.
+    #[serde(default = "yes")]
+    pub dns_support: bool,
+    /// Public addresses have public names.
+    #[serde(default = "yes")]
+    pub dns_hostnames: bool,
+    #[serde(default)]
+    pub address_usage_metrics: bool,
+    /// `default` or `dedicated`.
+    #[serde(default = "default_tenancy")]
+    pub instance_tenancy: String,
+    /// None: what EC2 shows as `default`.
+    #[serde(default)]
+    pub dhcp_options: Option<DhcpOptionsId>,
     pub created_at: Timestamp,
     pub tags: Tags,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VpcCidrAssociation {
+    pub id: CidrAssociationId,
+    pub cidr: Cidr,
+}
+
+impl Vpc {
+    /// With the attributes that CreateVpc gives: DNS, but no public names.
+    pub fn new(id: VpcId, cidr: Cidr, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            cidr,
+            secondary_cidrs: Vec::new(),
+            is_default: false,
+            dns_support: true,
+            dns_hostnames: false,
+            address_usage_metrics: false,
+            instance_tenancy: default_tenancy(),
+            dhcp_options: None,
+            created_at,
+            tags: Tags::new(),
+        }
+    }
+
+    /// All its ranges, the first one first: its local routes.
+    pub fn cidrs(&self) -> impl Iterator<Item = Cidr> + '_ {
+        std::iter::once(self.cidr).chain(self.secondary_cidrs.iter().map(|it| it.cidr))
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_tenancy() -> String {
+    "default".to_owned()
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -67,118 +157,57 @@ pub struct Subnet {
     pub zone: ZoneName,
     pub is_default: bool,
     pub map_public_ip_on_launch: bool,
+    /// Names for instances, of which we launch none: kept and shown.
+    #[serde(default)]
+    pub launch_names: LaunchNames,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
 
-/// Addresses of a subnet reserved at its start: network, router, DNS, one for later; and one at its
-/// end. Source: EC2 user guide, subnet sizing.
-pub const RESERVED_AT_START: u64 = 4;
-pub const RESERVED_AT_END: u64 = 1;
-
-/// Which addresses of a subnet are taken, as offsets from its start. Writer: placement takes, the
-/// release of an interface gives back. An address is handed out again only after its interface is
-/// gone.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct AddressPool {
-    pub subnet: SubnetId,
-    #[serde(with = "ranges")]
-    pub taken: BTreeSet<u32>,
-    /// Where the search for a free one starts: addresses go round, so that a freed one rests for
-    /// long.
-    pub next: u32,
+/// A subnet's PrivateDnsNameOptionsOnLaunch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LaunchNames {
+    /// `resource-name` instead of `ip-name`.
+    pub by_resource: bool,
+    pub a_record: bool,
+    pub aaaa_record: bool,
 }
 
-/// A set of numbers stored as its runs, first and last: addresses are taken one after the other, so
-/// a pool of thousands is a few numbers.
-mod ranges {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::collections::BTreeSet;
-
-    pub fn serialize<S: Serializer>(set: &BTreeSet<u32>, to: S) -> Result<S::Ok, S::Error> {
-        let mut runs: Vec<(u32, u32)> = Vec::new();
-        for &n in set {
-            match runs.last_mut() {
-                Some((_, last)) if last.checked_add(1) == Some(n) => *last = n,
-                _ => runs.push((n, n)),
-            }
+impl Subnet {
+    pub fn new(
+        id: SubnetId,
+        vpc: VpcId,
+        cidr: Cidr,
+        zone: ZoneName,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            vpc,
+            cidr,
+            zone,
+            is_default: false,
+            map_public_ip_on_launch: false,
+            launch_names: LaunchNames::default(),
+            created_at,
+            tags: Tags::new(),
         }
-        runs.serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<u32>, D::Error> {
-        let runs = Vec::<(u32, u32)>::deserialize(from)?;
-        if runs.iter().any(|(first, last)| first > last) {
-            return Err(D::Error::custom("a run that ends before it begins"));
-        }
-        Ok(runs.into_iter().flat_map(|(first, last)| first..=last).collect())
     }
 }
 
+/// What DHCP would tell the machines of a VPC.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct SecurityGroup {
-    pub id: SecurityGroupId,
-    pub vpc: VpcId,
-    pub name: String,
-    pub description: String,
-    pub rules: Vec<SecurityGroupRule>,
+pub struct DhcpOptions {
+    pub id: DhcpOptionsId,
+    /// As given: `domain-name`, `domain-name-servers` and so on, each with its values.
+    pub configurations: Vec<(String, Vec<String>)>,
     pub created_at: Timestamp,
     pub tags: Tags,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct SecurityGroupRule {
-    /// `sgr-` and 17 hexadecimal digits.
-    pub id: String,
-    pub egress: bool,
-    /// `tcp`, `udp`, `icmp`, a protocol number, or `-1` for all.
-    pub protocol: String,
-    pub from_port: Option<i32>,
-    pub to_port: Option<i32>,
-    pub peer: SecurityGroupPeer,
-    pub description: Option<String>,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub enum SecurityGroupPeer {
-    Range(Cidr),
-    RangeV6(String),
-    Group(SecurityGroupId),
-}
-
-/// A network interface as EC2 shows it. Made with a task's placement, gone with its release.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct NetworkInterface {
-    pub id: InterfaceId,
-    pub vpc: VpcId,
-    pub subnet: SubnetId,
-    pub zone: ZoneName,
-    pub private_ip: Ipv4Addr,
-    pub mac: String,
-    pub private_dns_name: String,
-    pub security_groups: Vec<SecurityGroupId>,
-    pub task: Option<TaskId>,
-    pub description: String,
-    pub created_at: Timestamp,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pool_is_stored_as_runs_and_read_back() {
-        let taken = BTreeSet::from([4, 5, 6, 9, 11, 12]);
-        let pool = AddressPool { subnet: SubnetId::from("subnet-1"), taken, next: 13 };
-        let json = serde_json::to_string(&pool).expect("serializable");
-        assert!(json.contains("[[4,6],[9,9],[11,12]]"), "{json}");
-        assert_eq!(serde_json::from_str::<AddressPool>(&json).expect("valid"), pool);
-        let empty = AddressPool { taken: BTreeSet::new(), ..pool };
-        let json = serde_json::to_string(&empty).expect("serializable");
-        assert_eq!(serde_json::from_str::<AddressPool>(&json).expect("valid"), empty);
-        assert!(serde_json::from_str::<AddressPool>(&json.replace("[]", "[[2,1]]")).is_err());
-    }
 
     #[test]
     fn a_cidr_is_its_ranges_first_address_and_prefix() {
@@ -189,8 +218,21 @@ mod tests {
         assert!(cidr.contains(Ipv4Addr::new(172, 31, 31, 255)));
         assert!(!cidr.contains(Ipv4Addr::new(172, 31, 32, 0)));
         assert_eq!(Cidr::parse("0.0.0.0/0").map(|c| c.size()), Some(1 << 32));
+        let inner = Cidr::parse("172.31.20.0/24").expect("valid");
+        let beside = Cidr::parse("172.31.32.0/20").expect("valid");
+        assert!(cidr.covers(&inner) && !inner.covers(&cidr) && cidr.covers(&cidr));
+        assert!(cidr.overlaps(&inner) && inner.overlaps(&cidr) && !cidr.overlaps(&beside));
         for bad in ["", "1.2.3.4", "1.2.3.4/33", "172.31.16.1/20", "x/8"] {
             assert_eq!(Cidr::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_vpc_of_an_older_version_has_the_attributes_of_the_default_one() {
+        let json = r#"{"id":"vpc-1","cidr":{"address":"172.31.0.0","prefix":16},
+            "is_default":true,"created_at":1,"tags":{}}"#;
+        let vpc = serde_json::from_str::<Vpc>(json).expect("readable");
+        assert!(vpc.dns_support && vpc.dns_hostnames && vpc.secondary_cidrs.is_empty());
+        assert_eq!(vpc.instance_tenancy, "default");
     }
 }

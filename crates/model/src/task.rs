@@ -130,9 +130,16 @@ pub struct Task {
     pub stopping_at: Option<Timestamp>,
     pub execution_stopped_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
+    /// Scale-in and deployments leave the task alone until then. Writer: frontend.
+    #[serde(default)]
+    pub protected_until: Option<Timestamp>,
 }
 
 impl Task {
+    pub fn is_protected(&self, now: Timestamp) -> bool {
+        self.protected_until.is_some_and(|until| until > now)
+    }
+
     pub fn last_status(&self) -> TaskStatus {
         self.facts.last_status()
     }

@@ -62,6 +62,7 @@ fn task(containers: usize) -> Task {
         started_at: None,
         stopping_at: None,
         execution_stopped_at: None,
+        protected_until: None,
         stopped_at: None,
         id,
     }
@@ -75,6 +76,7 @@ fn placed(containers: usize) -> Task {
         vpc: "vpc".into(),
         subnet: "subnet".into(),
         private_ip: Cidr::parse("10.0.0.4/32").expect("valid").address,
+        public_ip: None,
         mac: "02:00:00:00:00:01".to_owned(),
         private_dns_name: "ip-10-0-0-4".to_owned(),
     };

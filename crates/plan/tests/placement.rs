@@ -25,16 +25,8 @@ const ZONES: [&str; 3] = ["za", "zb", "zc"];
 const ARCHITECTURES: [&str; 2] = ["X86_64", "ARM64"];
 
 fn subnet(name: &str, zone: &str, cidr: &str) -> Subnet {
-    Subnet {
-        id: name.into(),
-        vpc: "vpc".into(),
-        cidr: Cidr::parse(cidr).expect("valid"),
-        zone: zone.into(),
-        is_default: true,
-        map_public_ip_on_launch: false,
-        created_at: Timestamp(0),
-        tags: BTreeMap::new(),
-    }
+    let cidr = Cidr::parse(cidr).expect("valid");
+    Subnet::new(name.into(), "vpc".into(), cidr, zone.into(), Timestamp(0))
 }
 
 fn instance(name: &str, zone: &str, cpu_units: u32, memory_mib: u32) -> InstanceRoom {

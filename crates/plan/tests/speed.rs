@@ -24,15 +24,10 @@ fn decide(instances: u32) -> Duration {
     let subnets: Vec<_> = zones
         .iter()
         .enumerate()
-        .map(|(n, zone)| model::network::Subnet {
-            id: format!("s{n}").into(),
-            vpc: "vpc".into(),
-            cidr: model::network::Cidr::parse(&format!("10.{n}.0.0/16")).expect("valid"),
-            zone: (*zone).into(),
-            is_default: true,
-            map_public_ip_on_launch: false,
-            created_at: Timestamp(0),
-            tags: std::collections::BTreeMap::new(),
+        .map(|(n, zone)| {
+            let cidr = model::network::Cidr::parse(&format!("10.{n}.0.0/16")).expect("valid");
+            let (id, zone) = (format!("s{n}").into(), (*zone).into());
+            model::network::Subnet::new(id, "vpc".into(), cidr, zone, Timestamp(0))
         })
         .collect();
     let subnets: Vec<_> = subnets.iter().map(|subnet| SubnetRoom { subnet, pool: None }).collect();

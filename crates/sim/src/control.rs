@@ -59,15 +59,9 @@ impl Control {
         // Small enough that addresses come round.
         let subnets: Vec<Subnet> = [("s0", "za", "10.0.0.0/28"), ("s1", "zb", "10.0.1.0/29")]
             .into_iter()
-            .map(|(id, zone, cidr)| Subnet {
-                id: id.into(),
-                vpc: "vpc".into(),
-                cidr: Cidr::parse(cidr).expect("valid"),
-                zone: zone.into(),
-                is_default: true,
-                map_public_ip_on_launch: false,
-                created_at: now,
-                tags: model::Tags::new(),
+            .map(|(id, zone, cidr)| {
+                let cidr = Cidr::parse(cidr).expect("valid");
+                Subnet::new(id.into(), "vpc".into(), cidr, zone.into(), now)
             })
             .collect();
         let pool =
@@ -170,6 +164,7 @@ fn new_task(n: u128, template: &TaskTemplate, now: Timestamp) -> Task {
         started_at: None,
         stopping_at: None,
         execution_stopped_at: None,
+        protected_until: None,
         stopped_at: None,
         id,
     }
@@ -450,6 +445,7 @@ fn interface(address: &Address) -> TaskInterface {
         vpc: address.vpc.clone(),
         subnet: address.subnet.clone(),
         private_ip: address.ip,
+        public_ip: None,
         mac: String::new(),
         private_dns_name: String::new(),
     }
@@ -585,8 +581,11 @@ fn assign(control: &Control, task: &Task) -> Assignment {
         subnet: None,
         containers_fact: task.facts.containers,
         start_failure: None,
+        registry_credentials: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         launch_type: None,
         zone: "local".into(),
         region: "r".to_owned(),
+        inside: model::session::Inside::default(),
     }
 }

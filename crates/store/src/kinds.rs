@@ -4,47 +4,78 @@
 use crate::record::{Kinds, Record};
 use model::account::{AccessKey, AccountSetting, ClientToken};
 use model::cluster::Cluster;
+use model::discovery::{DiscoveryInstance, DiscoveryOperation, DiscoveryService, Namespace};
+use model::iam::{ManagedPolicy, Role};
 use model::image::{
     BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview, Manifest,
     PullThroughCacheRule, RegistryDocument, Repository, RepositoryPolicy,
 };
 use model::instance::{Allocation, Instance};
 use model::logs::{LogGroup, LogStream};
-use model::network::{AddressPool, NetworkInterface, SecurityGroup, Subnet, Vpc};
+use model::network::{
+    Address, AddressPool, DhcpOptions, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl,
+    NetworkInterface, PublicPool, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
+};
+use model::secret::{Parameter, ParameterVersion, Secret, SecretVersion};
+use model::service::{Service, ServiceProgress};
 use model::task::Task;
 use model::task_definition::{TaskDefinition, TaskDefinitionFamily};
-use model::{ClusterName, Digest, Family, RepositoryName, TaskDefinitionRevision, TaskId};
+use model::{
+    ClusterName, Digest, DiscoveryServiceId, Family, RepositoryName, ServiceName,
+    TaskDefinitionRevision, TaskId,
+};
 
 /// Every kind there is.
 pub fn all() -> Kinds {
     Kinds::new()
         .with::<AccessKey>()
         .with::<AccountSetting>()
+        .with::<Address>()
         .with::<AddressPool>()
         .with::<Allocation>()
         .with::<BlobLink>()
         .with::<ClientToken>()
         .with::<Cluster>()
+        .with::<DhcpOptions>()
+        .with::<DiscoveryInstance>()
+        .with::<DiscoveryOperation>()
+        .with::<DiscoveryService>()
         .with::<ImagePull>()
         .with::<ImageTag>()
         .with::<Instance>()
+        .with::<InternetGateway>()
         .with::<LifecycleEvaluation>()
         .with::<LifecyclePolicy>()
         .with::<LifecyclePreview>()
         .with::<LogGroup>()
         .with::<LogStream>()
+        .with::<ManagedPolicy>()
+        .with::<ManagedPrefixList>()
         .with::<Manifest>()
+        .with::<Namespace>()
+        .with::<NatGateway>()
+        .with::<NetworkAcl>()
         .with::<NetworkInterface>()
+        .with::<Parameter>()
+        .with::<ParameterVersion>()
+        .with::<PublicPool>()
         .with::<PullThroughCacheRule>()
         .with::<RegistryDocument>()
         .with::<Repository>()
         .with::<RepositoryPolicy>()
+        .with::<Role>()
+        .with::<RouteTable>()
+        .with::<Secret>()
+        .with::<SecretVersion>()
         .with::<SecurityGroup>()
+        .with::<Service>()
+        .with::<ServiceProgress>()
         .with::<Subnet>()
         .with::<Task>()
         .with::<TaskDefinition>()
         .with::<TaskDefinitionFamily>()
         .with::<Vpc>()
+        .with::<VpcEndpoint>()
 }
 
 /// Tasks of a cluster share the prefix `task_prefix(cluster)`.
@@ -53,6 +84,16 @@ pub fn task_key(cluster: &ClusterName, id: &TaskId) -> String {
 }
 
 pub fn task_prefix(cluster: &ClusterName) -> String {
+    format!("{cluster}/")
+}
+
+/// Services of a cluster share the prefix `service_prefix(cluster)`; a service's progress has the
+/// service's key.
+pub fn service_key(cluster: &ClusterName, name: &ServiceName) -> String {
+    format!("{cluster}/{name}")
+}
+
+pub fn service_prefix(cluster: &ClusterName) -> String {
     format!("{cluster}/")
 }
 
@@ -101,6 +142,41 @@ pub fn repository_prefix(repository: &RepositoryName) -> String {
     format!("{repository}@")
 }
 
+/// Instances of a Cloud Map service share the prefix `discovery_instance_prefix(service)`.
+pub fn discovery_instance_key(service: &DiscoveryServiceId, id: &str) -> String {
+    format!("{service}/{id}")
+}
+
+pub fn discovery_instance_prefix(service: &DiscoveryServiceId) -> String {
+    format!("{service}/")
+}
+
+/// IAM's names are unique whatever their case.
+pub fn role_key(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+/// Versions of a secret share the prefix `secret_version_prefix(secret)`. Names hold no `:`.
+pub fn secret_version_key(secret: &str, version: &str) -> String {
+    format!("{secret}:{version}")
+}
+
+pub fn secret_version_prefix(secret: &str) -> String {
+    format!("{secret}:")
+}
+
+/// Versions of a parameter share a prefix and sort by number. Names hold no `:`.
+pub fn parameter_version_key(parameter: &str, number: u64) -> String {
+    format!("{parameter}:{number:010}")
+}
+
+pub fn parameter_version_prefix(parameter: &str) -> String {
+    format!("{parameter}:")
+}
+
+/// The one pool of public addresses.
+pub const PUBLIC_POOL_KEY: &str = "public";
+
 macro_rules! record {
     ($type:ty, $kind:literal, $version:literal, $record:ident => $key:expr) => {
         impl Record for $type {
@@ -118,31 +194,54 @@ macro_rules! record {
 record!(AccessKey, "access-key", 1, r => r.id.to_string());
 record!(AccountSetting, "account-setting", 1,
     r => account_setting_key(&r.name, r.principal_arn.as_deref()));
+record!(Address, "address", 1, r => r.allocation.to_string());
 record!(AddressPool, "address-pool", 1, r => r.subnet.to_string());
 record!(Allocation, "allocation", 1, r => r.instance.to_string());
 record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
 record!(ClientToken, "client-token", 1, r => client_token_key(&r.scope, &r.token));
 record!(Cluster, "cluster", 1, r => r.name.to_string());
+record!(DhcpOptions, "dhcp-options", 1, r => r.id.to_string());
+record!(DiscoveryInstance, "discovery-instance", 1,
+    r => discovery_instance_key(&r.service, &r.id));
+record!(DiscoveryOperation, "discovery-operation", 1, r => r.id.clone());
+record!(DiscoveryService, "discovery-service", 1, r => r.id.to_string());
 record!(ImagePull, "image-pull", 1, r => manifest_key(&r.repository, &r.digest));
 record!(ImageTag, "image-tag", 1, r => image_tag_key(&r.repository, &r.tag));
 record!(Instance, "instance", 1, r => r.id.to_string());
 record!(LifecycleEvaluation, "lifecycle-evaluation", 1, r => r.repository.to_string());
 record!(LifecyclePolicy, "lifecycle-policy", 1, r => r.repository.to_string());
 record!(LifecyclePreview, "lifecycle-preview", 1, r => r.repository.to_string());
+record!(InternetGateway, "internet-gateway", 1, r => r.id.to_string());
 record!(LogGroup, "log-group", 1, r => r.name.clone());
 record!(LogStream, "log-stream", 1, r => log_stream_key(&r.group, &r.name));
+record!(ManagedPolicy, "managed-policy", 1, r => r.arn.clone());
+record!(ManagedPrefixList, "prefix-list", 1, r => r.id.to_string());
 record!(Manifest, "manifest", 1, r => manifest_key(&r.repository, &r.digest));
+record!(Namespace, "namespace", 1, r => r.id.to_string());
+record!(NatGateway, "nat-gateway", 1, r => r.id.to_string());
+record!(NetworkAcl, "network-acl", 1, r => r.id.to_string());
 record!(NetworkInterface, "interface", 1, r => r.id.to_string());
+record!(Parameter, "parameter", 1, r => r.name.clone());
+record!(ParameterVersion, "parameter-version", 1,
+    r => parameter_version_key(&r.parameter, r.number));
 record!(PullThroughCacheRule, "pull-through-cache-rule", 1, r => r.prefix.clone());
 record!(RegistryDocument, "registry-document", 1, r => r.name.clone());
+record!(PublicPool, "public-pool", 1, _pool => PUBLIC_POOL_KEY.to_owned());
 record!(Repository, "repository", 1, r => r.name.to_string());
 record!(RepositoryPolicy, "repository-policy", 1, r => r.repository.to_string());
+record!(Role, "role", 1, r => role_key(&r.name));
+record!(Secret, "secret", 1, r => r.name.clone());
+record!(SecretVersion, "secret-version", 1, r => secret_version_key(&r.secret, &r.id));
+record!(RouteTable, "route-table", 1, r => r.id.to_string());
 record!(SecurityGroup, "security-group", 1, r => r.id.to_string());
+record!(Service, "service", 1, r => service_key(&r.cluster, &r.name));
+record!(ServiceProgress, "service-progress", 1, r => service_key(&r.cluster, &r.name));
 record!(Subnet, "subnet", 1, r => r.id.to_string());
 record!(Task, "task", 1, r => task_key(&r.cluster, &r.id));
 record!(TaskDefinition, "task-definition", 1, r => task_definition_key(&r.family, r.revision));
 record!(TaskDefinitionFamily, "family", 1, r => r.family.to_string());
 record!(Vpc, "vpc", 1, r => r.id.to_string());
+record!(VpcEndpoint, "vpc-endpoint", 1, r => r.id.to_string());
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! DescribeSecurityGroupRules: each rule by itself, with its own id.
 
+use super::derived;
 use super::describe::{Noun, by_ids, dry_run, page};
 use super::filter::{Column, select, text};
 use crate::context::{Caller, Context};
@@ -42,7 +43,7 @@ pub async fn describe_security_group_rules(
     Ok(DescribeSecurityGroupRulesResult { security_group_rules: Some(rules), next_token })
 }
 
-fn show(
+pub fn show(
     cx: &Context,
     group: &network::SecurityGroup,
     rule: &network::SecurityGroupRule,
@@ -61,12 +62,13 @@ fn show(
             cx.locality.arn("ec2", &format!("security-group-rule/{}", rule.id)),
         ),
         security_group_rule_id: Some(rule.id.clone()),
-        tags: Some(Vec::new()),
+        tags: derived::tags(&rule.tags),
         ..SecurityGroupRule::default()
     };
     match &rule.peer {
         SecurityGroupPeer::Range(cidr) => shown.cidr_ipv4 = Some(cidr.to_string()),
         SecurityGroupPeer::RangeV6(cidr) => shown.cidr_ipv6 = Some(cidr.clone()),
+        SecurityGroupPeer::PrefixList(id) => shown.prefix_list_id = Some(id.to_string()),
         SecurityGroupPeer::Group(id) => {
             shown.referenced_group_info = Some(ReferencedSecurityGroup {
                 group_id: Some(id.to_string()),

@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use model::network::{self, SecurityGroupPeer};
 use wire::ec2::{
     DescribeSecurityGroupsRequest, DescribeSecurityGroupsResult, IpPermission, IpRange, Ipv6Range,
-    SecurityGroup, UserIdGroupPair,
+    PrefixListId, SecurityGroup, UserIdGroupPair,
 };
 
 pub const NOUN: Noun = Noun {
@@ -46,6 +46,11 @@ fn to_ports(permissions: &Permissions) -> Vec<String> {
     each(permissions, |it| it.to_port.map(|port| port.to_string()))
 }
 
+fn lists(permissions: &Permissions) -> Vec<String> {
+    let all = permissions.iter().flatten();
+    all.flat_map(|it| each(&it.prefix_list_ids, |list| list.prefix_list_id.clone())).collect()
+}
+
 fn protocols(permissions: &Permissions) -> Vec<String> {
     each(permissions, |it| it.ip_protocol.clone())
 }
@@ -61,7 +66,7 @@ const COLUMNS: &[Column<SecurityGroup>] = &[
         pairs(&it.ip_permissions_egress, |pair| pair.group_name.clone())
     }),
     ("egress.ip-permission.ipv6-cidr", |it| ranges_v6(&it.ip_permissions_egress)),
-    ("egress.ip-permission.prefix-list-id", |_| Vec::new()),
+    ("egress.ip-permission.prefix-list-id", |it| lists(&it.ip_permissions_egress)),
     ("egress.ip-permission.protocol", |it| protocols(&it.ip_permissions_egress)),
     ("egress.ip-permission.to-port", |it| to_ports(&it.ip_permissions_egress)),
     ("egress.ip-permission.user-id", |it| {
@@ -74,7 +79,7 @@ const COLUMNS: &[Column<SecurityGroup>] = &[
     ("ip-permission.group-id", |it| pairs(&it.ip_permissions, |pair| pair.group_id.clone())),
     ("ip-permission.group-name", |it| pairs(&it.ip_permissions, |pair| pair.group_name.clone())),
     ("ip-permission.ipv6-cidr", |it| ranges_v6(&it.ip_permissions)),
-    ("ip-permission.prefix-list-id", |_| Vec::new()),
+    ("ip-permission.prefix-list-id", |it| lists(&it.ip_permissions)),
     ("ip-permission.protocol", |it| protocols(&it.ip_permissions)),
     ("ip-permission.to-port", |it| to_ports(&it.ip_permissions)),
     ("ip-permission.user-id", |it| pairs(&it.ip_permissions, |pair| pair.user_id.clone())),
@@ -162,6 +167,10 @@ fn add_peer(cx: &Context, permission: &mut IpPermission, rule: &network::Securit
             let cidr_ipv6 = Some(cidr.clone());
             let range = Ipv6Range { cidr_ipv6, description };
             permission.ipv6_ranges.get_or_insert_default().push(range);
+        }
+        SecurityGroupPeer::PrefixList(id) => {
+            let list = PrefixListId { prefix_list_id: Some(id.to_string()), description };
+            permission.prefix_list_ids.get_or_insert_default().push(list);
         }
         SecurityGroupPeer::Group(id) => {
             let pair = UserIdGroupPair {

@@ -17,6 +17,7 @@ mod describe_tags;
 mod describe_vpc_attribute;
 mod describe_vpcs;
 mod filter;
+mod make_vpc;
 #[cfg(test)]
 mod tests;
 

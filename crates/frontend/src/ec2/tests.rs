@@ -192,18 +192,14 @@ async fn a_tasks_interface_is_seen_while_it_is_there() {
     let subnet = subnets(&fixture).await.remove(0);
     let id = InterfaceId::mint(77);
     let mut txn = cx.store.begin();
+    let (_, of) = cx.store.snapshot().scan::<model::network::Subnet>("").next().expect("one");
+    let ip = "172.31.0.9".parse().expect("an address");
+    let mac = "02:00:00:00:00:09".to_owned();
     txn.put(NetworkInterface {
-        id: id.clone(),
-        vpc: VpcId::from(subnet.vpc_id.expect("an id")),
-        subnet: SubnetId::from(subnet.subnet_id.clone().expect("an id")),
-        zone: "us-east-1a".into(),
-        private_ip: "172.31.0.9".parse().expect("an address"),
-        mac: "02:00:00:00:00:09".to_owned(),
-        private_dns_name: "ip-172-31-0-9.ec2.internal".to_owned(),
         security_groups: vec![SecurityGroupId::from("sg-1")],
         task: Some(TaskId::mint(1)),
         description: "of a task".to_owned(),
-        created_at: cx.now(),
+        ..NetworkInterface::new(id.clone(), &of, ip, mac, cx.now())
     });
     txn.commit().await.expect("committed");
     for filters in [

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::Store;
-use store::blob::FolderObjects;
+use store::blob::{FolderObjects, Staging};
 use store::logs::{Durability, Logs};
 use store::secret::{Sealer, Secret};
 use tempfile::TempDir;
@@ -96,6 +96,7 @@ impl Endpoint {
             store: store.clone(),
             logs: Logs::open(&at("logs"), Durability::Written).expect("a folder"),
             blobs: Arc::new(FolderObjects::open(&at("blobs")).expect("a folder")),
+            staging: Staging::open(&at("uploads")).expect("a folder"),
             locality: Arc::new(locality),
             sealer: Arc::clone(&sealer),
             clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))),
@@ -106,6 +107,7 @@ impl Endpoint {
                 n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
             }),
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
+            collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             family_queues: FamilyQueues::default(),
         });
         Self { frontend, store, now_ms, sealer, randoms_left, _folder: folder }
@@ -192,13 +194,8 @@ fn network(txn: &mut store::Txn) {
     let created_at = Timestamp(NOW_MS);
     for (n, range) in [(1, "172.31.0.0/16"), (2, "10.0.0.0/16")] {
         let id = format!("vpc-0000000000000000{n}");
-        txn.put(Vpc {
-            id: id.as_str().into(),
-            cidr: cidr(range),
-            is_default: n == 1,
-            created_at,
-            tags: BTreeMap::new(),
-        });
+        let vpc = Vpc::new(id.as_str().into(), cidr(range), created_at);
+        txn.put(Vpc { is_default: n == 1, ..vpc });
         txn.put(SecurityGroup {
             id: if n == 1 { GROUP } else { GROUP_OTHER_VPC }.into(),
             vpc: id.as_str().into(),
@@ -214,16 +211,10 @@ fn network(txn: &mut store::Txn) {
         (SUBNET_OTHER_ZONE, 1, "172.31.16.0/20", "us-east-1b"),
         (SUBNET_OTHER_VPC, 2, "10.0.0.0/20", "us-east-1a"),
     ] {
-        txn.put(Subnet {
-            id: id.into(),
-            vpc: format!("vpc-0000000000000000{vpc}").into(),
-            cidr: cidr(range),
-            zone: zone.into(),
-            is_default: vpc == 1,
-            map_public_ip_on_launch: true,
-            created_at,
-            tags: BTreeMap::new(),
-        });
+        let is_default = vpc == 1;
+        let vpc = format!("vpc-0000000000000000{vpc}").into();
+        let subnet = Subnet::new(id.into(), vpc, cidr(range), zone.into(), created_at);
+        txn.put(Subnet { is_default, map_public_ip_on_launch: true, ..subnet });
     }
 }
 

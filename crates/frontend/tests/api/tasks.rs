@@ -97,6 +97,7 @@ async fn a_placed_task_shows_its_interface_and_a_stopped_one_its_end() {
             vpc: "vpc-00000000000000001".into(),
             subnet: SUBNET.into(),
             private_ip: [172, 31, 0, 4].into(),
+            public_ip: None,
             mac: "02:00:00:00:00:01".to_owned(),
             private_dns_name: "ip-172-31-0-4.ec2.internal".to_owned(),
         });

@@ -306,34 +306,23 @@ fn take_address(
         vpc: subnet.vpc.clone(),
         subnet: subnet.id.clone(),
         private_ip: ip,
-        // The address makes it unique within a VPC, 02 says that nobody was assigned it.
-        mac: mac(u32::from(ip), random),
-        private_dns_name: format!("ip-{}.ec2.internal", ip.to_string().replace('.', "-")),
+        public_ip: None,
+        mac: NetworkInterface::mac(ip, random),
+        private_dns_name: NetworkInterface::dns_name(ip),
     };
     txn.expect_absent::<NetworkInterface>(interface.interface.as_str());
+    let (id, mac) = (interface.interface.clone(), interface.mac.clone());
     txn.put(NetworkInterface {
-        id: interface.interface.clone(),
-        vpc: subnet.vpc.clone(),
-        subnet: subnet.id.clone(),
         zone: placed.zone.clone(),
-        private_ip: ip,
-        mac: interface.mac.clone(),
-        private_dns_name: interface.private_dns_name.clone(),
         security_groups: task.network.security_groups.clone(),
         task: Some(task.id.clone()),
         description: format!(
             "arn:aws:ecs:{}:{}:attachment/{}",
             cx.locality.region, cx.locality.account, interface.attachment
         ),
-        created_at: now,
+        ..NetworkInterface::new(id, &subnet, ip, mac, now)
     });
     Some(interface)
-}
-
-fn mac(ip: u32, random: u128) -> String {
-    let [a, b, c, d] = ip.to_be_bytes();
-    let salt = random.to_be_bytes()[0];
-    format!("02:{salt:02x}:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Keeps in view why a task still waits.

@@ -2,7 +2,7 @@
 //! is next.
 
 use model::facts::{ContainersFact, Desired};
-use model::session::{Assignment, TaskReport};
+use model::session::{Assignment, Inside, TaskReport};
 use model::task::TaskInterface;
 use model::task_definition::*;
 use model::{TaskDefinitionRevision, TaskId, Timestamp};
@@ -45,6 +45,7 @@ pub fn logged(mut container: ContainerTemplate) -> ContainerTemplate {
     container.log = Some(LogConfiguration {
         group: "g".to_owned(),
         region: "r".to_owned(),
+        inside: Inside::default(),
         stream_prefix: "p".to_owned(),
         create_group: false,
         non_blocking: true,
@@ -86,12 +87,15 @@ pub fn assignment(containers: Vec<ContainerTemplate>) -> Assignment {
             vpc: "vpc".into(),
             subnet: "subnet".into(),
             private_ip: std::net::Ipv4Addr::new(10, 0, 0, 4),
+            public_ip: None,
             mac: String::new(),
             private_dns_name: String::new(),
         }),
         subnet: None,
         containers_fact: ContainersFact::Unseen,
         start_failure: None,
+        registry_credentials: std::collections::BTreeMap::new(),
+        secrets: std::collections::BTreeMap::new(),
         launch_type: None,
         zone: "z".into(),
         region: "r".to_owned(),

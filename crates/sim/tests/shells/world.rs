@@ -2,7 +2,7 @@
 //! up. Time is tokio's and paused: it moves only when nothing else can, so that waiting for minutes
 //! takes no time.
 
-use agent::{Agent, Image, Images, Settings};
+use agent::{Agent, Image, Images, Settings, Wanted};
 use manager::{Context, Manager};
 use model::arn::Locality;
 use model::container::ContainerState;
@@ -47,14 +47,18 @@ struct AnyImage;
 impl Images for AnyImage {
     fn use_registry(&self, _: &RegistryAccess) {}
 
-    async fn pull(&self, reference: &str, _: &str) -> Result<Image, String> {
-        if reference == "missing" {
+    async fn pull(&self, wanted: Wanted) -> Result<Image, String> {
+        if wanted.reference == "missing" {
             return Err("CannotPullContainerError: missing: not found".to_owned());
         }
         let digest = Digest::from(format!("sha256:{:064x}", 7));
         let config = ImageConfig::default();
         Ok(Image { digest, config, layers: vec!["/layer".into()], hold: Arc::new(()) })
     }
+
+    fn release(&self, _: &TaskId) {}
+
+    fn keep_only(&self, _: &[TaskId]) {}
 }
 
 impl World {
@@ -110,23 +114,9 @@ impl World {
         let (vpc, now, tags) = (VpcId::from("vpc-1"), (self.clock)(), Tags::new());
         let cidr = |text: &str| Cidr::parse(text).expect("a range");
         let mut txn = self.store.begin();
-        txn.put(Vpc {
-            id: vpc.clone(),
-            cidr: cidr("172.31.0.0/16"),
-            is_default: true,
-            created_at: now,
-            tags: tags.clone(),
-        });
-        txn.put(Subnet {
-            id: "subnet-1".into(),
-            vpc,
-            cidr: cidr("172.31.0.0/20"),
-            zone: "us-east-1a".into(),
-            is_default: true,
-            map_public_ip_on_launch: true,
-            created_at: now,
-            tags: tags.clone(),
-        });
+        txn.put(Vpc::new(vpc.clone(), cidr("172.31.0.0/16"), now));
+        let range = cidr("172.31.0.0/20");
+        txn.put(Subnet::new("subnet-1".into(), vpc, range, "us-east-1a".into(), now));
         txn.put(LogGroup {
             name: GROUP.to_owned(),
             created_at: now,
@@ -257,6 +247,7 @@ impl World {
             started_at: None,
             stopping_at: None,
             execution_stopped_at: None,
+            protected_until: None,
             stopped_at: None,
         }
     }
