@@ -93,10 +93,10 @@ impl Inner {
             if let Reference::Tag(tag) = &reference {
                 set_tag(txn, &name, tag, &manifest.digest, manifest.pushed_at)?;
             }
-            // The same manifest again keeps the time of its first push.
-            if txn.get::<Manifest>(&manifest_key(&name, &manifest.digest)).is_none() {
-                txn.put(manifest.clone());
-            }
+            // The same manifest again keeps the time of its first push. It is written all the same:
+            // who deletes it meanwhile has not seen the tag it gets here.
+            let known = txn.get::<Manifest>(&manifest_key(&name, &manifest.digest));
+            txn.put(known.map_or_else(|| manifest.clone(), |known| Manifest::clone(&known)));
             Ok(())
         });
         stored.await?;
@@ -139,7 +139,8 @@ impl Inner {
 }
 
 /// Refuses a manifest whose repository, blobs or manifests are not there. Links go only with
-/// their repository, which is guarded, so they need no guard; manifests are deleted one by one.
+/// their repository, which is guarded, so they need no guard; manifests are deleted one by one,
+/// each by someone who has looked whether an index names it.
 fn check_needs(
     locality: &Locality,
     txn: &mut Txn,
@@ -158,6 +159,8 @@ fn check_needs(
         let manifest = txn.get::<Manifest>(&manifest_key(name, &needed.digest));
         let manifest = manifest.ok_or_else(|| content_unknown(&needed.digest))?;
         check_bytes(needed, manifest.manifest_bytes)?;
+        // Written anew: who deletes it meanwhile has not seen the index that names it.
+        txn.put(Manifest::clone(&manifest));
     }
     Ok(())
 }

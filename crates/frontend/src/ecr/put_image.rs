@@ -34,14 +34,13 @@ pub async fn put_image(
         let repository = txn.get::<Repository>(name.as_str());
         let repository = repository.ok_or_else(|| not_found(cx, name.as_str()))?;
         check_needs(cx, txn, &name, &document)?;
-        let known = txn.get::<Manifest>(&manifest_key(&name, &digest)).is_some();
+        let known = txn.get::<Manifest>(&manifest_key(&name, &digest));
         let tagged = set_tag(cx, txn, &repository, &manifest, tag)?;
-        if known && !tagged {
+        if known.is_some() && !tagged {
             return Err(already_there(cx, &name, &digest, tag));
         }
-        if !known {
-            txn.put(manifest.clone());
-        }
+        // Written also when it is there: who deletes it meanwhile has not seen its new tag.
+        txn.put(known.map_or_else(|| manifest.clone(), |known| Manifest::clone(&known)));
         Ok(())
     });
     put.await.map_err(fault::transact)?;
@@ -123,8 +122,10 @@ fn check_needs(
         return Err(ErrorCode::LayersNotFoundException.fault(lacking("Layers", &missing)));
     }
     for needed in &document.manifests {
-        if txn.get::<Manifest>(&manifest_key(name, &needed.digest)).is_none() {
-            missing.push(needed.digest.as_str());
+        match txn.get::<Manifest>(&manifest_key(name, &needed.digest)) {
+            // Written anew: who deletes it meanwhile has not seen the index that names it.
+            Some(manifest) => txn.put(Manifest::clone(&manifest)),
+            None => missing.push(needed.digest.as_str()),
         }
     }
     match missing.is_empty() {
