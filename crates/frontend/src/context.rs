@@ -5,8 +5,10 @@ use crate::ecs::FamilyQueues;
 use crate::fault::{self, Fault};
 use model::arn::Locality;
 use model::{AccessKeyId, Timestamp};
+use serde::Serialize;
 use std::sync::Arc;
-use store::blob::ObjectStore;
+use std::time::Duration;
+use store::blob::{BoxFuture, ObjectStore, Staging};
 use store::logs::Logs;
 use store::secret::Sealer;
 use store::{Store, Txn};
@@ -15,17 +17,40 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 /// Makes a password for the image registry, with its end; the registry knows how.
 pub type RegistryPassword = Arc<dyn Fn(Timestamp) -> (String, Timestamp) + Send + Sync>;
+/// Collects the images' garbage; what nobody needed for this long counts as such. None: it failed.
+pub type CollectImages =
+    Arc<dyn Fn(Duration) -> BoxFuture<'static, Option<Collected>> + Send + Sync>;
+
+/// What a collection of the images' garbage did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Collected {
+    /// Blobs that left a repository in which no image needs them any more.
+    pub links_removed: u64,
+    /// Blobs that will leave next time unless somebody asks for them.
+    pub links_condemned: u64,
+    /// Blobs and manifests that no repository had any more.
+    pub objects_removed: u64,
+    pub object_bytes_freed: u64,
+    /// Blobs and manifests that stay.
+    pub objects_kept: u64,
+    pub uploads_removed: u64,
+    pub upload_bytes_freed: u64,
+}
 
 #[derive(Clone)]
 pub struct Context {
     pub store: Store,
     pub logs: Logs,
     pub blobs: Arc<dyn ObjectStore>,
+    /// Layers that are being sent, through the registry's protocol or ECR's calls.
+    pub staging: Staging,
     pub locality: Arc<Locality>,
     pub sealer: Arc<Sealer>,
     pub clock: Clock,
     pub random: Random,
     pub registry_password: RegistryPassword,
+    pub collect_images: CollectImages,
     /// `FamilyQueues::default()`; one for all that serve one store in this process.
     pub family_queues: FamilyQueues,
 }

@@ -7,7 +7,7 @@ use model::arn::Locality;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::Store;
-use store::blob::FolderObjects;
+use store::blob::{FolderObjects, Staging};
 use store::logs::{Durability, Logs};
 use store::secret::Sealer;
 use tempfile::TempDir;
@@ -32,6 +32,7 @@ impl Fixture {
             store: Store::in_memory(store::kinds::all()),
             logs: Logs::open(&at("logs"), Durability::Written).expect("a folder"),
             blobs: Arc::new(FolderObjects::open(&at("blobs")).expect("a folder")),
+            staging: Staging::open(&at("uploads")).expect("a folder"),
             locality: Arc::new(Locality {
                 region: "us-east-1".into(),
                 account: "000000000000".into(),
@@ -40,6 +41,7 @@ impl Fixture {
             clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))),
             random: Arc::new(move || u128::from(count.fetch_add(1, Ordering::SeqCst))),
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
+            collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             family_queues: crate::ecs::FamilyQueues::default(),
         };
         let caller = Caller {

@@ -19,7 +19,7 @@ mod logs;
 mod sts;
 
 pub use auth::root_access_key;
-pub use context::{Caller, Clock, Context, Random, RegistryPassword};
+pub use context::{Caller, Clock, CollectImages, Collected, Context, Random, RegistryPassword};
 pub use ec2::ensure_default_network;
 pub use ecs::FamilyQueues;
 pub use http::Frontend;

@@ -40,3 +40,49 @@ pub const SIGNING_KEYS_PER_ACCESS_KEY_MAX: usize = 32;
 pub const REGISTRATION_BATCH_MAX: usize = 100;
 /// Bytes of their documents, counted twice for the template beside; the store's bound is 1 MiB.
 pub const REGISTRATION_BATCH_BYTES_MAX: usize = 512 * 1024;
+/// How long a collection of the images' garbage spares what nobody needs when it isn't told, in
+/// seconds. A push may take that long from its first layer to its manifest.
+pub const COLLECT_GRACE_SECONDS: u64 = 24 * 3600;
+/// The most it may be told, in seconds.
+pub const COLLECT_GRACE_SECONDS_MAX: u64 = 365 * 24 * 3600;
+/// Resources of one CreateTags or DeleteTags call; the store's bound is 128 records.
+pub const TAGGED_RESOURCES_MAX: usize = 100;
+/// VPCs of a region. Source: VPC quotas, as they can be raised.
+pub const VPCS_MAX: usize = 100;
+/// Subnets of a VPC: fewer than EC2's 200, as who removes a security group looks at all of them in
+/// one transaction.
+pub const SUBNETS_PER_VPC_MAX: usize = 100;
+/// Ranges of a VPC, its first one too. Source: VPC quotas.
+pub const CIDRS_PER_VPC_MAX: usize = 5;
+/// Route tables of a VPC, and routes of a table. Source: VPC quotas.
+pub const ROUTE_TABLES_PER_VPC_MAX: usize = 200;
+pub const ROUTES_PER_TABLE_MAX: usize = 500;
+/// Security groups of a region, their rules in each direction, and groups of an interface. Source:
+/// VPC quotas.
+pub const SECURITY_GROUPS_MAX: usize = 2500;
+pub const RULES_PER_GROUP_MAX: usize = 60;
+/// Network ACLs of a VPC, and entries in each direction. Source: VPC quotas.
+pub const NETWORK_ACLS_PER_VPC_MAX: usize = 200;
+pub const ACL_ENTRIES_MAX: usize = 40;
+/// Internet gateways that are there at one time. Source: VPC quotas, as they can be raised.
+pub const INTERNET_GATEWAYS_MAX: usize = 100;
+/// NAT gateways that work at one time.
+pub const NAT_GATEWAYS_MAX: usize = 100;
+/// Elastic addresses.
+pub const ADDRESSES_MAX: usize = 500;
+/// How long a deleted NAT gateway is still shown. Source: VPC user guide, "NAT gateways": about an
+/// hour.
+pub const DELETED_NAT_GATEWAY_SHOWN_SECONDS: i64 = 3600;
+/// Private addresses of an interface beside its first.
+pub const SECONDARY_ADDRESSES_MAX: usize = 30;
+/// Prefix lists, and entries of one. Source: VPC quotas.
+pub const PREFIX_LISTS_MAX: usize = 100;
+pub const PREFIX_LIST_ENTRIES_MAX: usize = 1000;
+/// Endpoints of a VPC. Source: VPC quotas.
+pub const ENDPOINTS_PER_VPC_MAX: usize = 50;
+/// Bytes of an endpoint's policy. Source: VPC quotas.
+pub const ENDPOINT_POLICY_BYTES_MAX: usize = 20_480;
+/// DHCP option sets.
+pub const DHCP_OPTIONS_MAX: usize = 500;
+/// Characters of a security group's name or description. Source: API reference.
+pub const GROUP_TEXT_CHARS_MAX: usize = 255;

@@ -17,7 +17,7 @@ use model::{AccountId, Region, ZoneName};
 use registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
-use store::blob::FolderObjects;
+use store::blob::{FolderObjects, Staging};
 use store::logs::{Durability, Logs};
 use store::secret::Sealer;
 use store::{CommitFailure, Store};
@@ -40,6 +40,7 @@ pub struct Server {
     end: watch::Sender<bool>,
     serving: JoinHandle<()>,
     managing: JoinHandle<()>,
+    collecting: JoinHandle<()>,
     agent: Option<local_agent::LocalAgent>,
 }
 
@@ -49,6 +50,7 @@ struct Parts {
     store: Store,
     logs: Logs,
     objects: FolderObjects,
+    staging: Staging,
     sealer: Arc<Sealer>,
     locality: Locality,
     clock: Clock,
@@ -77,11 +79,12 @@ pub async fn start(up: &Up) -> Result<Server> {
     let url = format!("http://{address}");
     let agent_password = administrator::password(&parts.random);
     let signer = administrator::registry_signer(dir, &parts.random)?;
-    let registry = make_registry(&parts, signer.clone(), &agent_password).await?;
-    let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer)));
+    let registry = make_registry(&parts, signer.clone(), &agent_password);
+    let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer, &registry)));
     let manager = Manager::new(manager::Context {
         store: parts.store.clone(),
         logs: parts.logs.clone(),
+        sealer: Arc::clone(&parts.sealer),
         locality: parts.locality.clone(),
         zone: ZoneName::from(format!("{}a", up.region)),
         registry: RegistryAccess {
@@ -98,6 +101,10 @@ pub async fn start(up: &Up) -> Result<Server> {
     let managing = tokio::spawn({
         let manager = manager.clone();
         async move { manager.run().await }
+    });
+    let collecting = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.keep_collecting().await }
     });
     let agent = match up.no_agent {
         true => None,
@@ -122,7 +129,18 @@ pub async fn start(up: &Up) -> Result<Server> {
     // Last, so that who is answered finds everything there. Until now callers wait to be accepted.
     let serving = tokio::spawn(http::serve(listener, Router { frontend, registry }, ended));
     let Parts { dir, store, clock, .. } = parts;
-    Ok(Server { endpoint, credentials, dir, store, clock, end, serving, managing, agent })
+    Ok(Server {
+        endpoint,
+        credentials,
+        dir,
+        store,
+        clock,
+        end,
+        serving,
+        managing,
+        collecting,
+        agent,
+    })
 }
 
 async fn open(up: &Up) -> Result<Parts> {
@@ -142,20 +160,28 @@ async fn open(up: &Up) -> Result<Parts> {
             .with_context(|| format!("cannot open the logs in {path}"))?;
         let objects = FolderObjects::open(&dir.blobs())
             .with_context(|| format!("cannot open the images in {path}"))?;
+        let staging = Staging::open(&dir.uploads())
+            .with_context(|| format!("cannot open the uploads in {path}"))?;
         let sealer = Sealer::open(&dir.root_key())
             .with_context(|| format!("cannot read the root key in {path}"))?;
         let (sealer, clock, random) = (Arc::new(sealer), world::clock(), world::random());
-        Ok(Parts { dir, store, logs, objects, sealer, locality, clock, random })
+        Ok(Parts { dir, store, logs, objects, staging, sealer, locality, clock, random })
     })
     .await
     .context("opening the data folder was cut off")?
 }
 
-fn frontend_context(parts: &Parts, signer: registry::token::Signer) -> frontend::Context {
+fn frontend_context(
+    parts: &Parts,
+    signer: registry::token::Signer,
+    registry: &Registry,
+) -> frontend::Context {
     frontend::Context {
         store: parts.store.clone(),
         logs: parts.logs.clone(),
         blobs: Arc::new(parts.objects.clone()),
+        staging: parts.staging.clone(),
+        collect_images: collect_images(registry),
         locality: Arc::new(parts.locality.clone()),
         sealer: Arc::clone(&parts.sealer),
         clock: Arc::clone(&parts.clock),
@@ -165,24 +191,41 @@ fn frontend_context(parts: &Parts, signer: registry::token::Signer) -> frontend:
     }
 }
 
-async fn make_registry(
-    parts: &Parts,
-    signer: registry::token::Signer,
-    agent_password: &str,
-) -> Result<Registry> {
-    let parts = registry::Parts {
+/// The operator's call and the registry's work, joined: neither knows the other.
+fn collect_images(registry: &Registry) -> frontend::CollectImages {
+    let registry = registry.clone();
+    Arc::new(move |grace| {
+        let registry = registry.clone();
+        Box::pin(async move {
+            let collected = registry.collect(grace).await.inspect_err(|failure| {
+                let failure: &dyn std::error::Error = failure;
+                tracing::error!(failure, "the images' garbage could not be collected");
+            });
+            let collected = collected.ok()?;
+            Some(frontend::Collected {
+                links_removed: collected.links_removed,
+                links_condemned: collected.links_condemned,
+                objects_removed: collected.objects_removed,
+                object_bytes_freed: collected.object_bytes_freed,
+                objects_kept: collected.objects_kept,
+                uploads_removed: collected.uploads_removed,
+                upload_bytes_freed: collected.upload_bytes_freed,
+            })
+        })
+    })
+}
+
+fn make_registry(parts: &Parts, signer: registry::token::Signer, agent_password: &str) -> Registry {
+    Registry::new(registry::Parts {
         store: parts.store.clone(),
         objects: Arc::new(parts.objects.clone()),
-        objects_folder: Some(parts.dir.blobs()),
-        uploads_folder: parts.dir.uploads(),
+        staging: parts.staging.clone(),
         locality: parts.locality.clone(),
         clock: Arc::clone(&parts.clock),
         signer,
         agent_user: AGENT_USER.to_owned(),
         agent_password: agent_password.to_owned(),
-    };
-    let made = tokio::task::spawn_blocking(move || Registry::new(parts)).await;
-    made.context("opening the registry was cut off")?.context("cannot open the registry")
+    })
 }
 
 impl Server {
@@ -226,6 +269,7 @@ impl Server {
             agent.end(idle).await;
         }
         self.managing.abort();
+        self.collecting.abort();
         self.store.close().await;
         self.dir.remove_endpoint();
         Ok(())

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use model::RepositoryName;
 use model::arn::Locality;
 use serde_json::{Value, json};
-use store::blob::BlobFailure;
+use store::blob::{BlobFailure, StagingFailure};
 use store::{CommitFailure, TransactFailure};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -127,6 +127,31 @@ impl From<std::io::Error> for Refusal {
 impl From<BlobFailure> for Refusal {
     fn from(failure: BlobFailure) -> Self {
         Self::failure(&failure)
+    }
+}
+
+impl From<StagingFailure> for Refusal {
+    fn from(failure: StagingFailure) -> Self {
+        let busy = |message| Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message);
+        match failure {
+            StagingFailure::Unknown => {
+                Self::not_found("BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+            }
+            StagingFailure::Busy => busy("another request of this upload is still running"),
+            StagingFailure::TooMany => busy("too many uploads are under way"),
+            StagingFailure::TooLarge { bytes_max } => {
+                let message = format!("a blob has at most {bytes_max} bytes");
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
+            }
+            StagingFailure::DigestMismatch { wanted, found } => {
+                let message = "provided digest did not match uploaded content";
+                let detail = json!({ "wanted": wanted.to_string(), "found": found.to_string() });
+                Self::bad_request("DIGEST_INVALID", message).with_detail(detail)
+            }
+            failure @ (StagingFailure::Blob(_) | StagingFailure::Io { .. }) => {
+                Self::failure(&failure)
+            }
+        }
     }
 }
 

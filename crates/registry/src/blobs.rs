@@ -1,7 +1,7 @@
 //! Blobs: reading them, and pushing them in one piece, in chunks, or from another repository.
 
 use crate::answer::{Body, BoxError, Refusal, bare, set};
-use crate::uploads::{self, Held};
+use crate::receive;
 use crate::{Call, Inner};
 use bytes::Bytes;
 use futures_util::stream;
@@ -14,8 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 use model::image::{BlobLink, Repository};
 use model::manifest::{is_repository_name, parse_digest};
 use model::{Digest, RepositoryName};
-use serde_json::json;
-use store::blob::ObjectReader;
+use store::blob::{Held, ObjectReader, links};
 use store::kinds::blob_link_key;
 
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -32,6 +31,8 @@ impl Inner {
         let key = blob_link_key(&name, &digest);
         let link = self.store.snapshot().get::<BlobLink>(&key);
         let bytes = link.ok_or_else(|| Refusal::blob_unknown(&digest))?.bytes;
+        // Who asks may be about to push an image that needs it.
+        self.collector.spare(&key);
         let wanted = call.headers.get(RANGE).and_then(|range| range.to_str().ok());
         let range = match wanted.filter(|_| call.method == Method::GET) {
             Some(range) => byte_range(range, bytes)?,
@@ -81,11 +82,11 @@ impl Inner {
         let digest =
             call.query.get("digest").map(|text| parse_digest(text).ok_or_else(digest_malformed));
         let digest = digest.transpose()?;
-        let held = self.uploads.begin(self.upload_id()?, name.clone()).await?;
+        let held = self.staging.begin(self.upload_id()?, name.clone()).await?;
         match digest {
             None => Ok(progress(StatusCode::ACCEPTED, &held)),
             Some(digest) => {
-                let held = uploads::append(held, body).await?;
+                let held = receive::append(held, body).await?;
                 self.commit_upload(held, name, digest).await
             }
         }
@@ -97,7 +98,7 @@ impl Inner {
         id: String,
     ) -> Result<Response<Body>, Refusal> {
         self.repository(&name)?;
-        let held = self.uploads.hold(&id, &name).await?;
+        let held = self.staging.hold(&id, &name).await?;
         Ok(progress(StatusCode::NO_CONTENT, &held))
     }
 
@@ -109,7 +110,7 @@ impl Inner {
         id: String,
     ) -> Result<Response<Body>, Refusal> {
         self.repository(&name)?;
-        let held = self.uploads.hold(&id, &name).await?;
+        let held = self.staging.hold(&id, &name).await?;
         let held = receive(held, &call.headers, body).await?;
         Ok(progress(StatusCode::ACCEPTED, &held))
     }
@@ -124,7 +125,7 @@ impl Inner {
         self.repository(&name)?;
         let digest =
             call.query.get("digest").and_then(parse_digest).ok_or_else(digest_malformed)?;
-        let held = self.uploads.hold(&id, &name).await?;
+        let held = self.staging.hold(&id, &name).await?;
         let held = receive(held, &call.headers, body).await?;
         self.commit_upload(held, name, digest).await
     }
@@ -135,8 +136,8 @@ impl Inner {
         id: String,
     ) -> Result<Response<Body>, Refusal> {
         self.repository(&name)?;
-        let held = self.uploads.hold(&id, &name).await?;
-        self.uploads.end(held).await?;
+        let held = self.staging.hold(&id, &name).await?;
+        self.staging.end(held).await?;
         Ok(bare(StatusCode::NO_CONTENT))
     }
 
@@ -148,18 +149,8 @@ impl Inner {
         name: RepositoryName,
         digest: Digest,
     ) -> Result<Response<Body>, Refusal> {
-        let (held, found) = uploads::digest(held).await?;
-        let found = format!("sha256:{found}");
-        if found != digest.as_str() {
-            self.uploads.end(held).await?;
-            let message = "provided digest did not match uploaded content";
-            let detail = json!({ "wanted": digest.as_str(), "found": found });
-            return Err(Refusal::bad_request("DIGEST_INVALID", message).with_detail(detail));
-        }
-        self.landing.adopt(held.data(), stored_digest(&digest)).await?;
-        let bytes = held.bytes;
-        self.uploads.end(held).await?;
-        self.link(&name, &digest, bytes).await?;
+        let stored = self.staging.finish(held, &*self.objects, stored_digest(&digest)).await?;
+        self.link(&name, &digest, stored.bytes, None).await?;
         Ok(created(&name, &digest))
     }
 
@@ -172,43 +163,47 @@ impl Inner {
     ) -> Result<bool, Refusal> {
         let link = self.store.snapshot().get::<BlobLink>(&blob_link_key(from, digest));
         let Some(link) = link else { return Ok(false) };
-        self.link(name, digest, link.bytes).await?;
-        Ok(true)
+        self.link(name, digest, link.bytes, Some(from)).await
     }
 
-    async fn link(
+    /// Whether it could be linked: what is mounted must still be in the other repository then, or
+    /// its object may be gone. The link is written anew if there is one already, which keeps it
+    /// from garbage collection for as long as a new one.
+    pub(crate) async fn link(
         &self,
         name: &RepositoryName,
         digest: &Digest,
         bytes: u64,
-    ) -> Result<(), Refusal> {
+        from: Option<&RepositoryName>,
+    ) -> Result<bool, Refusal> {
         let (now, locality) = (self.now(), &self.locality);
         let linked = self.store.transact(|txn| {
             if txn.get::<Repository>(name.as_str()).is_none() {
                 return Err(Refusal::repository_unknown(locality, name));
             }
-            if txn.get::<BlobLink>(&blob_link_key(name, digest)).is_none() {
-                let (repository, digest) = (name.clone(), digest.clone());
-                txn.put(BlobLink { repository, digest, bytes, linked_at: now });
+            let source = from.map(|from| txn.get::<BlobLink>(&blob_link_key(from, digest)));
+            if let Some(None) = source {
+                return Ok(false);
             }
-            Ok(())
+            links::link(txn, name, digest, bytes, now);
+            Ok(true)
         });
-        linked.await?;
-        Ok(())
+        let (linked, _) = linked.await?;
+        Ok(linked)
     }
 }
 
 /// Takes a chunk or the rest of a blob, which must begin where the upload stands.
 async fn receive(held: Held, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
     let Some(range) = headers.get(CONTENT_RANGE) else {
-        return uploads::append(held, body).await;
+        return receive::append(held, body).await;
     };
     let Some((start, end)) = range.to_str().ok().and_then(chunk_range) else {
         return Err(Refusal::bad_request("BLOB_UPLOAD_INVALID", "malformed Content-Range"));
     };
-    if start != held.bytes {
+    if start != held.bytes() {
         let standing = progress(StatusCode::RANGE_NOT_SATISFIABLE, &held);
-        let message = format!("the next byte of this upload is {}", held.bytes);
+        let message = format!("the next byte of this upload is {}", held.bytes());
         let mut refusal = Refusal::new(standing.status(), "BLOB_UPLOAD_INVALID", message);
         for (header, value) in standing.headers() {
             if header != CONTENT_LENGTH {
@@ -217,12 +212,12 @@ async fn receive(held: Held, headers: &HeaderMap, body: Body) -> Result<Held, Re
         }
         return Err(refusal);
     }
-    let held = uploads::append(held, body).await?;
-    match held.bytes == end + 1 {
+    let held = receive::append(held, body).await?;
+    match held.bytes() == end + 1 {
         true => Ok(held),
         false => Err(Refusal::bad_request(
             "SIZE_INVALID",
-            format!("the chunk should end at byte {end}, it ended before byte {}", held.bytes),
+            format!("the chunk should end at byte {end}, it ended before byte {}", held.bytes()),
         )),
     }
 }
@@ -285,10 +280,10 @@ pub fn object_name(digest: &Digest) -> store::blob::ObjectName {
 /// Where an upload stands. Its location is relative, so that it holds behind any name of ours.
 fn progress(status: StatusCode, held: &Held) -> Response<Body> {
     let mut response = bare(status);
-    let location = format!("/v2/{}/blobs/uploads/{}", held.repository, held.id);
+    let location = format!("/v2/{}/blobs/uploads/{}", held.repository(), held.id());
     set(&mut response, LOCATION, &location);
-    set(&mut response, RANGE, &format!("0-{}", held.bytes.saturating_sub(1)));
-    set(&mut response, UPLOAD_UUID, &held.id);
+    set(&mut response, RANGE, &format!("0-{}", held.bytes().saturating_sub(1)));
+    set(&mut response, UPLOAD_UUID, held.id());
     if status != StatusCode::NO_CONTENT {
         set(&mut response, CONTENT_LENGTH, "0");
     }

@@ -9,24 +9,27 @@ pub mod limits;
 pub mod token;
 
 mod access;
-mod adopt;
 mod answer;
 mod blobs;
+mod cache;
+mod collect;
 mod listing;
 mod manifests;
 mod path;
 mod query;
-mod uploads;
+mod receive;
 
 pub use answer::{Body, BoxError};
+pub use collect::{CollectFailure, Collected};
 
 use crate::access::Access;
-use crate::adopt::Landing;
 use crate::answer::{Refusal, bare, set};
+use crate::cache::Cache;
+use crate::collect::Collector;
+use crate::limits::{COLLECT_EVERY_SECONDS, COLLECT_GRACE_SECONDS, MANIFEST_CACHE_BYTES};
 use crate::path::Route;
 use crate::query::Query;
 use crate::token::Signer;
-use crate::uploads::Uploads;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -34,11 +37,11 @@ use model::arn::Locality;
 use model::image::Repository;
 use model::{RepositoryName, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
-use store::blob::ObjectStore;
+use store::blob::{ObjectStore, Staging};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -47,11 +50,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Parts {
     pub store: Store,
     pub objects: Arc<dyn ObjectStore>,
-    /// The folder of a `FolderObjects`, if the objects are one: finished uploads are then renamed
-    /// into it rather than copied. It must be on the same file system as `uploads_folder`.
-    pub objects_folder: Option<PathBuf>,
-    /// Where unfinished uploads lie; used by nothing else.
-    pub uploads_folder: PathBuf,
+    /// Uploads under way.
+    pub staging: Staging,
     pub locality: Locality,
     pub clock: Clock,
     pub signer: Signer,
@@ -69,10 +69,11 @@ pub struct Registry {
 pub(crate) struct Inner {
     pub store: Store,
     pub objects: Arc<dyn ObjectStore>,
-    pub landing: Landing,
-    pub uploads: Uploads,
+    pub staging: Staging,
     pub locality: Locality,
     pub clock: Clock,
+    pub collector: Collector,
+    pub manifests: Cache,
     access: Access,
     random: SystemRandom,
 }
@@ -86,28 +87,46 @@ pub(crate) struct Call {
 }
 
 impl Registry {
-    /// Finds the uploads that an earlier process left. Blocks while it does.
-    pub fn new(parts: Parts) -> std::io::Result<Self> {
-        let uploads = Uploads::open(&parts.uploads_folder)?;
+    pub fn new(parts: Parts) -> Self {
         let access = Access::new(parts.signer, &parts.agent_user, &parts.agent_password);
-        let landing = Landing::new(Arc::clone(&parts.objects), parts.objects_folder);
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 store: parts.store,
                 objects: parts.objects,
-                landing,
-                uploads,
+                staging: parts.staging,
                 locality: parts.locality,
                 clock: parts.clock,
+                collector: Collector::default(),
+                manifests: Cache::new(MANIFEST_CACHE_BYTES),
                 access,
                 random: SystemRandom::new(),
             }),
-        })
+        }
     }
 
     /// Whether a request with this path is the registry's.
     pub fn serves(path: &str) -> bool {
         path == "/v2" || path.starts_with("/v2/")
+    }
+
+    /// Collects the garbage that has been so for this long: what no image needs, what no repository
+    /// has, what nobody goes on uploading. Pushes and pulls go on.
+    pub async fn collect(&self, grace: Duration) -> Result<Collected, CollectFailure> {
+        self.inner.collect(grace).await
+    }
+
+    /// Collects garbage now and then, for ever.
+    pub async fn keep_collecting(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(COLLECT_EVERY_SECONDS)).await;
+            match self.collect(Duration::from_secs(COLLECT_GRACE_SECONDS)).await {
+                Ok(collected) => tracing::info!(?collected, "the images' garbage is collected"),
+                Err(failure) => {
+                    let failure: &dyn std::error::Error = &failure;
+                    tracing::error!(failure, "the images' garbage could not be collected");
+                }
+            }
+        }
     }
 
     /// Answers a request for a path that the registry serves.
@@ -236,6 +255,6 @@ impl Inner {
         let mut bytes = [0; 16];
         let filled = self.random.fill(&mut bytes);
         filled.map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
-        Ok(uploads::hex(&bytes))
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }

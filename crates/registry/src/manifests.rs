@@ -10,16 +10,15 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
-use model::arn::Locality;
-use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::image::{ImageTag, Manifest, Repository};
 use model::manifest::{Document, MANIFEST_BYTES_MAX, Malformed, Needed};
 use model::{Digest, RepositoryName, Timestamp};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use store::blob::{put_content, read_all};
-use store::kinds::{blob_link_key, image_tag_key, manifest_key, repository_prefix};
-use store::{Snapshot, Txn};
+use store::blob::{links, put_content, read_all};
+use store::kinds::{image_tag_key, manifest_key, repository_prefix};
+use store::{Snapshot, TransactFailure, Txn};
 
 /// Tags that one transaction removes.
 const PORTION_TAGS: usize = 100;
@@ -46,14 +45,20 @@ impl Inner {
         Ok(response)
     }
 
+    /// The bytes as they were pushed; nothing is read out of them on the way to a client.
     pub(crate) async fn manifest_content(&self, manifest: &Manifest) -> Result<Bytes, Refusal> {
+        if let Some(content) = self.manifests.get(&manifest.digest) {
+            return Ok(content);
+        }
         let object = object_name(&manifest.digest);
         let content = read_all(&*self.objects, object, MANIFEST_BYTES_MAX).await?;
-        content.ok_or_else(|| {
+        let content = content.ok_or_else(|| {
             let (digest, repository) = (&manifest.digest, &manifest.repository);
             tracing::error!(%digest, %repository, "a manifest's content is missing");
             Refusal::manifest_unknown()
-        })
+        })?;
+        self.manifests.put(&manifest.digest, content.clone());
+        Ok(content)
     }
 
     pub(crate) async fn put_manifest(
@@ -88,8 +93,18 @@ impl Inner {
             pushed_at: self.now(),
         };
         let locality = &self.locality;
+        let blobs: Vec<&Digest> = document.blobs.iter().map(|needed| &needed.digest).collect();
+        let early = links::renew_early(&self.store, &name, &blobs, manifest.pushed_at);
+        early.await.map_err(unrenewed)?;
         let stored = self.store.transact(|txn| {
-            check_needs(locality, txn, &name, &document)?;
+            if txn.get::<Repository>(name.as_str()).is_none() {
+                return Err(Refusal::repository_unknown(locality, &name));
+            }
+            let links = links::renew(txn, &name, &blobs, manifest.pushed_at).map_err(missing)?;
+            for (needed, link) in document.blobs.iter().zip(links) {
+                check_bytes(needed, link.bytes)?;
+            }
+            check_manifests(txn, &name, &document)?;
             if let Reference::Tag(tag) = &reference {
                 set_tag(txn, &name, tag, &manifest.digest, manifest.pushed_at)?;
             }
@@ -138,23 +153,12 @@ impl Inner {
     }
 }
 
-/// Refuses a manifest whose repository, blobs or manifests are not there. Links go only with
-/// their repository, which is guarded, so they need no guard; manifests are deleted one by one,
-/// each by someone who has looked whether an index names it.
-fn check_needs(
-    locality: &Locality,
+/// Refuses an index whose manifests are not there.
+fn check_manifests(
     txn: &mut Txn,
     name: &RepositoryName,
     document: &Document,
 ) -> Result<(), Refusal> {
-    if txn.get::<Repository>(name.as_str()).is_none() {
-        return Err(Refusal::repository_unknown(locality, name));
-    }
-    for needed in &document.blobs {
-        let link = txn.peek::<BlobLink>(&blob_link_key(name, &needed.digest));
-        let link = link.ok_or_else(|| content_unknown(&needed.digest))?;
-        check_bytes(needed, link.bytes)?;
-    }
     for needed in &document.manifests {
         let manifest = txn.get::<Manifest>(&manifest_key(name, &needed.digest));
         let manifest = manifest.ok_or_else(|| content_unknown(&needed.digest))?;
@@ -243,6 +247,20 @@ fn needs(document: &Document) -> impl Iterator<Item = &Needed> {
 
 fn malformed(Malformed(message): Malformed) -> Refusal {
     Refusal::bad_request("MANIFEST_INVALID", message)
+}
+
+fn missing(links::Missing(digests): links::Missing) -> Refusal {
+    content_unknown(&digests[0])
+}
+
+fn unrenewed(failure: TransactFailure<links::Missing>) -> Refusal {
+    match failure {
+        TransactFailure::Aborted(digests) => missing(digests),
+        TransactFailure::Commit(failure) => failure.into(),
+        TransactFailure::Contended { attempts, key } => {
+            TransactFailure::<Refusal>::Contended { attempts, key }.into()
+        }
+    }
 }
 
 fn content_unknown(digest: &Digest) -> Refusal {

@@ -35,7 +35,7 @@ async fn a_full_disk_is_told_and_passes() {
     let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
     let _disk = SmallDisk::mount(folder.path());
     let store = Store::in_memory(store::kinds::all());
-    let server = Server::serve(Arc::clone(&folder), store, true).await;
+    let server = Server::serve(Arc::clone(&folder), store).await;
     server.repository("x", false).await;
     let small = server.push_blob("x", b"small").await;
     let large = noise(6_000_000);

@@ -31,6 +31,17 @@ pub const OBJECT_NAME_BYTES_MAX: usize = 512;
 pub const OBJECT_UPLOADS_MAX: usize = 256;
 /// The unit in which objects are read and written.
 pub const OBJECT_CHUNK_BYTES: usize = 256 * 1024;
+/// One blob that is being sent to us. ECR's bound for a layer is 52,000 MiB.
+pub const STAGED_BYTES_MAX: u64 = 52_000 * 1024 * 1024;
+/// Blobs that are being sent to us, of all repositories together.
+pub const STAGED_UPLOADS_MAX: usize = 4096;
+/// How long one that nobody touches is kept, in seconds.
+pub const STAGED_KEPT_SECONDS: u64 = 24 * 3600;
+/// How long a request waits for an earlier one of the same upload, in seconds.
+pub const STAGED_WAIT_SECONDS_MAX: u64 = 20;
+/// Links of blobs that a manifest's transaction guards and renews: the repository, the tag and the
+/// manifest need room in it too.
+pub const LINKS_RENEWED_MAX: usize = 100;
 /// A segment of the log is full when it has reached this.
 pub const WAL_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Full segments of the log that are not folded yet: a record that is written again soon need not

@@ -74,7 +74,7 @@ impl Frontend {
             }
         };
         if parts.path.starts_with(OPERATOR_PREFIX) {
-            return operator::answer(&self.context, &signed, parts, request_id);
+            return operator::answer(&self.context, &signed, parts, request_id).await;
         }
         let call = match classify(parts, Some(&signed.service), body) {
             Ok(call) => call,

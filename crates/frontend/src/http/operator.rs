@@ -1,13 +1,16 @@
-//! The operator API, for what AWS has no call for: `GET /neargate/v1/instances`. Signed like
-//! everything else, with service name `neargate`; described in docs/operator-api.md.
+//! The operator API, for what AWS has no call for: the machines of the fleet, and what the registry
+//! may throw away. Signed like everything else, with service name `neargate`; described in
+//! docs/operator-api.md.
 
 use super::json;
 use crate::auth::Signed;
 use crate::context::Context;
 use crate::dispatch::Reply;
+use crate::limits::{COLLECT_GRACE_SECONDS, COLLECT_GRACE_SECONDS_MAX};
 use ::http::StatusCode;
 use model::instance::{Allocation, Instance, InstanceState};
 use serde::Serialize;
+use std::time::Duration;
 use wire::RequestParts;
 
 /// The service in the signature's scope.
@@ -42,13 +45,19 @@ struct Refusal<'a> {
     message: String,
 }
 
-pub fn answer(cx: &Context, signed: &Signed, parts: &RequestParts<'_>, request_id: &str) -> Reply {
+pub async fn answer(
+    cx: &Context,
+    signed: &Signed,
+    parts: &RequestParts<'_>,
+    request_id: &str,
+) -> Reply {
     if signed.service != SERVICE {
         let message = format!("sign for service {SERVICE}, not {}", signed.service);
         return refuse(StatusCode::FORBIDDEN, "WrongService", message, request_id);
     }
     match (parts.method, parts.path) {
         ("GET", "/neargate/v1/instances") => instances(cx, request_id),
+        ("POST", "/neargate/v1/registry/gc") => collect(cx, parts.query, request_id).await,
         (method, path) => {
             let message = format!("the operator API has no {method} {path}");
             refuse(StatusCode::NOT_FOUND, "NotFound", message, request_id)
@@ -85,6 +94,29 @@ fn instances(cx: &Context, request_id: &str) -> Reply {
         })
         .collect();
     json(StatusCode::OK, request_id, to_json(&Instances { instances }))
+}
+
+/// `graceSeconds` is how long content that nobody needs is spared.
+async fn collect(cx: &Context, query: &str, request_id: &str) -> Reply {
+    let mut grace_seconds = COLLECT_GRACE_SECONDS;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let given = pair.strip_prefix("graceSeconds=").and_then(|text| text.parse().ok());
+        let Some(given) = given.filter(|given| (1..=COLLECT_GRACE_SECONDS_MAX).contains(given))
+        else {
+            let message = format!(
+                "the only parameter is graceSeconds, 1 to {COLLECT_GRACE_SECONDS_MAX}, not {pair}"
+            );
+            return refuse(StatusCode::BAD_REQUEST, "BadParameter", message, request_id);
+        };
+        grace_seconds = given;
+    }
+    match (cx.collect_images)(Duration::from_secs(grace_seconds)).await {
+        Some(collected) => json(StatusCode::OK, request_id, to_json(&collected)),
+        None => {
+            let message = "the collection failed; the log says why".to_owned();
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "CollectionFailed", message, request_id)
+        }
+    }
 }
 
 fn refuse(status: StatusCode, code: &str, message: String, request_id: &str) -> Reply {

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use store::Store;
-use store::blob::FolderObjects;
+use store::blob::{FolderObjects, Staging};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -59,13 +59,13 @@ impl Server {
     pub async fn start() -> Self {
         let store = Store::in_memory(store::kinds::all());
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::serve(Arc::new(folder), store, true).await
+        Self::serve(Arc::new(folder), store).await
     }
 
-    pub async fn serve(folder: Arc<TempDir>, store: Store, rename: bool) -> Self {
+    pub async fn serve(folder: Arc<TempDir>, store: Store) -> Self {
         let signer = Signer::new(b"a secret of these tests");
         let (password, _) = signer.mint(NOW);
-        let registry = registry(folder.path(), &store, signer, rename);
+        let registry = registry(folder.path(), &store, signer);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let accepting = tokio::spawn(accept(listener, registry));
@@ -75,7 +75,7 @@ impl Server {
     /// What `kill -9` and a new start would do to the registry: all that is in memory is gone.
     pub async fn restart(self) -> Self {
         self.accepting.abort();
-        Self::serve(Arc::clone(&self.folder), self.store.clone(), true).await
+        Self::serve(Arc::clone(&self.folder), self.store.clone()).await
     }
 
     pub async fn repository(&self, name: &str, immutable_tags: bool) {
@@ -161,21 +161,18 @@ impl Drop for Server {
     }
 }
 
-fn registry(folder: &Path, store: &Store, signer: Signer, rename: bool) -> Registry {
-    let objects_folder = folder.join("objects");
-    let objects = FolderObjects::open(&objects_folder).expect("an object folder");
+fn registry(folder: &Path, store: &Store, signer: Signer) -> Registry {
+    let objects = FolderObjects::open(&folder.join("objects")).expect("an object folder");
     Registry::new(Parts {
         store: store.clone(),
         objects: Arc::new(objects),
-        objects_folder: rename.then_some(objects_folder),
-        uploads_folder: folder.join("uploads"),
+        staging: Staging::open(&folder.join("uploads")).expect("a folder of uploads"),
         locality: Locality { region: "us-east-1".into(), account: "000000000000".into() },
         clock: Arc::new(|| NOW),
         signer,
         agent_user: "agent".to_owned(),
         agent_password: "of the agents".to_owned(),
     })
-    .expect("a registry")
 }
 
 async fn accept(listener: TcpListener, registry: Registry) {

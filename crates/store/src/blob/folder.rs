@@ -1,19 +1,14 @@
-//! Blobs: large, immutable objects that are not state, such as image layers. `ObjectStore` is the
-//! interface; `FolderObjects` keeps them as files, the default. Other engines (S3) follow it.
-//!
-//! An object appears whole or not at all: it is written under a passing name while its digest is
-//! taken, made durable, and only then gets its name.
+//! Objects as files under a folder, the default engine. A file gets its name by a rename, after its
+//! bytes are durable; the folders on the way are made durable after it.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::future::Future;
 use std::io::{self, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -21,193 +16,14 @@ use ring::digest::{Context, SHA256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::hex;
-use crate::limits::{
-    OBJECT_BYTES_MAX, OBJECT_CHUNK_BYTES, OBJECT_NAME_BYTES_MAX, OBJECT_UPLOADS_MAX,
+use super::{
+    BlobFailure, BoxFuture, Digest, ObjectInfo, ObjectName, ObjectReader, ObjectStore, Stored,
+    Upload, Whole, failed,
 };
-
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::limits::{OBJECT_BYTES_MAX, OBJECT_CHUNK_BYTES, OBJECT_UPLOADS_MAX};
 
 /// The folder of half-written objects.
 const UPLOADS: &str = ".uploads";
-
-/// A sha256 digest, the name of content.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    pub fn of(content: &[u8]) -> Digest {
-        let mut context = Context::new(&SHA256);
-        context.update(content);
-        Digest::from_context(context)
-    }
-
-    /// Reads `sha256:<64 hex digits>`.
-    pub fn parse(text: &str) -> Option<Digest> {
-        let bytes = hex::decode(text.strip_prefix("sha256:")?)?;
-        Some(Digest(bytes.try_into().ok()?))
-    }
-
-    /// The 64 hex digits alone.
-    pub fn to_hex(self) -> String {
-        hex::encode(&self.0)
-    }
-
-    /// Where content of this digest lies: spread over 256 folders.
-    pub fn object_name(self) -> ObjectName {
-        let digits = self.to_hex();
-        ObjectName(format!("sha256/{}/{digits}", &digits[..2]).into())
-    }
-
-    fn from_context(context: Context) -> Digest {
-        let hash = context.finish();
-        Digest(hash.as_ref().try_into().expect("a sha256 digest has 32 bytes"))
-    }
-}
-
-impl std::fmt::Display for Digest {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "sha256:{}", self.to_hex())
-    }
-}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, out)
-    }
-}
-
-/// A checked object name: parts of letters, digits, `_`, `-` and `.` joined by `/`. No part begins
-/// with a dot, so no name can leave its folder or reach the engine's own files.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName(Arc<str>);
-
-impl ObjectName {
-    pub fn new(name: &str) -> Result<ObjectName, BlobFailure> {
-        let good_char = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let good_part = |part: &str| {
-            !part.is_empty()
-                && part.len() <= 255
-                && !part.starts_with('.')
-                && part.chars().all(good_char)
-        };
-        if name.len() > OBJECT_NAME_BYTES_MAX || !name.split('/').all(good_part) {
-            return Err(BlobFailure::Name(name.chars().take(80).collect()));
-        }
-        Ok(ObjectName(name.into()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum BlobFailure {
-    #[error("{0:?} is no valid object name")]
-    Name(String),
-    #[error("the content has digest {found}, not {wanted}")]
-    DigestMismatch { wanted: Digest, found: Digest },
-    #[error("the object is larger than {bytes_max} bytes")]
-    TooLarge { bytes_max: u64 },
-    #[error("the range {start}..{end} is outside the object's {bytes} bytes")]
-    Range { start: u64, end: u64, bytes: u64 },
-    #[error("{what} failed")]
-    Io {
-        what: &'static str,
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn failed(what: &'static str) -> impl Fn(io::Error) -> BlobFailure {
-    move |source| BlobFailure::Io { what, source }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectInfo {
-    pub bytes: u64,
-    pub modified: SystemTime,
-}
-
-/// What was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    pub digest: Digest,
-    pub bytes: u64,
-}
-
-/// An object being written. Dropping it forgets what was written.
-pub trait Upload: Send {
-    /// Adds a piece. After a failure only dropping is left.
-    fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<(), BlobFailure>>;
-    /// Bytes written so far.
-    fn bytes(&self) -> u64;
-    /// Gives the object its name once it is durable: its content's name if `name` is None. A
-    /// digest other than the wanted one is refused and nothing is kept.
-    fn finish(
-        self: Box<Self>,
-        name: Option<ObjectName>,
-        wanted: Option<Digest>,
-    ) -> BoxFuture<'static, Result<Stored, BlobFailure>>;
-}
-
-/// An object being read.
-pub trait ObjectReader: Send {
-    /// The whole object's size, whatever range is read.
-    fn object_bytes(&self) -> u64;
-    /// Bytes not yet delivered.
-    fn remaining_bytes(&self) -> u64;
-    /// The next piece, None at the end.
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, BlobFailure>>;
-}
-
-/// Where objects are kept.
-pub trait ObjectStore: Send + Sync {
-    /// Begins an object. Waits when too many are being written.
-    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Upload>, BlobFailure>>;
-    /// None: there is no such object.
-    fn head(&self, name: ObjectName) -> BoxFuture<'_, Result<Option<ObjectInfo>, BlobFailure>>;
-    /// Opens an object, or a range of it, for reading. It stays readable if it is deleted.
-    fn get(
-        &self,
-        name: ObjectName,
-        range: Option<Range<u64>>,
-    ) -> BoxFuture<'_, Result<Option<Box<dyn ObjectReader>>, BlobFailure>>;
-    /// Says whether there was one.
-    fn delete(&self, name: ObjectName) -> BoxFuture<'_, Result<bool, BlobFailure>>;
-    /// Objects whose name starts with `prefix` and sorts after `after`, in order, at most `limit`.
-    fn list(
-        &self,
-        prefix: String,
-        after: Option<ObjectName>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(ObjectName, ObjectInfo)>, BlobFailure>>;
-}
-
-/// Reads a whole object that is known to be small. None: there is no such object.
-pub async fn read_all(
-    objects: &dyn ObjectStore,
-    name: ObjectName,
-    bytes_max: u64,
-) -> Result<Option<Bytes>, BlobFailure> {
-    let Some(mut reader) = objects.get(name, None).await? else { return Ok(None) };
-    if reader.object_bytes() > bytes_max {
-        return Err(BlobFailure::TooLarge { bytes_max });
-    }
-    let mut content = Vec::with_capacity(usize::try_from(reader.object_bytes()).unwrap_or(0));
-    while let Some(piece) = reader.next().await? {
-        content.extend_from_slice(&piece);
-    }
-    Ok(Some(content.into()))
-}
-
-/// Stores content that is in memory under its digest.
-pub async fn put_content(objects: &dyn ObjectStore, content: Bytes) -> Result<Stored, BlobFailure> {
-    let mut upload = objects.begin().await?;
-    upload.write(content).await?;
-    upload.finish(None, None).await
-}
 
 /// Objects as files under a folder.
 #[derive(Clone)]
@@ -216,6 +32,9 @@ pub struct FolderObjects {
     uploads: Arc<Semaphore>,
     /// Names of half-written files: unique within the process, which owns the folder.
     serial: Arc<AtomicU64>,
+    /// Held while a file gets its name and while an old one is looked at and removed, so that
+    /// sweeping never takes what was stored just now.
+    naming: Arc<Mutex<()>>,
 }
 
 impl FolderObjects {
@@ -234,6 +53,7 @@ impl FolderObjects {
             folder: Arc::new(folder.to_owned()),
             uploads: Arc::new(Semaphore::new(OBJECT_UPLOADS_MAX)),
             serial: Arc::new(AtomicU64::new(0)),
+            naming: Arc::new(Mutex::new(())),
         })
     }
 
@@ -241,11 +61,78 @@ impl FolderObjects {
         self.folder.join(name.as_str())
     }
 
+    /// Moves a durable file to its name.
+    fn give_name(&self, file: &Path, name: &ObjectName) -> io::Result<()> {
+        let target = self.path(name);
+        make_folder(target.parent().expect("an object lies in a folder"))?;
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::rename(file, target)
+    }
+
+    /// Every folder on the way to a name, whoever made it: another upload may have made one just
+    /// now and not have come to syncing it yet.
+    fn sync_folders(&self, name: &ObjectName) -> io::Result<()> {
+        for folder in self.path(name).ancestors().skip(1) {
+            fs::File::open(folder)?.sync_all()?;
+            if folder == self.folder.as_path() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames where it can, and copies from another file system.
+    fn adopt_file(&self, file: &Whole) -> io::Result<()> {
+        let name = file.digest.object_name();
+        let content = fs::File::open(&file.path)?;
+        // It may have been written long ago; as an object it is new, or sweeping would take it.
+        content.set_modified(SystemTime::now())?;
+        content.sync_all()?;
+        match self.give_name(&file.path, &name) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.copy_file(content, &name)?;
+                fs::remove_file(&file.path)?;
+            }
+            named => named?,
+        }
+        self.sync_folders(&name)
+    }
+
+    fn copy_file(&self, mut content: fs::File, name: &ObjectName) -> io::Result<()> {
+        let path = self.passing_path();
+        let mut options = fs::OpenOptions::new();
+        let mut copy = options.write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut passing = Passing(Some(path.clone()));
+        io::copy(&mut content, &mut copy)?;
+        copy.sync_all()?;
+        self.give_name(&path, name)?;
+        passing.0 = None;
+        Ok(())
+    }
+
+    fn passing_path(&self) -> PathBuf {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.folder.join(UPLOADS).join(serial.to_string())
+    }
+
+    fn sweep_file(&self, name: &ObjectName, before: SystemTime) -> io::Result<Option<u64>> {
+        let path = self.path(name);
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match info(&metadata)?.filter(|info| info.modified < before) {
+            Some(info) => fs::remove_file(&path).map(|()| Some(info.bytes)),
+            None => Ok(None),
+        }
+    }
+
     async fn begin_file(&self) -> Result<Box<dyn Upload>, BlobFailure> {
         let permit = Arc::clone(&self.uploads).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(UPLOADS).join(serial.to_string());
+        let path = self.passing_path();
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let file = tokio::fs::OpenOptions::from(options).open(&path).await;
@@ -254,7 +141,7 @@ impl FolderObjects {
         Ok(Box::new(FileUpload {
             file,
             passing: Passing(Some(path)),
-            folder: Arc::clone(&self.folder),
+            objects: self.clone(),
             context: Context::new(&SHA256),
             bytes: 0,
             _permit: permit,
@@ -311,6 +198,36 @@ impl ObjectStore for FolderObjects {
         range: Option<Range<u64>>,
     ) -> BoxFuture<'_, Result<Option<Box<dyn ObjectReader>>, BlobFailure>> {
         Box::pin(self.open_file(name, range))
+    }
+
+    fn adopt(&self, file: Whole) -> BoxFuture<'_, Result<Stored, BlobFailure>> {
+        let objects = self.clone();
+        Box::pin(async move {
+            let adopting = move || {
+                let stored = Stored { digest: file.digest, bytes: file.bytes };
+                objects.adopt_file(&file).map(|()| stored)
+            };
+            let adopted = tokio::task::spawn_blocking(adopting).await;
+            adopted.expect("adopting does not panic").map_err(failed("adopting an object"))
+        })
+    }
+
+    fn sweep(
+        &self,
+        name: ObjectName,
+        before: SystemTime,
+    ) -> BoxFuture<'_, Result<Option<u64>, BlobFailure>> {
+        let objects = self.clone();
+        Box::pin(async move {
+            let sweeping = move || objects.sweep_file(&name, before);
+            let swept = tokio::task::spawn_blocking(sweeping).await;
+            swept.expect("sweeping does not panic").map_err(failed("sweeping an object"))
+        })
+    }
+
+    /// Opening the folder has removed them all.
+    fn sweep_unfinished(&self, _before: SystemTime) -> BoxFuture<'_, Result<usize, BlobFailure>> {
+        Box::pin(std::future::ready(Ok(0)))
     }
 
     fn delete(&self, name: ObjectName) -> BoxFuture<'_, Result<bool, BlobFailure>> {
@@ -439,7 +356,7 @@ impl Drop for Passing {
 struct FileUpload {
     file: tokio::fs::File,
     passing: Passing,
-    folder: Arc<PathBuf>,
+    objects: FolderObjects,
     context: Context,
     bytes: u64,
     _permit: OwnedSemaphorePermit,
@@ -485,22 +402,10 @@ impl Upload for FileUpload {
 
 impl FileUpload {
     fn give_name(mut self: Box<Self>, name: &ObjectName) -> io::Result<()> {
-        let target = self.folder.join(name.as_str());
-        let parent = target.parent().expect("an object lies in a folder");
-        make_folder(parent)?;
-        if let Some(passing) = &self.passing.0 {
-            fs::rename(passing, &target)?;
-        }
+        let passing = self.passing.0.as_ref().expect("a file that is written has a passing name");
+        self.objects.give_name(passing, name)?;
         self.passing.0 = None;
-        // Every folder on the way, whoever made it: another upload may have made one just now
-        // and not have come to syncing it yet.
-        for folder in target.ancestors().skip(1) {
-            fs::File::open(folder)?.sync_all()?;
-            if folder == self.folder.as_path() {
-                break;
-            }
-        }
-        Ok(())
+        self.objects.sync_folders(name)
     }
 }
 
