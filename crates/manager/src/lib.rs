@@ -2,6 +2,7 @@
 //! commit what it decided, and the sessions with agents. A loop holds no truth of its own: an index
 //! it keeps is folded from the store and can be thrown away at any moment.
 
+mod agenda;
 mod context;
 mod follow;
 mod limits;
@@ -33,6 +34,8 @@ impl Manager {
             reconcile::deadlines::run(&self.cx),
             reconcile::expiry::run(&self.cx),
             reconcile::fleet::run(&self.cx, &self.connected),
+            reconcile::lifecycle_policy::run(&self.cx),
+            reconcile::services::run(&self.cx),
         );
     }
 

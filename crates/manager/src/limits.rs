@@ -17,3 +17,6 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 pub const READ_BYTES: usize = 64 * 1024;
 /// How long a reconciler waits after a storage failure before it tries again, in milliseconds.
 pub const RETRY_AFTER_MS: u64 = 250;
+/// How long a service's task that nothing checks must run before it counts as healthy, in
+/// milliseconds. Source: ECS developer guide, service deployments (the 40-second rule).
+pub const SERVICE_SETTLE_MS: i64 = 40_000;

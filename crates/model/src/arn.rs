@@ -3,7 +3,7 @@
 
 use crate::ids::{
     AccountId, ClusterName, ContainerId, Family, InstanceId, Region, RepositoryName,
-    TaskDefinitionRevision, TaskId,
+    ServiceName, TaskDefinitionRevision, TaskId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,10 @@ impl Locality {
         self.arn("ecs", &format!("cluster/{name}"))
     }
 
+    pub fn service(&self, cluster: &ClusterName, name: &ServiceName) -> String {
+        self.arn("ecs", &format!("service/{cluster}/{name}"))
+    }
+
     pub fn task(&self, cluster: &ClusterName, id: &TaskId) -> String {
         self.arn("ecs", &format!("task/{cluster}/{id}"))
     }
@@ -94,14 +98,58 @@ impl Locality {
         format!("{}.dkr.ecr.{}.amazonaws.com", self.account, self.region)
     }
 
+    /// `us-east-1a` gives `use1-az1`. Source: ECS and EC2 user guides, "Availability Zone IDs".
+    pub fn zone_id(&self, zone: &str) -> String {
+        let letter = zone.bytes().last().unwrap_or(b'a');
+        let number = letter.saturating_sub(b'a').saturating_add(1);
+        format!("{}-az{number}", short_region(self.region.as_str()))
+    }
+
     pub fn root_principal(&self) -> String {
         format!("arn:aws:iam::{}:root", self.account)
     }
 }
 
+/// `ap-southeast-1` gives `apse1`: the first part, the initials of the direction, the number. What
+/// does not look like a region of AWS stays as it is.
+fn short_region(region: &str) -> String {
+    let parts: Vec<&str> = region.split('-').collect();
+    let [first, .., direction, number] = parts.as_slice() else { return region.to_owned() };
+    let initials = match *direction {
+        "north" => "n",
+        "northeast" => "ne",
+        "northwest" => "nw",
+        "east" => "e",
+        "southeast" => "se",
+        "south" => "s",
+        "southwest" => "sw",
+        "west" => "w",
+        "central" => "c",
+        _ => return region.to_owned(),
+    };
+    let middle = if parts.len() == 4 { &parts[1][..parts[1].len().min(1)] } else { "" };
+    format!("{first}{middle}{initials}{number}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zones_have_the_ids_aws_gives_them() {
+        for (zone, id) in [
+            ("us-east-1a", "use1-az1"),
+            ("eu-west-2b", "euw2-az2"),
+            ("ap-northeast-1c", "apne1-az3"),
+            ("us-gov-west-1a", "usgw1-az1"),
+            ("ca-central-1a", "cac1-az1"),
+            ("homea", "home-az1"),
+        ] {
+            let region = &zone[..zone.len() - 1];
+            let locality = Locality { region: region.into(), account: "0".into() };
+            assert_eq!(locality.zone_id(zone), id);
+        }
+    }
 
     #[test]
     fn an_arn_is_taken_apart_and_nonsense_is_refused() {

@@ -32,3 +32,7 @@ pub const STOP_GRACE_SECONDS: i64 = 60;
 pub const SESSION_LEASE_SECONDS: i64 = 15;
 /// How long after the lease an instance may return before its tasks count as lost, in seconds.
 pub const INSTANCE_GRACE_SECONDS: i64 = 45;
+/// How long a deleted service stays describable, in seconds.
+pub const INACTIVE_SERVICE_KEPT_SECONDS: i64 = 3600;
+/// Tasks of one service. Source: service quotas.
+pub const TASKS_PER_SERVICE_MAX: u32 = 5000;

@@ -54,6 +54,14 @@ pub struct TaskTemplate {
     pub volumes: Vec<String>,
 }
 
+impl TaskTemplate {
+    /// The essential containers with a health check: a task's health is theirs.
+    pub fn checked(&self) -> impl Iterator<Item = &str> {
+        let checked = self.containers.iter().filter(|c| c.essential && c.health_check.is_some());
+        checked.map(|c| c.name.as_str())
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ContainerTemplate {
     pub name: String,

@@ -5,11 +5,16 @@
 
 pub mod deadlines;
 pub mod dependencies;
+pub mod draft;
 pub mod instance;
 pub mod lifecycle;
+pub mod lifecycle_policy;
 pub mod limits;
+pub mod names;
 pub mod overrides;
 pub mod placement;
+pub mod service;
+pub mod strategy;
 
 pub use deadlines::{Overdue, OverdueAction, next_deadline, overdue};
 pub use dependencies::{DependencyFault, check_dependencies};

@@ -18,3 +18,10 @@ pub const LOG_DRAIN_TIMEOUT_SECONDS: i64 = 600;
 /// How long an ended task may hold its interface before its instance is taken not to give it back,
 /// in seconds.
 pub const RELEASE_TIMEOUT_SECONDS: i64 = LOG_DRAIN_TIMEOUT_SECONDS + 300;
+/// Tasks of one service started by one plan; the rest follow in the next.
+pub const SERVICE_STARTS_PER_PLAN_MAX: u32 = 50;
+pub const SERVICE_STOPS_PER_PLAN_MAX: usize = 50;
+/// Events kept with a service. Source: API reference, Service (events).
+pub const SERVICE_EVENTS_MAX: usize = 100;
+/// Deployments that are over, kept with a service.
+pub const SERVICE_DEPLOYMENTS_KEPT_MAX: usize = 20;

@@ -127,7 +127,7 @@ fn artifacts_go_with_their_subject_and_never_alone() {
     assert_eq!(names(&expired(&policy(&[PROD]), &images, NOW, 0)), "");
     images[0].pushed_at = NOW.plus_ms(-DAY_MS - 1);
     let gone = expired(&policy(&[PROD]), &images, NOW, 0);
-    assert_eq!(names(&gone), "ts");
+    assert_eq!(names(&gone), "st");
     assert!(gone.iter().all(|expiry| expiry.priority.is_none()));
 }
 

@@ -1,6 +1,6 @@
 //! Clusters: how one is found, checked and shown.
 
-use super::{names, strategy, tags};
+use super::{names, service, strategy, tags};
 use crate::context::Context;
 use crate::fault::{Fault, cluster_not_found, invalid_parameter};
 use model::cluster::{Cluster, ClusterStatus};
@@ -131,7 +131,7 @@ pub fn show(cx: &Context, snapshot: &Snapshot, cluster: &Cluster, shown: Shown) 
         registered_container_instances_count: Some(0),
         running_tasks_count: Some(counts.running),
         pending_tasks_count: Some(counts.pending),
-        active_services_count: Some(0),
+        active_services_count: i32::try_from(service::count(snapshot, &cluster.name)).ok(),
         statistics: Some(if shown.statistics { statistics(&counts) } else { Vec::new() }),
         tags: Some(if shown.tags { tags::show(&cluster.tags) } else { Vec::new() }),
         settings: Some(if shown.settings { settings(cluster) } else { Vec::new() }),

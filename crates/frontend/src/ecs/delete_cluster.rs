@@ -1,9 +1,9 @@
-//! DeleteCluster: an empty cluster becomes INACTIVE. A scan for tasks is not guarded by a
+//! DeleteCluster: an empty cluster becomes INACTIVE. A scan for tasks and services is not guarded by a
 //! transaction, so it is made twice: before, to refuse without doing anything; and after the
 //! cluster took its new status, when no RunTask can add to it any more. Should one have slipped in
 //! between, the cluster is given back.
 
-use super::{clusters, names};
+use super::{clusters, names, service};
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::ClusterName;
@@ -23,21 +23,27 @@ pub async fn delete_cluster(
     let deleted = cx
         .transact(|txn| {
             let mut cluster = (*clusters::active_in(txn, &name)?).clone();
-            if has_tasks(txn.snapshot(), &name) {
-                return Err(contains_tasks());
-            }
+            empty(txn.snapshot(), &name)?;
             cluster.status = ClusterStatus::Inactive;
             txn.put(cluster.clone());
             Ok(cluster)
         })
         .await?;
     let snapshot = cx.store.snapshot();
-    if has_tasks(&snapshot, &name) {
+    if let Err(fault) = empty(&snapshot, &name) {
         give_back(cx, &deleted).await?;
-        return Err(contains_tasks());
+        return Err(fault);
     }
     let shown = clusters::show(cx, &snapshot, &deleted, clusters::Shown::CHANGED);
     Ok(DeleteClusterResponse { cluster: Some(shown) })
+}
+
+fn empty(snapshot: &Snapshot, cluster: &ClusterName) -> Result<(), Fault> {
+    if service::count(snapshot, cluster) > 0 {
+        let text = "The Cluster cannot be deleted while Services are active.";
+        return Err(ErrorCode::ClusterContainsServicesException.fault(text));
+    }
+    if has_tasks(snapshot, cluster) { Err(contains_tasks()) } else { Ok(()) }
 }
 
 fn has_tasks(snapshot: &Snapshot, cluster: &ClusterName) -> bool {

@@ -2,13 +2,14 @@
 //! PENDING is never desired, so asking for it finds nothing, as on AWS.
 
 use super::page::Page;
-use super::{clusters, tasks};
+use super::{clusters, service, tasks};
 use crate::context::{Caller, Context};
 use crate::fault::{Fault, invalid_parameter};
 use crate::limits::PAGE_ITEMS_MAX;
+use model::service::{SERVICE_GROUP_PREFIX, Service};
 use model::task::Task;
-use store::kinds::{task_key, task_prefix};
-use wire::ecs::{DesiredStatus, ErrorCode, LaunchType, ListTasksRequest, ListTasksResponse};
+use store::kinds::{service_key, task_key, task_prefix};
+use wire::ecs::{DesiredStatus, LaunchType, ListTasksRequest, ListTasksResponse};
 
 pub async fn list_tasks(
     cx: &Context,
@@ -17,9 +18,16 @@ pub async fn list_tasks(
 ) -> Result<ListTasksResponse, Fault> {
     let snapshot = cx.store.snapshot();
     let cluster = clusters::active(cx, &snapshot, input.cluster.as_deref())?;
-    if input.service_name.is_some() {
-        return Err(ErrorCode::ServiceNotFoundException.fault("Service not found."));
+    let service = match input.service_name.as_deref() {
+        None | Some("") => None,
+        given => Some(service::name(&cx.locality, &cluster.name, given)?),
+    };
+    if let Some(name) = &service
+        && snapshot.get::<Service>(&service_key(&cluster.name, name)).is_none()
+    {
+        return Err(service::not_found());
     }
+    let group = service.map(|name| format!("{SERVICE_GROUP_PREFIX}{name}"));
     if input.daemon_name.is_some() {
         return Err(invalid_parameter("The specified daemon was not found."));
     }
@@ -37,6 +45,7 @@ pub async fn list_tasks(
         launch_type,
         family,
         started_by,
+        group.as_deref(),
     ];
     let token = input.next_token.as_deref();
     let page = Page::new(&filters, token, input.max_results, PAGE_ITEMS_MAX)?;
@@ -48,6 +57,7 @@ pub async fn list_tasks(
             && launch_type.is_none_or(|wanted| wanted == "FARGATE")
             && family.is_none_or(|wanted| wanted == task.family.as_str())
             && started_by.is_none_or(|wanted| task.started_by.as_deref() == Some(wanted))
+            && group.as_ref().is_none_or(|wanted| task.group == *wanted)
     };
     let found = snapshot
         .scan_from::<Task>(&prefix, after.as_deref().unwrap_or(""))

@@ -9,6 +9,7 @@ mod names;
 mod overrides;
 mod page;
 mod placement;
+mod service;
 mod settings;
 mod size;
 mod strategy;
@@ -17,16 +18,23 @@ mod tags;
 mod tasks;
 
 mod create_cluster;
+mod create_service;
 mod delete_account_setting;
 mod delete_cluster;
+mod delete_service;
 mod delete_task_definitions;
 mod deregister_task_definition;
 mod describe_capacity_providers;
 mod describe_clusters;
+mod describe_service_deployments;
+mod describe_service_revisions;
+mod describe_services;
 mod describe_task_definition;
 mod describe_tasks;
 mod list_account_settings;
 mod list_clusters;
+mod list_service_deployments;
+mod list_services;
 mod list_tags_for_resource;
 mod list_task_definition_families;
 mod list_task_definitions;
@@ -41,6 +49,7 @@ mod tag_resource;
 mod untag_resource;
 mod update_cluster;
 mod update_cluster_settings;
+mod update_service;
 
 use crate::dispatch::{Route, route};
 
@@ -128,6 +137,43 @@ pub const ROUTES: &[Route] = &[
             "enableExecuteCommand (echoed; there is no ExecuteCommand yet)",
             "networkConfiguration.awsvpcConfiguration.assignPublicIp (no public addresses yet)",
             "referenceId",
+        ]
+    ),
+    route!(
+        ecs,
+        CreateServiceRequest,
+        create_service::create_service,
+        ignores [
+            "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
+            "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
+            "role",
+        ]
+    ),
+    route!(ecs, DeleteServiceRequest, delete_service::delete_service),
+    route!(
+        ecs,
+        DescribeServiceDeploymentsRequest,
+        describe_service_deployments::describe_service_deployments
+    ),
+    route!(
+        ecs,
+        DescribeServiceRevisionsRequest,
+        describe_service_revisions::describe_service_revisions
+    ),
+    route!(ecs, DescribeServicesRequest, describe_services::describe_services),
+    route!(
+        ecs,
+        ListServiceDeploymentsRequest,
+        list_service_deployments::list_service_deployments
+    ),
+    route!(ecs, ListServicesRequest, list_services::list_services),
+    route!(
+        ecs,
+        UpdateServiceRequest,
+        update_service::update_service,
+        ignores [
+            "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
+            "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
         ]
     ),
     route!(ecs, StopTaskRequest, stop_task::stop_task),

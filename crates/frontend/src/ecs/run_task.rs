@@ -2,26 +2,25 @@
 //! transaction. Everything else follows from the tasks being there.
 
 use super::client_token::{self, Token};
-use super::definition::{self, Stored, fargate, unhonoured};
+use super::definition;
 use super::placement::{self, Launch};
-use super::{clusters, names, overrides, strategy, tags, tasks};
+use super::{clusters, names, overrides, service, tags, tasks};
 use crate::context::{Caller, Context};
 use crate::fault::{Fault, client, invalid_parameter};
 use crate::limits::STARTED_BY_CHARS_MAX;
 use model::cluster::Cluster;
-use model::container::ContainerState;
-use model::facts::{Facts, InterfaceFact, TargetFact};
+use model::facts::TargetFact;
 use model::limits::RUN_TASK_COUNT_MAX;
-use model::task::{NetworkRequest, Task, TaskOverrides};
-use model::task_definition::{TaskDefinition, TaskDefinitionStatus, TaskTemplate};
-use model::{ClusterName, ContainerId, Document, Tags, TaskId, Timestamp};
+use model::task::Task;
+use model::task_definition::{TaskDefinition, TaskDefinitionStatus};
+use model::{ClusterName, Tags, TaskId, Timestamp};
+use plan::draft::Draft;
+use plan::strategy::assign;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Txn;
 use store::kinds::task_definition_key;
 use wire::ecs::{self, RunTaskRequest, RunTaskResponse};
-
-/// Runtime ids end in a number of ten digits.
-const RUNTIME_NUMBER_MAX: u128 = 10_000_000_000;
 
 pub async fn run_task(
     cx: &Context,
@@ -126,22 +125,35 @@ impl Request {
         let definition = self.definition(txn)?;
         let launch =
             placement::launch(&cluster, self.launch_type.as_ref(), self.strategy.as_deref())?;
-        runnable(&definition)?;
+        service::read::runnable(&definition)?;
         let mut network = placement::network(self.network.clone())?;
         placement::check_network(txn, &mut network)?;
         let read = overrides::read(self.overrides.clone(), &definition.template)?;
         let effective = plan::effective(&definition.template, &read.0);
         overrides::check_effective(&effective)?;
+        let all_tags = self.all_tags(&cluster, &definition)?;
+        let group = self.group.clone().unwrap_or_else(|| format!("family:{}", definition.family));
         let draft = Draft {
-            request: self,
-            definition: &definition,
-            effective: &effective,
-            overrides: &read,
+            cluster: &self.cluster,
+            family: &definition.family,
+            revision: definition.revision,
+            template: &effective,
+            overrides: &read.0,
+            overrides_document: &read.1,
+            platform_version: &self.platform_version,
+            group: &group,
+            started_by: self.started_by.as_deref(),
+            enable_execute_command: self.enable_execute_command,
+            tags: &all_tags,
             network: &network,
-            tags: self.all_tags(&cluster, &definition)?,
+            target: TargetFact::NotNeeded,
+            now: self.now,
         };
-        let tasks: Vec<Arc<Task>> =
-            self.providers(&launch).into_iter().map(|p| Arc::new(draft.task(cx, p))).collect();
+        let mut mint = || cx.random();
+        let make = |provider| {
+            Arc::new(draft.task(TaskId::mint(mint()), provider, &mut mint))
+        };
+        let tasks: Vec<Arc<Task>> = self.providers(&launch).into_iter().map(make).collect();
         for task in &tasks {
             txn.put_arc(Arc::clone(task));
         }
@@ -171,7 +183,7 @@ impl Request {
         match launch {
             Launch::Fargate => vec![None; self.count],
             Launch::Providers(items) => {
-                strategy::assign(items, self.count).into_iter().map(Some).collect()
+                assign(items, &BTreeMap::new(), self.count).into_iter().map(Some).collect()
             }
         }
     }
@@ -202,81 +214,4 @@ fn refuse_placement(input: &RunTaskRequest) -> Result<(), Fault> {
         return Err(client("Neargate does not support volumeConfigurations yet"));
     }
     Ok(())
-}
-
-/// A definition that Fargate would refuse, or that would run wrongly for now, is not run.
-fn runnable(definition: &TaskDefinition) -> Result<(), Fault> {
-    let stored = Stored::from_document(&definition.document);
-    if let Some(problem) = fargate::problem(&stored) {
-        return Err(invalid_parameter(format!(
-            "Task definition does not support launch_type FARGATE. {problem}"
-        )));
-    }
-    match unhonoured::first(&stored) {
-        None => Ok(()),
-        Some(field) => Err(client(format!(
-            "Neargate does not support {field} yet, and the task would not run as defined without"
-        ))),
-    }
-}
-
-/// What the tasks of one call have in common.
-struct Draft<'a> {
-    request: &'a Request,
-    definition: &'a TaskDefinition,
-    effective: &'a TaskTemplate,
-    overrides: &'a (TaskOverrides, Document),
-    network: &'a NetworkRequest,
-    tags: Tags,
-}
-
-impl Draft<'_> {
-    fn task(&self, cx: &Context, provider: Option<String>) -> Task {
-        let request = self.request;
-        let id = TaskId::mint(cx.random());
-        let containers = self.definition.template.containers.iter();
-        let containers = containers.map(|container| {
-            let number = cx.random() % RUNTIME_NUMBER_MAX;
-            let runtime_id = format!("{id}-{number:010}");
-            let container_id = ContainerId::mint(cx.random());
-            ContainerState::new(container.name.clone(), container_id, runtime_id)
-        });
-        let containers = containers.collect();
-        let default_group = || format!("family:{}", self.definition.family);
-        Task {
-            cluster: request.cluster.clone(),
-            family: self.definition.family.clone(),
-            revision: self.definition.revision,
-            overrides: self.overrides.0.clone(),
-            overrides_document: self.overrides.1.clone(),
-            cpu_units: self.effective.cpu_units,
-            memory_mib: self.effective.memory_mib,
-            ephemeral_storage_gib: self.effective.ephemeral_storage_gib,
-            cpu_architecture: self.effective.cpu_architecture.clone(),
-            launch_type: provider.is_none().then(|| "FARGATE".to_owned()),
-            capacity_provider: provider,
-            platform_version: request.platform_version.clone(),
-            group: request.group.clone().unwrap_or_else(default_group),
-            started_by: request.started_by.clone(),
-            enable_execute_command: request.enable_execute_command,
-            tags: self.tags.clone(),
-            network: self.network.clone(),
-            facts: Facts::new(InterfaceFact::Wanted, TargetFact::NotNeeded),
-            stop: None,
-            waiting: None,
-            interface: None,
-            containers,
-            version: 1,
-            created_at: request.now,
-            placed_at: None,
-            pull_started_at: None,
-            pull_stopped_at: None,
-            connectivity_at: None,
-            started_at: None,
-            stopping_at: None,
-            execution_stopped_at: None,
-            stopped_at: None,
-            id,
-        }
-    }
 }

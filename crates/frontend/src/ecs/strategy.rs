@@ -83,29 +83,6 @@ pub fn launchable(items: &[CapacityProviderStrategyItem]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Which provider each of `count` tasks goes to: the base first, the rest in proportion to the
-/// weights, each task to the provider that is furthest behind its share.
-pub fn assign(items: &[CapacityProviderStrategyItem], count: usize) -> Vec<String> {
-    let mut out = Vec::with_capacity(count);
-    if let Some(based) = items.iter().find(|item| item.base > 0) {
-        let base = count.min(usize::try_from(based.base).unwrap_or(count));
-        out.extend(std::iter::repeat_n(based.capacity_provider.clone(), base));
-    }
-    let mut given = vec![0u64; items.len()];
-    while out.len() < count {
-        let weighted = (0..items.len()).filter(|at| items[*at].weight > 0);
-        // (given + 1) / weight, compared without dividing; the first of equals wins.
-        let lowest = weighted.min_by(|a, b| {
-            let share = |x: usize, y: usize| (given[x] + 1) * u64::from(items[y].weight);
-            share(*a, *b).cmp(&share(*b, *a))
-        });
-        let Some(at) = lowest else { break };
-        given[at] += 1;
-        out.push(items[at].capacity_provider.clone());
-    }
-    out
-}
-
 pub fn show(items: &[CapacityProviderStrategyItem]) -> Vec<ecs::CapacityProviderStrategyItem> {
     let number = |n: u32| i32::try_from(n).ok();
     items
@@ -122,25 +99,4 @@ pub fn show(items: &[CapacityProviderStrategyItem]) -> Vec<ecs::CapacityProvider
 pub fn default_of(cluster: &Cluster) -> Option<&[CapacityProviderStrategyItem]> {
     let items = cluster.default_capacity_provider_strategy.as_slice();
     (!items.is_empty()).then_some(items)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn item(name: &str, weight: u32, base: u32) -> CapacityProviderStrategyItem {
-        CapacityProviderStrategyItem { capacity_provider: name.to_owned(), weight, base }
-    }
-
-    #[test]
-    fn base_comes_first_and_weights_share_the_rest() {
-        let strategy = [item(FARGATE, 1, 2), item(FARGATE_SPOT, 3, 0)];
-        let spread = assign(&strategy, 10);
-        let on = |name: &str| spread.iter().filter(|given| *given == name).count();
-        assert_eq!(spread[..2], [FARGATE, FARGATE]);
-        assert_eq!((on(FARGATE), on(FARGATE_SPOT)), (4, 6));
-        let even = assign(&[item(FARGATE, 1, 0), item(FARGATE_SPOT, 1, 0)], 4);
-        assert_eq!(even, [FARGATE, FARGATE_SPOT, FARGATE, FARGATE_SPOT]);
-        assert!(assign(&[item(FARGATE, 0, 0)], 3).is_empty());
-    }
 }

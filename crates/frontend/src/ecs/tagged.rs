@@ -1,13 +1,14 @@
-//! The things that have tags, by ARN: clusters, tasks and task definitions.
+//! The things that have tags, by ARN: clusters, services, tasks and task definitions.
 
-use super::names;
+use super::{names, service};
 use crate::context::Context;
 use crate::fault::{Fault, cluster_not_found, invalid_parameter};
 use model::cluster::{Cluster, ClusterStatus};
+use model::service::Service;
 use model::task::Task;
 use model::task_definition::TaskDefinition;
 use model::{ClusterName, Tags};
-use store::kinds::{task_definition_key, task_key};
+use store::kinds::{service_key, task_definition_key, task_key};
 use store::{Snapshot, Txn};
 use wire::ecs::ErrorCode;
 
@@ -15,6 +16,7 @@ use wire::ecs::ErrorCode;
 #[derive(Debug)]
 pub enum Tagged {
     Cluster(ClusterName),
+    Service(String),
     Task(String),
     TaskDefinition(String),
 }
@@ -30,6 +32,12 @@ impl Tagged {
         let arn = names::ours(&cx.locality, text)?;
         match arn.kind_and_rest() {
             Some(("cluster", _)) => Ok(Self::Cluster(names::cluster(&cx.locality, Some(text))?)),
+            Some(("service", rest)) => {
+                let cluster = rest.split_once('/').map_or(names::DEFAULT_CLUSTER, |(name, _)| name);
+                let cluster = ClusterName::from(cluster);
+                let name = service::name(&cx.locality, &cluster, Some(text))?;
+                Ok(Self::Service(service_key(&cluster, &name)))
+            }
             Some(("task", rest)) => {
                 let cluster = rest.split_once('/').map_or(names::DEFAULT_CLUSTER, |(name, _)| name);
                 let cluster = ClusterName::from(cluster);
@@ -52,6 +60,10 @@ impl Tagged {
                 .get::<Cluster>(name.as_str())
                 .map(|found| found.tags.clone())
                 .ok_or_else(cluster_not_found),
+            Self::Service(key) => snapshot
+                .get::<Service>(key)
+                .map(|found| found.tags.clone())
+                .ok_or_else(|| not_found("service")),
             Self::Task(key) => snapshot
                 .get::<Task>(key)
                 .map(|found| found.tags.clone())
@@ -77,6 +89,12 @@ impl Tagged {
                                 try again.";
                     return Err(invalid_parameter(text));
                 }
+                let mut changed = (*found).clone();
+                change(&mut changed.tags)?;
+                txn.put(changed);
+            }
+            Self::Service(key) => {
+                let found = txn.get::<Service>(key).ok_or_else(|| not_found("service"))?;
                 let mut changed = (*found).clone();
                 change(&mut changed.tags)?;
                 txn.put(changed);

@@ -87,9 +87,7 @@ pub fn desired(desired: Desired) -> &'static str {
 
 /// The essential containers with a health check: a task's health is theirs.
 fn checked(template: Option<&TaskTemplate>) -> Vec<&str> {
-    let containers = template.map_or(&[][..], |template| &template.containers);
-    let checked = containers.iter().filter(|c| c.essential && c.health_check.is_some());
-    checked.map(|c| c.name.as_str()).collect()
+    template.into_iter().flat_map(TaskTemplate::checked).collect()
 }
 
 /// Source: API reference, Attachment (status).

@@ -2,47 +2,14 @@
 //! the task that has passed it, and says why in the task's own words.
 
 use crate::Context;
+use crate::agenda::{Agenda, SLEEP_MS_MAX};
 use crate::follow::{Follow, Step};
 use model::Timestamp;
 use model::facts::TaskStatus;
 use model::task::Task;
 use plan::OverdueAction;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use store::CommitFailure;
-
-/// The longest sleep, in milliseconds; the clock may be set while we sleep.
-const SLEEP_MS_MAX: i64 = 60_000;
-
-/// When to look at which task.
-#[derive(Default)]
-struct Agenda {
-    by_time: BTreeSet<(Timestamp, Arc<str>)>,
-    by_task: BTreeMap<Arc<str>, Timestamp>,
-}
-
-impl Agenda {
-    fn set(&mut self, key: Arc<str>, at: Option<Timestamp>) {
-        if let Some(old) = self.by_task.remove(&key) {
-            self.by_time.remove(&(old, Arc::clone(&key)));
-        }
-        if let Some(at) = at {
-            self.by_time.insert((at, Arc::clone(&key)));
-            self.by_task.insert(key, at);
-        }
-    }
-
-    fn due(&self, now: Timestamp) -> Option<Arc<str>> {
-        let (at, key) = self.by_time.first()?;
-        (*at <= now).then(|| Arc::clone(key))
-    }
-
-    fn sleep(&self, now: Timestamp) -> Duration {
-        let ms = self.by_time.first().map_or(SLEEP_MS_MAX, |(at, _)| at.since_ms(now));
-        Duration::from_millis(ms.clamp(0, SLEEP_MS_MAX).unsigned_abs())
-    }
-}
 
 pub async fn run(cx: &Context) {
     let mut follow = Follow::<Task>::new(&cx.store);

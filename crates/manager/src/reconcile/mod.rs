@@ -3,5 +3,7 @@
 pub mod deadlines;
 pub mod expiry;
 pub mod fleet;
+pub mod lifecycle_policy;
 pub mod placement;
 pub mod release;
+pub mod services;

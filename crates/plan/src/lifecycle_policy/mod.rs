@@ -73,7 +73,6 @@ pub struct Expiry {
 pub fn expired(policy: &Policy, images: &[Image], now: Timestamp, grace_ms: i64) -> Vec<Expiry> {
     let mut left: Vec<&Image> = images.iter().collect();
     left.sort_by(|a, b| (a.pushed_at, &a.digest).cmp(&(b.pushed_at, &b.digest)));
-    let order = places(images);
     let mut gone = Vec::new();
     // What an index protected can go once the index is gone, so looking once is not enough. Every
     // round but the last removes an image.
@@ -82,58 +81,67 @@ pub fn expired(policy: &Policy, images: &[Image], now: Timestamp, grace_ms: i64)
         if round.is_empty() {
             return gone;
         }
-        left.retain(|image| !round.contains_key(&image.digest));
-        let mut round: Vec<(Digest, Option<u32>)> = round.into_iter().collect();
-        round.sort_by_key(|(digest, _)| order.get(digest).copied());
-        gone.extend(round.into_iter().map(|(digest, priority)| Expiry { digest, priority }));
+        let names: BTreeSet<&Digest> = round.iter().map(|expiry| &expiry.digest).collect();
+        left.retain(|image| !names.contains(&image.digest));
+        gone.extend(round);
     }
 }
 
-/// Where an image stands among those that can go at the same time: an artifact after all that may
-/// be its subject, however old it is.
-fn places(images: &[Image]) -> BTreeMap<Digest, (bool, Timestamp)> {
-    let place = |image: &Image| (image.subject.is_some(), image.pushed_at);
-    images.iter().map(|image| (image.digest.clone(), place(image))).collect()
-}
-
 /// One look at all images, the oldest first: what goes, and by which rule.
-fn round(
-    policy: &Policy,
-    images: &[&Image],
-    now: Timestamp,
-    grace_ms: i64,
-) -> BTreeMap<Digest, Option<u32>> {
-    let all: BTreeSet<&Digest> = images.iter().map(|image| &image.digest).collect();
+fn round(policy: &Policy, images: &[&Image], now: Timestamp, grace_ms: i64) -> Vec<Expiry> {
     let referenced: BTreeSet<&Digest> = images.iter().flat_map(|image| &image.references).collect();
     let mut seen = BTreeSet::<&Digest>::new();
-    let mut gone = BTreeMap::new();
+    let mut taken = BTreeMap::<&Digest, u32>::new();
     for rule in &policy.rules {
         let selected = images.iter().filter(|image| image.subject.is_none());
-        let selected: Vec<&&Image> =
-            selected.filter(|image| selects(&rule.selection, image)).collect();
+        let selected: Vec<&Image> =
+            selected.filter(|image| selects(&rule.selection, image)).copied().collect();
         for image in over_limit(rule.limit, &selected, now) {
             let in_grace = image.tags.is_empty() && now.since_ms(image.pushed_at) < grace_ms;
             let held = seen.contains(&image.digest) || referenced.contains(&image.digest);
             if !held && !in_grace {
-                gone.insert(image.digest.clone(), Some(rule.priority));
+                taken.insert(&image.digest, rule.priority);
             }
         }
         seen.extend(selected.iter().map(|image| &image.digest));
     }
+    let expiry = |image: &Image, priority| Expiry { digest: image.digest.clone(), priority };
+    let by_rule = images.iter().filter_map(|image| {
+        let priority = taken.get(&image.digest)?;
+        Some(expiry(image, Some(*priority)))
+    });
+    let mut gone: Vec<Expiry> = by_rule.collect();
+    add_artifacts(images, &referenced, now, &mut gone);
+    gone
+}
+
+/// Adds what refers to what goes, each after its subject, and what has long had no subject.
+fn add_artifacts(
+    images: &[&Image],
+    referenced: &BTreeSet<&Digest>,
+    now: Timestamp,
+    gone: &mut Vec<Expiry>,
+) {
+    let all: BTreeSet<&Digest> = images.iter().map(|image| &image.digest).collect();
+    let mut by = gone.iter().map(|it| (it.digest.clone(), it.priority)).collect::<BTreeMap<_, _>>();
+    let artifacts = images.iter().filter(|image| !referenced.contains(&image.digest));
+    let artifacts: Vec<(&Image, &Digest)> =
+        artifacts.filter_map(|image| Some((*image, image.subject.as_ref()?))).collect();
     // An artifact may be the subject of another: as long as any follows, more may.
     loop {
         let before = gone.len();
-        for image in images {
-            let Some(subject) = &image.subject else { continue };
+        for (image, subject) in &artifacts {
             let orphan = !all.contains(subject)
                 && now.since_ms(image.pushed_at) > ORPHAN_SECONDS.saturating_mul(1000);
-            let follows = gone.get(subject).copied().or(orphan.then_some(None));
-            if let Some(priority) = follows.filter(|_| !referenced.contains(&image.digest)) {
-                gone.entry(image.digest.clone()).or_insert(priority);
-            }
+            let follows = by.get(*subject).copied().or(orphan.then_some(None));
+            let Some(priority) = follows.filter(|_| !by.contains_key(&image.digest)) else {
+                continue;
+            };
+            by.insert(image.digest.clone(), priority);
+            gone.push(Expiry { digest: image.digest.clone(), priority });
         }
         if gone.len() == before {
-            return gone;
+            return;
         }
     }
 }
@@ -149,18 +157,18 @@ fn selects(selection: &Selection, image: &Image) -> bool {
 }
 
 /// Those of the selected images, the oldest first, that are too many or too old.
-fn over_limit<'a>(limit: Limit, selected: &'a [&&Image], now: Timestamp) -> Vec<&'a Image> {
+fn over_limit<'a>(limit: Limit, selected: &[&'a Image], now: Timestamp) -> Vec<&'a Image> {
     match limit {
         Limit::CountMoreThan(kept) => {
             let kept = usize::try_from(kept).unwrap_or(usize::MAX);
             let over = selected.len().saturating_sub(kept);
-            selected[..over].iter().map(|image| **image).collect()
+            selected[..over].to_vec()
         }
         Limit::SincePushedDays(days) => {
             let age_ms = i64::try_from(days).unwrap_or(i64::MAX);
             let age_ms = age_ms.saturating_mul(DAY_SECONDS).saturating_mul(1000);
             let old = selected.iter().filter(|image| now.since_ms(image.pushed_at) > age_ms);
-            old.map(|image| **image).collect()
+            old.copied().collect()
         }
     }
 }
@@ -184,8 +192,7 @@ pub fn next_expiry(
     let untagged = images.iter().filter(|image| image.tags.is_empty());
     let out_of_grace = untagged.map(|image| image.pushed_at.plus_ms(grace_ms));
     let orphans = images.iter().filter(|image| image.subject.is_some());
-    let orphaned =
-        orphans.map(|image| image.pushed_at.plus_seconds(ORPHAN_SECONDS).plus_ms(1));
+    let orphaned = orphans.map(|image| image.pushed_at.plus_seconds(ORPHAN_SECONDS).plus_ms(1));
     let due = old.chain(out_of_grace).chain(orphaned);
     due.filter(|at| *at > now).min()
 }

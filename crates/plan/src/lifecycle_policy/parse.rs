@@ -100,9 +100,9 @@ fn selection(given: &Map<String, Value>) -> Read<Selection> {
             let prefixes = prefixes.into_iter().map(|prefix| format!("{prefix}*"));
             Ok(Selection::Tagged(prefixes.chain(patterns).collect()))
         }
-        (Some("tagged"), false) => fault(
-            "tagPrefixList or tagPatternList must be specified when tagStatus is 'tagged'",
-        ),
+        (Some("tagged"), false) => {
+            fault("tagPrefixList or tagPatternList must be specified when tagStatus is 'tagged'")
+        }
         (_, true) => {
             fault("tagPrefixList and tagPatternList may only be used when tagStatus is 'tagged'")
         }

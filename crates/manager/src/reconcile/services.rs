@@ -1,0 +1,306 @@
+//! Services come true: wake, snapshot, plan, commit. The plan is `plan::service::reconcile`; the
+//! commit writes the progress, the tasks to start and the tasks to stop together, and only if wish
+//! and progress are what the plan read. Which tasks a service has is an index folded from the
+//! store; what a commit of ours has started is put into it at once, so that the next plan knows.
+
+use crate::Context;
+use crate::agenda::Agenda;
+use crate::follow::{Follow, Step};
+use crate::limits::SERVICE_SETTLE_MS;
+use model::container::Health;
+use model::facts::{TargetFact, TaskStatus};
+use model::limits::INACTIVE_SERVICE_KEPT_SECONDS;
+use model::service::{
+    Deployment, PropagateTags, SERVICE_GROUP_PREFIX, Service, ServiceProgress, ServiceTemplate,
+};
+use model::task::{StopCode, Task, TaskOverrides};
+use model::task_definition::TaskDefinition;
+use model::{DeploymentId, Document, ServiceName, Tags, TaskId, Timestamp};
+use plan::draft::Draft;
+use plan::service::{ServicePlan, ServiceTask, ServiceView, Start};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use store::kinds::{service_key, task_definition_key, task_key};
+use store::{CommitFailure, Snapshot, TransactFailure, Txn};
+
+/// The keys of tags that ECS sets itself.
+const TAG_CLUSTER: &str = "aws:ecs:clusterName";
+const TAG_SERVICE: &str = "aws:ecs:serviceName";
+/// How long a service rests after a storage failure, in milliseconds.
+const STANDSTILL_MS: i64 = 250;
+
+#[derive(Default)]
+struct Index {
+    /// The tasks of each service, by their keys.
+    tasks: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Task>>>,
+    /// Which service's a task is.
+    owner: BTreeMap<Arc<str>, Arc<str>>,
+    /// Services to look at.
+    dirty: BTreeSet<Arc<str>>,
+}
+
+impl Index {
+    fn rebuild(&mut self, snapshot: &Snapshot) {
+        self.tasks.clear();
+        self.owner.clear();
+        for (key, task) in snapshot.scan::<Task>("") {
+            self.fold(Arc::from(key), Some(task));
+        }
+        self.all(snapshot);
+    }
+
+    fn all(&mut self, snapshot: &Snapshot) {
+        self.dirty.extend(snapshot.scan::<Service>("").map(|(key, _)| Arc::from(key)));
+    }
+
+    fn fold(&mut self, key: Arc<str>, task: Option<Arc<Task>>) {
+        let Some(task) = task else {
+            let Some(owner) = self.owner.remove(&key) else { return };
+            if let Some(tasks) = self.tasks.get_mut(&owner) {
+                tasks.remove(&key);
+                if tasks.is_empty() {
+                    self.tasks.remove(&owner);
+                }
+            }
+            self.dirty.insert(owner);
+            return;
+        };
+        let Some(name) = task.group.strip_prefix(SERVICE_GROUP_PREFIX) else { return };
+        let owner = service_key(&task.cluster, &ServiceName::from(name));
+        let owner: Arc<str> = Arc::from(owner);
+        self.owner.insert(Arc::clone(&key), Arc::clone(&owner));
+        self.tasks.entry(Arc::clone(&owner)).or_default().insert(key, task);
+        self.dirty.insert(owner);
+    }
+}
+
+pub async fn run(cx: &Context) {
+    let mut tasks = Follow::<Task>::new(&cx.store);
+    let mut services = Follow::<Service>::new(&cx.store);
+    let mut progress = Follow::<ServiceProgress>::new(&cx.store);
+    let mut index = Index::default();
+    let mut agenda = Agenda::default();
+    loop {
+        let woken = tokio::select! {
+            step = tasks.next() => step.map(|step| match step {
+                Step::Everything(snapshot) => index.rebuild(&snapshot),
+                Step::Changes(changes) => {
+                    changes.into_iter().for_each(|(key, task)| index.fold(key, task));
+                }
+            }),
+            step = services.next() => step.map(|step| touched(step, &mut index)),
+            step = progress.next() => step.map(|step| touched(step, &mut index)),
+            () = tokio::time::sleep(agenda.sleep(cx.now())) => Ok(()),
+        };
+        if woken.is_err() {
+            return;
+        }
+        while let Some(key) = agenda.due(cx.now()) {
+            agenda.set(Arc::clone(&key), None);
+            index.dirty.insert(key);
+        }
+        while let Some(key) = index.dirty.pop_first() {
+            match reconcile(cx, &mut index, &key).await {
+                Ok(again_at) => agenda.set(key, again_at),
+                Err(failure) => {
+                    tracing::error!(service = %key, %failure, "a service stands still; trying on");
+                    agenda.set(key, Some(cx.now().plus_ms(STANDSTILL_MS)));
+                }
+            }
+        }
+    }
+}
+
+fn touched<T>(step: Step<T>, index: &mut Index) {
+    match step {
+        Step::Everything(snapshot) => index.all(&snapshot),
+        Step::Changes(changes) => index.dirty.extend(changes.into_iter().map(|(key, _)| key)),
+    }
+}
+
+/// Brings one service a step on. Returns when to look again if nothing happens before.
+async fn reconcile(
+    cx: &Context,
+    index: &mut Index,
+    key: &str,
+) -> Result<Option<Timestamp>, TransactFailure<CommitFailure>> {
+    let tasks: BTreeMap<Arc<str>, Arc<Task>> = index.tasks.get(key).cloned().unwrap_or_default();
+    let done = cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, &tasks)));
+    let (done, _) = done.await?;
+    for task in done.started {
+        let key: Arc<str> = Arc::from(task_key(&task.cluster, &task.id));
+        index.fold(key, Some(task));
+    }
+    Ok(done.again_at)
+}
+
+#[derive(Default)]
+struct Done {
+    started: Vec<Arc<Task>>,
+    again_at: Option<Timestamp>,
+}
+
+fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<Task>>) -> Done {
+    let now = cx.now();
+    let Some(service) = txn.get::<Service>(key) else { return Done::default() };
+    let progress = txn.get::<ServiceProgress>(key);
+    if let Some(gone_at) = progress.as_ref().and_then(|progress| progress.inactive_at) {
+        let forget_at = gone_at.plus_seconds(INACTIVE_SERVICE_KEPT_SECONDS);
+        if now >= forget_at {
+            txn.delete::<Service>(key);
+            txn.delete::<ServiceProgress>(key);
+            return Done::default();
+        }
+        return Done { again_at: Some(forget_at), ..Done::default() };
+    }
+    let seen: Vec<ServiceTask<'_>> =
+        tasks.values().map(|task| ServiceTask { task, health: health(txn, task) }).collect();
+    let view = ServiceView {
+        service: &service,
+        progress: progress.as_deref(),
+        tasks: &seen,
+        settle_ms: SERVICE_SETTLE_MS,
+        now,
+    };
+    let plan = plan::service::reconcile(view, &mut || cx.random());
+    if !plan.changes(progress.as_deref()) {
+        return Done { again_at: plan.again_at, ..Done::default() };
+    }
+    let started = match start(cx, txn, &service, &plan, tasks) {
+        Ok(started) => started,
+        Err(missing) => {
+            // A definition is not deleted while a service is on it, so that this can't be; a plan
+            // that can't be carried out is not written down as if it had been.
+            tracing::error!(service = key, definition = missing, "the task definition is gone");
+            return Done::default();
+        }
+    };
+    for halt in &plan.stop {
+        let Some(task) = txn.get::<Task>(&task_key(&service.cluster, &halt.task)) else { continue };
+        let mut task = (*task).clone();
+        if task.request_stop(StopCode::ServiceSchedulerInitiated, &halt.reason, now) {
+            txn.put(task);
+        }
+    }
+    txn.put(plan.progress);
+    Done { started, again_at: plan.again_at }
+}
+
+/// What the checks of a task's essential containers say; None when there are none.
+fn health(txn: &Txn, task: &Task) -> Option<Health> {
+    if task.last_status() != TaskStatus::Running {
+        return None;
+    }
+    let key = task_definition_key(&task.family, task.revision);
+    let definition = txn.snapshot().get::<TaskDefinition>(&key)?;
+    let checked: Vec<&str> = definition.template.checked().collect();
+    (!checked.is_empty()).then(|| task.health(&checked))
+}
+
+/// Writes the tasks to start. Err: the definition that is missing.
+fn start(
+    cx: &Context,
+    txn: &mut Txn,
+    service: &Service,
+    plan: &ServicePlan,
+    tasks: &BTreeMap<Arc<str>, Arc<Task>>,
+) -> Result<Vec<Arc<Task>>, String> {
+    let mut started = Vec::with_capacity(plan.start.len());
+    let mut by_deployment: BTreeMap<&DeploymentId, Vec<&Start>> = BTreeMap::new();
+    for start in &plan.start {
+        by_deployment.entry(&start.deployment).or_default().push(start);
+    }
+    for (id, starts) in by_deployment {
+        let found = plan.progress.deployments.iter().find(|known| known.id == *id);
+        let Some(deployment) = found else { continue };
+        let ids = starts.into_iter().map(|start| start.task.clone()).collect();
+        started.extend(make(cx, txn, service, deployment, ids, tasks)?);
+    }
+    for task in &started {
+        txn.put_arc(Arc::clone(task));
+    }
+    Ok(started)
+}
+
+fn make(
+    cx: &Context,
+    txn: &Txn,
+    service: &Service,
+    deployment: &Deployment,
+    ids: Vec<TaskId>,
+    tasks: &BTreeMap<Arc<str>, Arc<Task>>,
+) -> Result<Vec<Arc<Task>>, String> {
+    let template = &deployment.template;
+    let key = task_definition_key(&template.family, template.revision);
+    let definition = txn.snapshot().get::<TaskDefinition>(&key).ok_or(key)?;
+    let overrides = TaskOverrides::default();
+    let tags = tags(service, &definition);
+    let group = service.group();
+    let draft = Draft {
+        cluster: &service.cluster,
+        family: &template.family,
+        revision: template.revision,
+        template: &definition.template,
+        overrides: &overrides,
+        overrides_document: &no_overrides(&definition),
+        platform_version: &template.platform_version,
+        group: &group,
+        started_by: Some(deployment.id.as_str()),
+        enable_execute_command: template.enable_execute_command,
+        tags: &tags,
+        network: &template.network,
+        target: target(template),
+        now: cx.now(),
+    };
+    let providers = providers(template, tasks, ids.len());
+    let mut mint = || cx.random();
+    let pairs = ids.into_iter().zip(providers);
+    Ok(pairs.map(|(id, provider)| Arc::new(draft.task(id, provider, &mut mint))).collect())
+}
+
+/// What the echo of no overrides looks like: each container by its name.
+fn no_overrides(definition: &TaskDefinition) -> Document {
+    let containers = definition.template.containers.iter();
+    let names: Vec<_> = containers.map(|c| serde_json::json!({ "name": c.name })).collect();
+    let echo =
+        serde_json::json!({ "containerOverrides": names, "inferenceAcceleratorOverrides": [] });
+    Document::new(echo.to_string())
+}
+
+/// Nothing takes tasks of services up yet but what they are.
+fn target(template: &ServiceTemplate) -> TargetFact {
+    match template.load_balancers.is_empty() {
+        true => TargetFact::NotNeeded,
+        false => TargetFact::Wanted,
+    }
+}
+
+fn providers(
+    template: &ServiceTemplate,
+    tasks: &BTreeMap<Arc<str>, Arc<Task>>,
+    count: usize,
+) -> Vec<Option<String>> {
+    if template.strategy.is_empty() {
+        return vec![None; count];
+    }
+    let mut there = BTreeMap::new();
+    for task in tasks.values().filter(|task| task.last_status() < TaskStatus::Deactivating) {
+        if let Some(provider) = &task.capacity_provider {
+            *there.entry(provider.clone()).or_insert(0) += 1;
+        }
+    }
+    plan::strategy::assign(&template.strategy, &there, count).into_iter().map(Some).collect()
+}
+
+fn tags(service: &Service, definition: &TaskDefinition) -> Tags {
+    let mut tags = match service.propagate_tags {
+        None => Tags::new(),
+        Some(PropagateTags::Service) => service.tags.clone(),
+        Some(PropagateTags::TaskDefinition) => definition.tags.clone(),
+    };
+    if service.enable_managed_tags {
+        tags.insert(TAG_CLUSTER.to_owned(), service.cluster.to_string());
+        tags.insert(TAG_SERVICE.to_owned(), service.name.to_string());
+    }
+    tags
+}

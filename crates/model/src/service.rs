@@ -1,0 +1,215 @@
+//! A service: a wish for N running tasks of one template, and how far that wish has come true. Two
+//! records, as they have two writers: `Service` is what the callers of the API want, written by the
+//! frontend; `ServiceProgress` is what the service reconciler has made of it: deployments, failures
+//! counted, events. A deployment begins by the frontend naming a new one in `Service::wanted`; what
+//! becomes of it, also a rollback, stands in the progress only.
+
+use crate::cluster::CapacityProviderStrategyItem;
+use crate::document::{Document, Tags};
+use crate::ids::{ClusterName, DeploymentId, Family, ServiceName, TaskDefinitionRevision, TaskId};
+use crate::task::NetworkRequest;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ServiceStatus {
+    Active,
+    /// Deleted, with tasks that may still be ending.
+    Draining,
+    /// Deleted and gone; stays describable for a while, as on AWS.
+    Inactive,
+}
+
+impl ServiceStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Draining => "DRAINING",
+            Self::Inactive => "INACTIVE",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PropagateTags {
+    TaskDefinition,
+    Service,
+}
+
+/// How a rollout may proceed. Source: API reference, DeploymentConfiguration.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DeploymentRules {
+    /// Of the desired count; rounded down.
+    pub maximum_percent: u32,
+    /// Of the desired count; rounded up.
+    pub minimum_healthy_percent: u32,
+    pub circuit_breaker: bool,
+    pub rollback: bool,
+    /// The members that are echoed and decide nothing (alarms, hooks).
+    pub document: Document,
+}
+
+/// What the tasks of one deployment are made of: AWS's service revision.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServiceTemplate {
+    pub family: Family,
+    pub revision: TaskDefinitionRevision,
+    /// None when a strategy was given.
+    pub launch_type: Option<String>,
+    pub strategy: Vec<CapacityProviderStrategyItem>,
+    pub platform_version: String,
+    pub network: NetworkRequest,
+    pub enable_execute_command: bool,
+    pub load_balancers: Vec<ServiceLoadBalancer>,
+    pub registries: Vec<ServiceRegistryLink>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceLoadBalancer {
+    pub target_group_arn: String,
+    pub container_name: String,
+    pub container_port: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceRegistryLink {
+    pub registry_arn: String,
+    pub port: Option<u16>,
+    pub container_name: Option<String>,
+    pub container_port: Option<u16>,
+}
+
+/// A deployment as it was asked for.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WantedDeployment {
+    pub id: DeploymentId,
+    /// The number of the service revision, 19 digits.
+    pub revision_number: u64,
+    pub template: Arc<ServiceTemplate>,
+    pub asked_at: Timestamp,
+}
+
+/// What callers want. Writer: frontend.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Service {
+    pub name: ServiceName,
+    pub cluster: ClusterName,
+    /// `Active` or `Draining`; a service that is drained is Inactive by its progress.
+    pub status: ServiceStatus,
+    pub desired_count: u32,
+    pub wanted: WantedDeployment,
+    pub rules: DeploymentRules,
+    pub health_check_grace_period_seconds: Option<u32>,
+    pub az_rebalancing: bool,
+    pub propagate_tags: Option<PropagateTags>,
+    pub enable_managed_tags: bool,
+    pub tags: Tags,
+    pub created_at: Timestamp,
+    /// The ARN of who created it.
+    pub created_by: String,
+    /// The client token of its creation with the call's fingerprint; a repetition is no error.
+    pub client_token: Option<(String, String)>,
+}
+
+impl Service {
+    /// The group of its tasks.
+    pub fn group(&self) -> String {
+        format!("{SERVICE_GROUP_PREFIX}{}", self.name)
+    }
+}
+
+/// What the groups of services' tasks begin with.
+pub const SERVICE_GROUP_PREFIX: &str = "service:";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Rollout {
+    InProgress,
+    Completed,
+    Failed,
+}
+
+impl Rollout {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// A deployment and how far it has come.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Deployment {
+    pub id: DeploymentId,
+    pub revision_number: u64,
+    pub template: Arc<ServiceTemplate>,
+    pub rollout: Rollout,
+    pub rollout_reason: String,
+    /// Whether it ever was complete: what can be rolled back to.
+    pub was_completed: bool,
+    /// Tasks that never ran, all told.
+    pub failed_tasks: u32,
+    /// Of them, those since a task last was healthy: what the breaker and the delay go by.
+    pub failed_in_a_row: u32,
+    pub last_failure_at: Option<Timestamp>,
+    /// Tasks whose end has been counted and that are still on record.
+    pub counted: BTreeSet<TaskId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// Set when this deployment was given up for another.
+    pub rolled_back_to: Option<DeploymentId>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServiceEvent {
+    /// A UUID.
+    pub id: String,
+    pub at: Timestamp,
+    pub message: String,
+}
+
+/// How far a service has come. Writer: the service reconciler.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServiceProgress {
+    pub name: ServiceName,
+    pub cluster: ClusterName,
+    /// Rises with every plan that was carried out, so that no plan is carried out twice.
+    pub generation: u64,
+    /// The primary first, then those that still have tasks, the newest first.
+    pub deployments: Vec<Deployment>,
+    /// Those that are over, the newest first.
+    pub finished: Vec<Deployment>,
+    /// The newest first.
+    pub events: Vec<ServiceEvent>,
+    /// Whether the last word of the events is that all is steady.
+    pub steady: bool,
+    pub inactive_at: Option<Timestamp>,
+}
+
+impl ServiceProgress {
+    pub fn new(service: &Service) -> Self {
+        Self {
+            name: service.name.clone(),
+            cluster: service.cluster.clone(),
+            generation: 0,
+            deployments: Vec::new(),
+            finished: Vec::new(),
+            events: Vec::new(),
+            steady: false,
+            inactive_at: None,
+        }
+    }
+
+    pub fn primary(&self) -> Option<&Deployment> {
+        self.deployments.first()
+    }
+
+    /// Whether this deployment has ever been taken up.
+    pub fn knows(&self, id: &DeploymentId) -> bool {
+        self.deployments.iter().chain(&self.finished).any(|known| &known.id == id)
+    }
+}

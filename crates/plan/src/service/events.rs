@@ -1,0 +1,85 @@
+//! The texts of service events and of rollouts, as production shows them.
+
+use model::service::Service;
+use model::{DeploymentId, TaskId};
+use std::fmt::Write;
+
+pub const CIRCUIT_BROKEN: &str = "ECS deployment circuit breaker: tasks failed to start.";
+pub const UNHEALTHY: &str = "Task failed container health checks";
+
+pub fn in_progress(id: &DeploymentId) -> String {
+    format!("ECS deployment {id} in progress.")
+}
+
+pub fn completed(id: &DeploymentId) -> String {
+    format!("ECS deployment {id} completed.")
+}
+
+pub fn rolling_back_to(id: &DeploymentId) -> String {
+    format!("ECS deployment circuit breaker: rolling back to deploymentId {id}.")
+}
+
+/// The `stoppedReason` of tasks that are not wanted any more.
+pub fn scaling(id: &DeploymentId) -> String {
+    format!("Scaling activity initiated by (deployment {id})")
+}
+
+pub fn steady(service: &Service) -> String {
+    format!("(service {}) has reached a steady state.", service.name)
+}
+
+fn listed(tasks: &[TaskId]) -> String {
+    tasks.iter().fold(String::new(), |mut text, id| {
+        write!(text, " (task {id})").expect("a string takes all");
+        text
+    })
+}
+
+pub fn started(service: &Service, tasks: &[TaskId], unhealthy: usize) -> String {
+    let count = tasks.len();
+    let mut text =
+        format!("(service {}) has started {count} tasks:{}.", service.name, listed(tasks));
+    if unhealthy > 0 {
+        let replaced = unhealthy.min(count);
+        write!(text, " Amazon ECS replaced {replaced} tasks due to an unhealthy status.")
+            .expect("a string takes all");
+    }
+    text
+}
+
+pub fn stopped(service: &Service, tasks: &[TaskId]) -> String {
+    let count = tasks.len();
+    format!("(service {}) has stopped {count} running tasks:{}.", service.name, listed(tasks))
+}
+
+pub fn stopped_pending(service: &Service, count: usize) -> String {
+    format!("(service {}) stopped {count} pending tasks.", service.name)
+}
+
+pub fn deployment_completed(service: &Service, id: &DeploymentId) -> String {
+    format!("(service {}) (deployment {id}) deployment completed.", service.name)
+}
+
+pub fn failed(service: &Service, id: &DeploymentId) -> String {
+    format!(
+        "(service {}) (deployment {id}) deployment failed: tasks failed to start.",
+        service.name
+    )
+}
+
+pub fn rolling_back(service: &Service, id: &DeploymentId) -> String {
+    format!("(service {}) rolling back to deployment {id}.", service.name)
+}
+
+pub fn cannot_start(service: &Service) -> String {
+    format!("(service {}) is unable to consistently start tasks successfully.", service.name)
+}
+
+pub fn deadlock(service: &Service) -> String {
+    format!(
+        "(service {}) was unable to stop or start tasks during a deployment because of the service \
+         deployment configuration. Update the minimumHealthyPercent or maximumPercent value and \
+         try again.",
+        service.name
+    )
+}

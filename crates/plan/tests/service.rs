@@ -1,0 +1,431 @@
+//! Services driven by their plan over a small world in which tasks start, fail, sicken and die:
+//! the bounds of a rollout hold all the way, and once the world is calm the service converges and
+//! its plan asks for nothing more.
+
+use model::container::Health;
+use model::facts::{ContainersFact, InterfaceFact, Placement, TargetFact, TaskStatus};
+use model::service::{
+    DeploymentRules, Rollout, Service, ServiceProgress, ServiceStatus, ServiceTemplate,
+    WantedDeployment,
+};
+use model::task::{NetworkRequest, Stop, StopCode, Task, TaskOverrides};
+use model::task_definition::{ContainerTemplate, TaskTemplate};
+use model::{
+    ClusterName, DeploymentId, Document, Family, InstanceId, ServiceName, Tags,
+    TaskDefinitionRevision, TaskId, Timestamp, ZoneName,
+};
+use plan::draft::Draft;
+use plan::service::{ServicePlan, ServiceTask, ServiceView, reconcile};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const SETTLE_MS: i64 = 40_000;
+
+/// A small generator: enough to draw fates, and the same for the same seed everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+struct World {
+    service: Service,
+    progress: Option<ServiceProgress>,
+    tasks: BTreeMap<TaskId, Task>,
+    health: BTreeMap<TaskId, Health>,
+    now: Timestamp,
+    minted: u128,
+    /// Deployments whose tasks never start.
+    broken: Vec<DeploymentId>,
+    checked: bool,
+}
+
+fn template(revision: u32) -> Arc<ServiceTemplate> {
+    Arc::new(ServiceTemplate {
+        family: Family::from("web"),
+        revision: TaskDefinitionRevision(revision),
+        launch_type: Some("FARGATE".to_owned()),
+        strategy: Vec::new(),
+        platform_version: "1.4.0".to_owned(),
+        network: NetworkRequest::default(),
+        enable_execute_command: false,
+        load_balancers: Vec::new(),
+        registries: Vec::new(),
+    })
+}
+
+impl World {
+    fn new(desired: u32, minimum: u32, maximum: u32, checked: bool) -> Self {
+        let service = Service {
+            name: ServiceName::from("web"),
+            cluster: ClusterName::from("default"),
+            status: ServiceStatus::Active,
+            desired_count: desired,
+            wanted: WantedDeployment {
+                id: DeploymentId::mint(1),
+                revision_number: 1,
+                template: template(1),
+                asked_at: Timestamp(0),
+            },
+            rules: DeploymentRules {
+                maximum_percent: maximum,
+                minimum_healthy_percent: minimum,
+                circuit_breaker: false,
+                rollback: false,
+                document: Document::default(),
+            },
+            health_check_grace_period_seconds: None,
+            az_rebalancing: false,
+            propagate_tags: None,
+            enable_managed_tags: false,
+            tags: Tags::new(),
+            created_at: Timestamp(0),
+            created_by: "arn:aws:iam::000000000000:root".to_owned(),
+            client_token: None,
+        };
+        Self {
+            service,
+            progress: None,
+            tasks: BTreeMap::new(),
+            health: BTreeMap::new(),
+            now: Timestamp(0),
+            minted: 0,
+            broken: Vec::new(),
+            checked,
+        }
+    }
+
+    fn deploy(&mut self, number: u32) -> DeploymentId {
+        let id = DeploymentId::mint(u128::from(number));
+        self.service.wanted = WantedDeployment {
+            id: id.clone(),
+            revision_number: u64::from(number),
+            template: template(number),
+            asked_at: self.now,
+        };
+        id
+    }
+
+    fn plan(&mut self) -> ServicePlan {
+        let checked = self.checked;
+        let health = |task: &Task| {
+            checked.then(|| self.health.get(&task.id).copied().unwrap_or(Health::Unknown))
+        };
+        let tasks: Vec<_> =
+            self.tasks.values().map(|task| ServiceTask { task, health: health(task) }).collect();
+        let view = ServiceView {
+            service: &self.service,
+            progress: self.progress.as_ref(),
+            tasks: &tasks,
+            settle_ms: SETTLE_MS,
+            now: self.now,
+        };
+        let minted = &mut self.minted;
+        reconcile(view, &mut || {
+            *minted += 1;
+            *minted
+        })
+    }
+
+    /// Plans and carries out until there is nothing more to do; the bounds hold at every step.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            let healthy = self.healthy();
+            let plan = self.plan();
+            if !plan.changes(self.progress.as_ref()) {
+                return;
+            }
+            self.carry_out(plan, healthy);
+        }
+        panic!("the plan never comes to rest: {:?}", self.progress);
+    }
+
+    fn carry_out(&mut self, plan: ServicePlan, healthy: usize) {
+        for halt in &plan.stop {
+            let task = self.tasks.get_mut(&halt.task).expect("only known tasks are stopped");
+            let code = StopCode::ServiceSchedulerInitiated;
+            assert!(task.request_stop(code, &halt.reason, self.now), "stopped twice");
+        }
+        for start in &plan.start {
+            let task = self.make(&start.task, &start.deployment);
+            assert!(self.tasks.insert(start.task.clone(), task).is_none(), "started twice");
+        }
+        let desired = self.service.desired_count as usize;
+        let rules = &self.service.rules;
+        if !plan.start.is_empty() {
+            let most = desired * rules.maximum_percent as usize / 100;
+            assert!(self.living() <= most, "{} of at most {most}", self.living());
+        }
+        let least = (desired * rules.minimum_healthy_percent as usize).div_ceil(100);
+        if !plan.stop.is_empty() && self.service.status == ServiceStatus::Active {
+            assert!(self.healthy() >= least.min(healthy), "{} of {least}", self.healthy());
+        }
+        self.progress = Some(plan.progress);
+    }
+
+    fn make(&self, id: &TaskId, deployment: &DeploymentId) -> Task {
+        let container =
+            ContainerTemplate { name: "main".to_owned(), essential: true, ..Default::default() };
+        let template = TaskTemplate { containers: vec![container], ..Default::default() };
+        let draft = Draft {
+            cluster: &self.service.cluster,
+            family: &Family::from("web"),
+            revision: TaskDefinitionRevision(1),
+            template: &template,
+            overrides: &TaskOverrides::default(),
+            overrides_document: &Document::default(),
+            platform_version: "1.4.0",
+            group: &self.service.group(),
+            started_by: Some(deployment.as_str()),
+            enable_execute_command: false,
+            tags: &Tags::new(),
+            network: &NetworkRequest::default(),
+            target: TargetFact::NotNeeded,
+            now: self.now,
+        };
+        let mut task = draft.task(id.clone(), None, &mut || 7);
+        task.facts.interface = InterfaceFact::NotNeeded;
+        task
+    }
+
+    fn living(&self) -> usize {
+        self.tasks.values().filter(|task| task.last_status() < TaskStatus::Deactivating).count()
+    }
+
+    fn healthy(&self) -> usize {
+        let healthy = |task: &&Task| {
+            let settled = task.started_at.is_some_and(|at| self.now.since_ms(at) >= SETTLE_MS);
+            task.last_status() == TaskStatus::Running
+                && match self.checked {
+                    true => self.health.get(&task.id) == Some(&Health::Healthy),
+                    false => settled,
+                }
+        };
+        self.tasks.values().filter(healthy).count()
+    }
+
+    fn running(&self) -> usize {
+        let runs = |task: &&Task| task.last_status() == TaskStatus::Running;
+        self.tasks.values().filter(runs).count()
+    }
+
+    /// Each task moves on by itself: the placed start, the stopping stop; a broken one fails.
+    fn advance(&mut self) {
+        let now = self.now;
+        for task in self.tasks.values_mut() {
+            let by = task.started_by.as_deref().unwrap_or("");
+            let broken = self.broken.iter().any(|id| id.as_str() == by);
+            match task.last_status() {
+                TaskStatus::Provisioning => {
+                    let instance = InstanceId::from("one");
+                    let zone = ZoneName::from("us-east-1a");
+                    assert!(task.place(Placement { instance, zone }, None, now));
+                }
+                TaskStatus::Pending | TaskStatus::Activating if broken => {
+                    let reason = "CannotPullContainerError".to_owned();
+                    task.stop = Some(Stop { code: StopCode::TaskFailedToStart, reason, at: now });
+                    task.facts.containers = ContainersFact::Stopped;
+                    task.settle(now);
+                }
+                TaskStatus::Pending | TaskStatus::Activating => {
+                    task.facts.containers = ContainersFact::Running;
+                    task.started_at = Some(now);
+                    task.settle(now);
+                    self.health.insert(task.id.clone(), Health::Healthy);
+                }
+                TaskStatus::Stopping => {
+                    task.facts.containers = ContainersFact::Stopped;
+                    task.settle(now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn kill(&mut self, at: u64) {
+        let alive = self.tasks.values_mut().filter(|t| t.last_status() == TaskStatus::Running);
+        let mut alive: Vec<_> = alive.collect();
+        if alive.is_empty() {
+            return;
+        }
+        let at = usize::try_from(at).expect("small") % alive.len();
+        let task = &mut alive[at];
+        let code = StopCode::EssentialContainerExited;
+        task.stop = Some(Stop { code, reason: "gone".to_owned(), at: self.now });
+        task.facts.containers = ContainersFact::Stopped;
+        task.settle(self.now);
+    }
+
+    fn calm(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.settle();
+            self.advance();
+            self.now = self.now.plus_ms(5_000);
+        }
+        self.settle();
+    }
+
+    fn primary(&self) -> &model::service::Deployment {
+        self.progress.as_ref().and_then(ServiceProgress::primary).expect("there is one")
+    }
+
+    fn said(&self, part: &str) -> usize {
+        let events = &self.progress.as_ref().expect("planned").events;
+        events.iter().filter(|event| event.message.contains(part)).count()
+    }
+}
+
+#[test]
+fn a_service_starts_its_tasks_and_says_so_once() {
+    let mut world = World::new(3, 100, 200, false);
+    world.calm(20);
+    assert_eq!((world.running(), world.primary().rollout), (3, Rollout::Completed));
+    assert_eq!(world.said("has started 3 tasks: (task"), 1);
+    assert_eq!(world.said("has reached a steady state."), 1);
+    assert_eq!(world.said("deployment completed."), 1);
+}
+
+#[test]
+fn a_rollout_replaces_every_task_and_old_deployments_end() {
+    for (minimum, maximum) in [(100, 200), (50, 100), (0, 100), (100, 150), (50, 150)] {
+        let mut world = World::new(4, minimum, maximum, true);
+        world.calm(10);
+        let second = world.deploy(2);
+        world.calm(60);
+        assert_eq!(world.primary().id, second);
+        assert_eq!(world.primary().rollout, Rollout::Completed, "{minimum} {maximum}");
+        let progress = world.progress.as_ref().expect("planned");
+        assert_eq!((progress.deployments.len(), progress.finished.len()), (1, 1));
+        let runs = world.tasks.values().filter(|t| t.last_status() == TaskStatus::Running);
+        assert!(runs.into_iter().all(|t| t.started_by.as_deref() == Some(second.as_str())));
+        assert_eq!(world.running(), 4);
+    }
+}
+
+#[test]
+fn a_broken_rollout_breaks_the_circuit_and_rolls_back() {
+    let mut world = World::new(2, 100, 200, false);
+    world.calm(20);
+    let first = world.primary().id.clone();
+    world.service.rules.circuit_breaker = true;
+    world.service.rules.rollback = true;
+    let second = world.deploy(2);
+    world.broken.push(second.clone());
+    world.calm(60);
+    assert_eq!((&world.primary().id, world.primary().rollout), (&first, Rollout::Completed));
+    assert_eq!(world.running(), 2);
+    assert_eq!(world.said("rolling back to deployment"), 1);
+    let progress = world.progress.as_ref().expect("planned");
+    let failed = progress.finished.iter().find(|known| known.id == second).expect("on record");
+    assert_eq!((failed.rollout, failed.failed_tasks), (Rollout::Failed, 4));
+    // What was given up is not taken up again; a new wish is.
+    let third = world.deploy(3);
+    world.calm(40);
+    assert_eq!((&world.primary().id, world.primary().rollout), (&third, Rollout::Completed));
+}
+
+#[test]
+fn without_anything_to_go_back_to_a_broken_service_stands_still() {
+    let mut world = World::new(1, 100, 200, false);
+    world.service.rules.circuit_breaker = true;
+    world.service.rules.rollback = true;
+    let only = world.service.wanted.id.clone();
+    world.broken.push(only);
+    world.calm(40);
+    assert_eq!(world.primary().rollout, Rollout::Failed);
+    assert_eq!(world.tasks.len(), 3, "the threshold of one task is three failures");
+}
+
+#[test]
+fn without_a_breaker_the_delay_between_failures_grows() {
+    let mut world = World::new(1, 100, 200, false);
+    let only = world.service.wanted.id.clone();
+    world.broken.push(only.clone());
+    world.calm(500);
+    let tries = world.tasks.len();
+    assert!((8..=16).contains(&tries), "{tries} tries in 2,500 s");
+    assert_eq!(world.said("is unable to consistently start tasks successfully."), 1);
+    world.broken.clear();
+    world.calm(500);
+    assert_eq!((world.running(), world.primary().failed_in_a_row), (1, 0));
+}
+
+#[test]
+fn unhealthy_tasks_are_replaced() {
+    let mut world = World::new(3, 100, 200, true);
+    world.calm(10);
+    let sick = world.tasks.keys().next().cloned().expect("there are three");
+    world.health.insert(sick.clone(), Health::Unhealthy);
+    world.calm(10);
+    assert_eq!(world.tasks[&sick].last_status(), TaskStatus::Stopped);
+    let reason = world.tasks[&sick].stop.as_ref().map(|stop| stop.reason.as_str());
+    assert_eq!(reason, Some("Task failed container health checks"));
+    assert_eq!((world.running(), world.healthy()), (3, 3));
+    assert_eq!(world.said("replaced 1 tasks due to an unhealthy status."), 1);
+}
+
+#[test]
+fn a_deleted_service_drains_and_is_gone() {
+    let mut world = World::new(3, 100, 200, false);
+    world.calm(5);
+    world.service.status = ServiceStatus::Draining;
+    world.service.desired_count = 0;
+    world.calm(5);
+    assert_eq!(world.running(), 0);
+    assert!(world.progress.as_ref().expect("planned").inactive_at.is_some());
+}
+
+/// Seeds of trouble: tasks die and sicken, wishes change, images break. The bounds are checked at
+/// every step by `carry_out`; afterwards the world is calm and the service must be as wanted.
+#[test]
+fn after_any_trouble_a_service_converges_and_its_plan_rests() {
+    for seed in 0..400 {
+        let mut random = Random(seed);
+        let rules = [(100, 200), (50, 100), (50, 200), (0, 100), (100, 150)];
+        let (minimum, maximum) = rules[random.below(5) as usize];
+        let checked = random.below(2) == 0;
+        let mut world = World::new(random.below(6) as u32, minimum, maximum, checked);
+        world.service.rules.circuit_breaker = random.below(2) == 0;
+        world.service.rules.rollback = random.below(2) == 0;
+        for round in 0..60 {
+            match random.below(12) {
+                0 => world.kill(random.next()),
+                1 => world.service.desired_count = random.below(6) as u32,
+                2 => {
+                    let id = world.deploy(round + 10);
+                    if random.below(3) == 0 {
+                        world.broken.push(id);
+                    }
+                }
+                3 => {
+                    let some = random.next() as usize % world.tasks.len().max(1);
+                    if let Some(id) = world.tasks.keys().nth(some).cloned() {
+                        world.health.insert(id, Health::Unhealthy);
+                    }
+                }
+                _ => world.advance(),
+            }
+            world.settle();
+            world.now = world.now.plus_ms(i64::try_from(random.below(20_000)).expect("small"));
+        }
+        world.broken.clear();
+        world.deploy(1000);
+        world.calm(100);
+        let desired = world.service.desired_count as usize;
+        assert_eq!(world.running(), desired, "seed {seed}: {:?}", world.progress);
+        // Rules that allow neither one more nor one less are a deadlock, as on AWS.
+        let most = desired * maximum as usize / 100;
+        let least = (desired * minimum as usize).div_ceil(100);
+        let stuck = most <= desired && least >= desired && desired > 0;
+        let told = stuck && world.said("Update the minimumHealthyPercent") > 0;
+        assert!(told || world.primary().rollout == Rollout::Completed, "seed {seed}");
+    }
+}
