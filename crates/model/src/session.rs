@@ -4,15 +4,21 @@
 //! sequence asks for the whole.
 
 use crate::container::{ContainerPhase, Health};
+use crate::credentials::Hidden;
+use crate::credentials::SessionKeys;
+use crate::discovery::NameTable;
+use crate::document::Tags;
 use crate::facts::{ContainersFact, Desired, InterfaceFact};
 use crate::ids::{
-    ClusterName, Digest, Family, InstanceId, TaskDefinitionRevision, TaskId, ZoneName,
+    ClusterName, Digest, Family, InstanceId, TaskDefinitionRevision, TaskId, VpcId, ZoneName,
 };
 use crate::network::Cidr;
 use crate::task::{Stop, TaskInterface};
 use crate::task_definition::TaskTemplate;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -41,9 +47,47 @@ pub struct Assignment {
     /// Why the task can't be started, found before it was handed over (a log group that isn't
     /// there, say), in ECS's words. The agent starts nothing and reports TaskFailedToStart with it.
     pub start_failure: Option<String>,
+    /// For containers whose image needs a user of its own (`repositoryCredentials`), by container
+    /// name. In memory only: an agent must not write them down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registry_credentials: BTreeMap<String, RegistryCredentials>,
+    /// Environment variables from secrets and parameters, by container name. In memory only, too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, BTreeMap<String, Hidden>>,
     pub launch_type: Option<String>,
     pub zone: ZoneName,
     pub region: String,
+    /// What the endpoints in the task's network tell it of itself.
+    #[serde(default)]
+    pub inside: Inside,
+}
+
+/// What only the task itself is told, at 169.254.170.2.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Inside {
+    /// As DescribeTasks shows them, in the order of the template; part of the metadata's URIs.
+    pub runtime_ids: Vec<String>,
+    /// The ARNs of its containers, in the order of the template.
+    pub container_arns: Vec<String>,
+    /// Part of the path of the task role's credentials; None: there is no such role.
+    pub credentials: Option<String>,
+    pub service_name: Option<String>,
+    pub tags: Tags,
+    /// As in `use1-az1`.
+    pub zone_id: String,
+}
+
+/// Whom to be towards a private registry; a password that can't be printed by accident.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryCredentials {
+    pub username: String,
+    pub password: String,
+}
+
+impl fmt::Debug for RegistryCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegistryCredentials({}, …)", self.username)
+    }
 }
 
 /// What the runtime must know of the network that a task's interface is in.
@@ -79,6 +123,11 @@ pub enum ToAgent {
     Reported { number: u64 },
     /// Log records of this container up to the offset are durable.
     Logged { task: TaskId, container: String, offset: u64, failure: Option<LogFailure> },
+    /// Keys of a task's role. None: there are none for this task (any more).
+    Keys { task: TaskId, keys: Option<SessionKeys> },
+    /// What resolvers answer, by VPC, each table whole. `everything`: a VPC that is not named is
+    /// not there.
+    Names { everything: bool, tables: BTreeMap<VpcId, Arc<NameTable>> },
     /// The session ends here; the agent keeps its tasks and calls again, unless `retry` is false.
     Refused { reason: String, retry: bool },
 }
@@ -102,6 +151,11 @@ pub enum ToControl {
         report: TaskReport,
     },
     Logs(LogBatch),
+    /// Asks for keys of a task's role: the first, or new ones in good time.
+    KeysWanted {
+        task: TaskId,
+        cluster: ClusterName,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
