@@ -1,6 +1,6 @@
 //! CreateRepository: an empty repository; nothing can be pushed to one that was not made.
 
-use super::repositories::{named, show, wants_immutable};
+use super::repositories::{named, show, wanted_mutability};
 use super::{delete_repository, tags};
 use crate::context::{Caller, Context};
 use crate::fault::{self, Fault};
@@ -16,9 +16,9 @@ pub async fn create_repository(
     input: CreateRepositoryRequest,
 ) -> Result<CreateRepositoryResponse, Fault> {
     let name = named(cx, input.registry_id.as_deref(), input.repository_name)?;
-    let immutable_tags = wants_immutable(
+    let (immutable_tags, tag_exclusions) = wanted_mutability(
         input.image_tag_mutability.as_ref(),
-        input.image_tag_mutability_exclusion_filters.as_deref(),
+        input.image_tag_mutability_exclusion_filters,
     )?;
     check_encryption(input.encryption_configuration.as_ref())?;
     let scanning = input.image_scanning_configuration;
@@ -26,7 +26,7 @@ pub async fn create_repository(
         name: name.clone(),
         created_at: cx.now(),
         immutable_tags,
-        tag_exclusions: Vec::new(),
+        tag_exclusions,
         scan_on_push: scanning.and_then(|scanning| scanning.scan_on_push).unwrap_or(false),
         tags: tags::read(input.tags)?,
     };

@@ -5,7 +5,10 @@ use super::repositories::{named, not_found, show};
 use crate::context::{Caller, Context};
 use crate::fault::{self, Fault};
 use model::RepositoryName;
-use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::image::{
+    BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview, Manifest,
+    Repository, RepositoryPolicy,
+};
 use store::kinds::repository_prefix;
 use store::{Record, Txn};
 use wire::ecr::{DeleteRepositoryRequest, DeleteRepositoryResponse, ErrorCode};
@@ -32,6 +35,10 @@ pub async fn delete_repository(
             )));
         }
         txn.delete::<Repository>(name.as_str());
+        delete_if_there::<LifecyclePolicy>(txn, name.as_str());
+        delete_if_there::<LifecycleEvaluation>(txn, name.as_str());
+        delete_if_there::<LifecyclePreview>(txn, name.as_str());
+        delete_if_there::<RepositoryPolicy>(txn, name.as_str());
         Ok(found)
     });
     let (repository, _) = deleted.await.map_err(fault::transact)?;
@@ -51,6 +58,7 @@ pub async fn sweep(cx: &Context, name: &RepositoryName) -> Result<(), Fault> {
             let mut room = PORTION_RECORDS;
             delete_some::<ImageTag>(txn, &prefix, &mut room);
             delete_some::<Manifest>(txn, &prefix, &mut room);
+            delete_some::<ImagePull>(txn, &prefix, &mut room);
             delete_some::<BlobLink>(txn, &prefix, &mut room);
             Ok(PORTION_RECORDS - room)
         });
@@ -58,6 +66,12 @@ pub async fn sweep(cx: &Context, name: &RepositoryName) -> Result<(), Fault> {
         if count < PORTION_RECORDS {
             return Ok(());
         }
+    }
+}
+
+fn delete_if_there<T: Record>(txn: &mut Txn, key: &str) {
+    if txn.get::<T>(key).is_some() {
+        txn.delete::<T>(key);
     }
 }
 

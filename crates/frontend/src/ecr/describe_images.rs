@@ -6,7 +6,7 @@ use super::repositories::{find, named};
 use crate::context::{Caller, Context};
 use crate::cursor::Cursor;
 use crate::fault::Fault;
-use model::image::Manifest;
+use model::image::{ImagePull, Manifest};
 use model::{Digest, RepositoryName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,6 +109,9 @@ fn show(
         image_size_in_bytes: Some(i64::try_from(bytes(snapshot, manifest)).unwrap_or(i64::MAX)),
         image_status: Some("ACTIVE".into()),
         image_tags: tags.get(&manifest.digest).cloned(),
+        last_recorded_pull_time: snapshot
+            .get::<ImagePull>(&manifest_key(&manifest.repository, &manifest.digest))
+            .map(|pull| wire::Timestamp::from_unix_ms(pull.pulled_at.0)),
         registry_id: Some(cx.locality.account.to_string()),
         repository_name: Some(manifest.repository.to_string()),
         subject_manifest_digest: manifest.subject.as_ref().map(ToString::to_string),

@@ -1,8 +1,9 @@
-//! DescribeRegistry: there is one registry, and nothing is replicated from it.
+//! DescribeRegistry: there is one registry; what it is told to replicate is shown and not done.
 
+use super::settings;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use wire::ecr::{DescribeRegistryRequest, DescribeRegistryResponse, ReplicationConfiguration};
+use wire::ecr::{DescribeRegistryRequest, DescribeRegistryResponse};
 
 pub async fn describe_registry(
     cx: &Context,
@@ -11,6 +12,6 @@ pub async fn describe_registry(
 ) -> Result<DescribeRegistryResponse, Fault> {
     Ok(DescribeRegistryResponse {
         registry_id: Some(cx.locality.account.to_string()),
-        replication_configuration: Some(ReplicationConfiguration { rules: Some(Vec::new()) }),
+        replication_configuration: Some(settings::replication(&cx.store.snapshot())),
     })
 }

@@ -3,17 +3,22 @@
 use super::repositories::not_found;
 use crate::context::Context;
 use crate::fault::{self, Fault};
-use model::image::{ImageTag, Manifest, Repository};
-use model::manifest::parse_digest;
+use model::image::{ImagePull, ImageTag, Manifest, Repository};
+use model::manifest::{MANIFEST_BYTES_MAX, parse_digest};
 use model::{Digest, RepositoryName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::blob::read_all;
 use store::kinds::{image_tag_key, manifest_key, repository_prefix};
 use store::{Snapshot, Txn};
 use wire::ecr::{ImageFailure, ImageIdentifier};
 
 /// Tags that one transaction removes along with their image; of more, the others go first.
 const PORTION_TAGS: usize = 100;
+
+/// How old the time of the last pull may be, in seconds. Source: API reference, ImageDetail
+/// (lastRecordedPullTime): refreshed at least once every 24 hours.
+const PULL_NOTED_SECONDS: i64 = 24 * 3600;
 
 /// The code of the failure to delete what an index names.
 pub const REFERENCED: &str = "ImageReferencedByManifestList";
@@ -149,6 +154,9 @@ fn delete_portion(
         // Guarded: a tag that this image gets meanwhile would point at nothing.
         txn.get::<Manifest>(&key);
         txn.delete::<Manifest>(&key);
+        if txn.peek::<ImagePull>(&key).is_some() {
+            txn.delete::<ImagePull>(&key);
+        }
     }
     tags.truncate(PORTION_TAGS);
     for tag in &tags {
@@ -175,4 +183,46 @@ pub fn identifiers(digest: &Digest, tags: Vec<String>) -> Vec<ImageIdentifier> {
         true => vec![identifier(None)],
         false => tags.into_iter().map(|tag| identifier(Some(tag))).collect(),
     }
+}
+
+/// The text of a manifest that is known to have been stored.
+pub async fn content(cx: &Context, digest: &str) -> Result<String, Fault> {
+    let lost = || {
+        tracing::error!(digest, "a manifest's content is missing or damaged");
+        fault::internal(wire::Protocol::AwsJson11)
+    };
+    let object = store::blob::Digest::parse(digest).ok_or_else(lost)?.object_name();
+    let content = read_all(&*cx.blobs, object, MANIFEST_BYTES_MAX).await.map_err(|failure| {
+        tracing::error!(digest, %failure, "a manifest could not be read");
+        fault::internal(wire::Protocol::AwsJson11)
+    })?;
+    String::from_utf8(content.ok_or_else(lost)?.to_vec()).map_err(|_| lost())
+}
+
+/// Notes that these images were pulled, unless that was noted within the day.
+pub async fn note_pulls(
+    cx: &Context,
+    name: &RepositoryName,
+    pulled: &[Digest],
+) -> Result<(), Fault> {
+    let (snapshot, now) = (cx.store.snapshot(), cx.now());
+    let is_new = |digest: &&Digest| {
+        let noted = snapshot.get::<ImagePull>(&manifest_key(name, digest));
+        noted.is_none_or(|noted| now >= noted.pulled_at.plus_seconds(PULL_NOTED_SECONDS))
+    };
+    let pulled: Vec<&Digest> = pulled.iter().filter(is_new).collect();
+    for group in pulled.chunks(PORTION_TAGS) {
+        cx.transact(|txn| {
+            for digest in group {
+                // An image that has gone meanwhile leaves no note behind.
+                if txn.get::<Manifest>(&manifest_key(name, digest)).is_some() {
+                    let (repository, digest) = (name.clone(), (*digest).clone());
+                    txn.put(ImagePull { repository, digest, pulled_at: now });
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }

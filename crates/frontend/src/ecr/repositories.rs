@@ -10,6 +10,10 @@ use wire::ecr::{self, EncryptionConfiguration, ErrorCode, ImageScanningConfigura
 
 /// Names ending so mean AWS's own hosts, which reach us only from where they have been made to.
 const AWS_SUFFIX: &str = ".amazonaws.com";
+/// Filters of one repository, and stars of one filter. Source: API reference,
+/// ImageTagMutabilityExclusionFilter.
+const EXCLUSIONS_MAX: usize = 5;
+const EXCLUSION_STARS_MAX: usize = 2;
 
 pub fn invalid(path: &str, constraint: &str) -> Fault {
     ErrorCode::InvalidParameterException.fault(format!(
@@ -104,7 +108,7 @@ pub fn show(cx: &Context, caller: &Caller, repository: &Repository) -> ecr::Repo
             scan_on_push: Some(repository.scan_on_push),
         }),
         image_tag_mutability: Some(mutability(repository).into()),
-        image_tag_mutability_exclusion_filters: None,
+        image_tag_mutability_exclusion_filters: exclusions(repository),
         registry_id: Some(cx.locality.account.to_string()),
         repository_arn: Some(cx.locality.repository(name)),
         repository_name: Some(name.to_string()),
@@ -113,27 +117,62 @@ pub fn show(cx: &Context, caller: &Caller, repository: &Repository) -> ecr::Repo
 }
 
 pub fn mutability(repository: &Repository) -> &'static str {
-    match repository.immutable_tags {
-        true => "IMMUTABLE",
-        false => "MUTABLE",
+    match (repository.immutable_tags, repository.tag_exclusions.is_empty()) {
+        (true, true) => "IMMUTABLE",
+        (true, false) => "IMMUTABLE_WITH_EXCLUSION",
+        (false, true) => "MUTABLE",
+        (false, false) => "MUTABLE_WITH_EXCLUSION",
     }
 }
 
-/// Whether tags are to be immutable. Exceptions by wildcard are not served, and so refused.
-pub fn wants_immutable(
-    mutability: Option<&ecr::ImageTagMutability>,
-    exclusions: Option<&[ecr::ImageTagMutabilityExclusionFilter]>,
-) -> Result<bool, Fault> {
-    let unserved = || {
-        ErrorCode::InvalidParameterException
-            .fault("Exclusions from tag mutability are not supported by Neargate")
+/// The tags that are excluded, None without any.
+pub fn exclusions(
+    repository: &Repository,
+) -> Option<Vec<ecr::ImageTagMutabilityExclusionFilter>> {
+    let filter = |pattern: &String| ecr::ImageTagMutabilityExclusionFilter {
+        filter: Some(pattern.clone()),
+        filter_type: Some("WILDCARD".into()),
     };
-    if exclusions.is_some_and(|exclusions| !exclusions.is_empty()) {
-        return Err(unserved());
+    let all: Vec<_> = repository.tag_exclusions.iter().map(filter).collect();
+    Some(all).filter(|all| !all.is_empty())
+}
+
+/// Whether tags are to be immutable, and which are to be the other way round.
+/// Source: API reference, PutImageTagMutability and ImageTagMutabilityExclusionFilter.
+pub fn wanted_mutability(
+    mutability: Option<&ecr::ImageTagMutability>,
+    exclusions: Option<Vec<ecr::ImageTagMutabilityExclusionFilter>>,
+) -> Result<(bool, Vec<String>), Fault> {
+    use ecr::ImageTagMutability::{
+        Immutable, ImmutableWithExclusion, Mutable, MutableWithExclusion, Unrecognized,
+    };
+    let member = "imageTagMutabilityExclusionFilters";
+    let (immutable, with_exclusions) = match mutability {
+        None | Some(Mutable | Unrecognized(_)) => (false, false),
+        Some(Immutable) => (true, false),
+        Some(MutableWithExclusion) => (false, true),
+        Some(ImmutableWithExclusion) => (true, true),
+    };
+    let filters = exclusions.unwrap_or_default();
+    let patterns: Vec<String> = filters.into_iter().filter_map(|it| it.filter).collect();
+    if with_exclusions == patterns.is_empty() {
+        let text = "must be given with a mutability setting WITH_EXCLUSION, and only then";
+        return Err(invalid(member, text));
     }
-    match mutability {
-        None | Some(ecr::ImageTagMutability::Mutable) => Ok(false),
-        Some(ecr::ImageTagMutability::Immutable) => Ok(true),
-        Some(_) => Err(unserved()),
+    if patterns.len() > EXCLUSIONS_MAX {
+        let text = format!("Member must have length less than or equal to {EXCLUSIONS_MAX}");
+        return Err(invalid(member, &text));
     }
+    for pattern in &patterns {
+        let known = |c: char| c.is_ascii_alphanumeric() || "._*-".contains(c);
+        if !pattern.chars().all(known) {
+            let text = "must satisfy regular expression '^[0-9a-zA-Z._*-]{1,128}$'";
+            return Err(invalid(member, text));
+        }
+        if pattern.matches('*').count() > EXCLUSION_STARS_MAX {
+            let text = format!("may have at most {EXCLUSION_STARS_MAX} wildcards");
+            return Err(invalid(member, &text));
+        }
+    }
+    Ok((immutable, patterns))
 }
