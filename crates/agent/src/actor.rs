@@ -1,7 +1,7 @@
 //! One task's actor: the only one that acts on the task on this instance. A loop without branches
 //! of its own: fold in what happened, ask `plan` what to do next, do it, report, wait.
 
-use crate::images::{Image, Images};
+use crate::images::{Image, Images, Wanted};
 use crate::launch;
 use crate::limits::ACTOR_INBOX_MAX;
 use crate::log_shipper::{Logged, Shipper, Wake};
@@ -65,6 +65,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         assignment: Arc<Assignment>,
     ) -> (Self, mpsc::Sender<Message>) {
         let (to_self, inbox) = mpsc::channel(ACTOR_INBOX_MAX);
+        shared.residents.enter(&assignment);
         let mut observed = Observed::new(&assignment.template);
         observed.keep_trace();
         let actor = Self {
@@ -113,7 +114,9 @@ impl<R: Runtime, I: Images> Actor<R, I> {
                 self.perform(step).await;
             }
             if next.finished && self.dismissed {
+                self.shared.images.release(&self.assignment.task);
                 self.shared.link.leave(&self.assignment.task);
+                self.shared.residents.leave(&self.assignment.task);
                 return self.assignment.task.clone();
             }
             let wait_ms = next.wake_at.map_or(LOOK_EVERY_MS, |at| at.since_ms(self.shared.now()));
@@ -137,6 +140,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         match message {
             Message::Assigned(assignment) => {
                 self.assignment = assignment;
+                self.shared.residents.enter(&self.assignment);
                 self.dismissed = false;
                 self.observed.observe(&Event::Assigned);
             }
@@ -216,10 +220,19 @@ impl<R: Runtime, I: Images> Actor<R, I> {
 
     async fn create_sandbox(&self) -> Result<(), String> {
         if let Some(vpc) = launch::vpc(&self.assignment) {
-            self.shared.ensure_vpc(vpc).await.map_err(|failure| failure.to_string())?;
+            self.shared.ensure_served(vpc).await.map_err(|failure| failure.to_string())?;
         }
-        let note = serde_json::to_string(&*self.assignment).map_err(|f| f.to_string())?;
-        let spec = launch::sandbox(&self.assignment, &self.shared.settings.dns, note);
+        // The note is written to the disk; the newest session says again what must not be there.
+        let mut noted = (*self.assignment).clone();
+        noted.registry_credentials.clear();
+        noted.secrets.clear();
+        let note = serde_json::to_string(&noted).map_err(|f| f.to_string())?;
+        let dns = launch::dns(
+            &self.assignment,
+            self.shared.serves_inside(),
+            &self.shared.settings.dns,
+        );
+        let spec = launch::sandbox(&self.assignment, dns, note);
         let asked = self.shared.runtime.create_sandbox(spec).await;
         asked.map_err(|failure| failure.to_string())
     }
@@ -228,13 +241,21 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         self.assignment.template.containers.iter().find(|c| c.name == container)
     }
 
-    fn pull(&self, container: &str) -> Result<(), String> {
+    fn wanted(&self, container: &str) -> Result<Wanted, String> {
         let template = self.template(container).ok_or("no such container")?;
-        let (reference, name) = (template.image.clone(), container.to_owned());
-        let architecture = self.assignment.template.cpu_architecture.clone();
+        Ok(Wanted {
+            task: self.assignment.task.clone(),
+            reference: template.image.clone(),
+            architecture: self.assignment.template.cpu_architecture.clone(),
+            credentials: self.assignment.registry_credentials.get(container).cloned(),
+        })
+    }
+
+    fn pull(&self, container: &str) -> Result<(), String> {
+        let (wanted, name) = (self.wanted(container)?, container.to_owned());
         let (shared, to_self) = (Arc::clone(&self.shared), self.to_self.clone());
         tokio::spawn(async move {
-            let message = match shared.images.pull(&reference, &architecture).await {
+            let message = match shared.images.pull(wanted).await {
                 Ok(image) => Message::Pulled { container: name, image: Box::new(image) },
                 Err(reason) => {
                     let at = shared.now();
@@ -248,11 +269,9 @@ impl<R: Runtime, I: Images> Actor<R, I> {
     }
 
     async fn start(&mut self, container: &str, attempt: u32) -> Result<(), String> {
-        let template = self.template(container).ok_or("no such container")?;
         if !self.images.contains_key(container) {
             // A restart by an agent that did not pull the image itself.
-            let architecture = &self.assignment.template.cpu_architecture;
-            let image = self.shared.images.pull(&template.image, architecture).await?;
+            let image = self.shared.images.pull(self.wanted(container)?).await?;
             self.images.insert(container.to_owned(), image);
         }
         let template = self.template(container).ok_or("no such container")?;
@@ -263,6 +282,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
             &image.config,
             image.layers.clone(),
             attempt,
+            self.shared.serves_inside(),
         );
         let launch = launch.map_err(|fault| fault.to_string())?;
         let started = self.shared.runtime.start_container(&self.assignment.task, launch).await;

@@ -1,14 +1,15 @@
 //! From an assignment and an image to what the runtime is asked for. Docker's rules for what
 //! overrides what: the definition's entry point replaces the image's and drops its command; the
 //! definition's command replaces the image's; environment variables of the definition win over
-//! ours, ours over the image's.
+//! ours, ours over the image's. Secret ones win over all: ECS refuses a name given both ways.
 
+use model::credentials::Hidden;
 use model::session::Assignment;
 use model::task_definition::{ContainerTemplate, HealthCheck, LogConfiguration};
 use runtime::image::ImageConfig;
 use runtime::{
     Cidr, ContainerLaunch, DnsSpec, HealthSpec, LogSpec, MountSpec, NetworkSpec, RootfsSpec,
-    SandboxSpec, SubnetSpec, Ulimit, VolumesFrom, VpcSpec,
+    SandboxSpec, SecurityGroupId, SubnetTable, TableInterface, Traffic, Ulimit, VolumesFrom, VpcTable, WayOut, Gateway, GroupRule, GroupTable, Peer, Place,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,32 +24,55 @@ pub enum LaunchFault {
     NothingToRun,
 }
 
-pub fn vpc(assignment: &Assignment) -> Option<VpcSpec> {
+pub fn vpc(assignment: &Assignment) -> Option<VpcTable> {
     let (interface, subnet) = (assignment.interface.as_ref()?, assignment.subnet.as_ref()?);
+    let everywhere = Cidr { address: std::net::Ipv4Addr::UNSPECIFIED, prefix: 0 };
     let subnets = subnet.vpc_subnets.iter().filter_map(|cidr| {
+        let routes = vec![WayOut { to: everywhere, by: Gateway::Nat(NAT) }];
         // AWS: the second address of a subnet is its router's.
-        Some(SubnetSpec { cidr: range(*cidr), gateway: cidr.nth(1)? })
+        Some(SubnetTable { cidr: *cidr, gateway: cidr.nth(1)?, routes, acl: None })
     });
-    Some(VpcSpec {
+    let open = vec![GroupRule { traffic: Traffic::All, peer: Peer::Range(everywhere) }];
+    let group = SecurityGroupId::from("sg-open");
+    let own = TableInterface { place: Place::Task, groups: vec![group.clone()], public: None };
+    let rules = GroupTable { ingress: open.clone(), egress: open };
+    Some(VpcTable {
         id: interface.vpc.clone(),
-        cidrs: vec![range(subnet.vpc_cidr)],
-        subnets: subnets.collect(),
+        cidrs: vec![subnet.vpc_cidr],
+        network_number: 1,
         host_route: true,
+        subnets: subnets.collect(),
+        groups: BTreeMap::from([(group, rules)]),
+        interfaces: BTreeMap::from([(interface.private_ip, own)]),
     })
 }
 
-fn range(cidr: model::network::Cidr) -> Cidr {
-    Cidr { address: cidr.address, prefix: cidr.prefix }
+/// Until sessions carry tables.
+const NAT: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 19, 0, 1);
+
+/// Whom the task asks for names. AWS: its VPC's resolver, at the VPC's third address, and names
+/// without a dot are looked for beside its own. Where VPCs are not served, the instance's own.
+pub fn dns(assignment: &Assignment, served: bool, instance: &DnsSpec) -> DnsSpec {
+    let resolver = assignment.subnet.as_ref().and_then(|subnet| subnet.vpc_cidr.nth(2));
+    let (Some(resolver), Some(interface), true) = (resolver, &assignment.interface, served) else {
+        return instance.clone();
+    };
+    let domain = interface.private_dns_name.split_once('.').map(|(_, domain)| domain.to_owned());
+    DnsSpec {
+        nameservers: vec![resolver.into()],
+        search: domain.into_iter().collect(),
+        options: Vec::new(),
+    }
 }
 
 /// `note` comes back from the runtime after a restart of the agent.
-pub fn sandbox(assignment: &Assignment, dns: &DnsSpec, note: String) -> SandboxSpec {
+pub fn sandbox(assignment: &Assignment, dns: DnsSpec, note: String) -> SandboxSpec {
     let template = &assignment.template;
     let mut spec = SandboxSpec::new(assignment.task.clone());
     if let (Some(interface), Some(subnet)) = (&assignment.interface, &assignment.subnet) {
         // AWS: a task's host name is its private DNS name's.
         let name = interface.private_dns_name.clone();
-        spec.hostname = name.split('.').next().unwrap_or_default().to_owned();
+        spec.hostname.clone_from(&name);
         spec.network = mac(&interface.mac).map(|mac| NetworkSpec {
             vpc: interface.vpc.clone(),
             address: interface.private_ip,
@@ -59,7 +83,7 @@ pub fn sandbox(assignment: &Assignment, dns: &DnsSpec, note: String) -> SandboxS
         });
         spec.extra_hosts.push((name, interface.private_ip.into()));
     }
-    spec.dns = dns.clone();
+    spec.dns = dns;
     spec.cpu_units = Some(template.cpu_units).filter(|units| *units > 0);
     spec.memory_mib = Some(u64::from(template.memory_mib)).filter(|mib| *mib > 0);
     spec.volumes.clone_from(&template.volumes);
@@ -83,6 +107,7 @@ pub fn container(
     config: &ImageConfig,
     layers: Vec<PathBuf>,
     attempt: u32,
+    served: bool,
 ) -> Result<ContainerLaunch, LaunchFault> {
     let argv = argv(template, config);
     if argv.is_empty() {
@@ -94,7 +119,7 @@ pub fn container(
         attempt,
         rootfs: RootfsSpec { layers, read_only: template.readonly_root },
         argv,
-        env: environment(assignment, template, config),
+        env: environment(assignment, template, config, served),
         cwd: working_directory.or_else(|| given(&config.working_dir)),
         user: template.user.clone().or_else(|| given(&config.user)),
         cpu_units: Some(template.cpu_units).filter(|units| *units > 0),
@@ -132,6 +157,7 @@ fn environment(
     assignment: &Assignment,
     template: &ContainerTemplate,
     config: &ImageConfig,
+    served: bool,
 ) -> Vec<(String, String)> {
     let mut all = BTreeMap::new();
     for pair in &config.env {
@@ -149,8 +175,44 @@ fn environment(
     for (name, value) in ours {
         all.insert(name.to_owned(), value.to_owned());
     }
+    if served {
+        inside(assignment, template, &mut all);
+    }
     all.extend(template.environment.clone());
+    let secrets = assignment.secrets.get(&template.name);
+    let secret = |(name, value): (&String, &Hidden)| (name.clone(), value.expose().to_owned());
+    all.extend(secrets.into_iter().flatten().map(secret));
     all.into_iter().collect()
+}
+
+/// Where the endpoints in the task's network are. Source: developer guide,
+/// task-metadata-endpoint-v4-fargate, task-scale-in-protection-endpoint, task-iam-roles.
+fn inside(
+    assignment: &Assignment,
+    template: &ContainerTemplate,
+    all: &mut BTreeMap<String, String>,
+) {
+    let base = format!("http://{}", crate::metadata::ADDRESS);
+    let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
+    let containers = assignment.template.containers.iter().zip(&assignment.inside.runtime_ids);
+    if let Some((_, id)) = containers.into_iter().find(|(it, _)| it.name == template.name) {
+        set("ECS_CONTAINER_METADATA_URI", format!("{base}/v3/{id}"));
+        set("ECS_CONTAINER_METADATA_URI_V4", format!("{base}/v4/{id}"));
+        set("ECS_AGENT_URI", format!("{base}/api/{id}"));
+    }
+    let Some(credentials) = &assignment.inside.credentials else { return };
+    set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", format!("/v2/credentials/{credentials}"));
+    // Keys of ours are good for our API only: whoever is given the one is given the other, but not
+    // who brings keys of their own, which may be for AWS itself (ADR 0012).
+    let key = "AWS_ACCESS_KEY_ID";
+    let secrets = assignment.secrets.get(&template.name);
+    let brings_keys = all.contains_key(key)
+        || template.environment.contains_key(key)
+        || secrets.is_some_and(|secrets| secrets.contains_key(key));
+    if !brings_keys {
+        let endpoint = format!("{base}:{}", crate::metadata::API_PORT);
+        all.entry("AWS_ENDPOINT_URL".to_owned()).or_insert(endpoint);
+    }
 }
 
 fn ulimit(limit: &model::task_definition::Ulimit) -> Ulimit {

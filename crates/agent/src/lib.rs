@@ -3,30 +3,34 @@
 //! itself (`runtime` does). Without a control plane it goes on with the list it had last.
 
 mod actor;
+mod credentials;
 mod images;
 mod launch;
 mod limits;
 mod link;
 mod log_shipper;
+mod metadata;
 mod recovery;
 mod session;
 mod signals;
 
-pub use images::{Image, Images};
+pub use images::{Image, Images, Wanted};
+pub use metadata::{Doors, NameServer, NameSockets};
 pub use session::SessionEnd;
 
 use actor::{Actor, Message};
 use limits::{OUTBOX_MESSAGES_MAX, RECONNECT_MS};
 use link::Link;
 use log_shipper::Logged;
+use metadata::{Api, Residents};
 use model::session::{Assignment, Hello, PROTOCOL_VERSION};
 use model::{InstanceId, TaskId, Timestamp, VpcId};
-use runtime::{DnsSpec, Event, Failure, Recovered, Runtime, VpcSpec};
+use runtime::{DnsSpec, Event, Failure, Recovered, Runtime, VpcTable};
 use session::News;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, mpsc};
@@ -67,7 +71,19 @@ struct Shared<R, I> {
     link: Arc<Link>,
     settings: Settings,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    vpcs: Mutex<BTreeMap<VpcId, VpcSpec>>,
+    vpcs: Mutex<BTreeMap<VpcId, VpcTable>>,
+    residents: Residents,
+    api: Api,
+    /// How VPCs are served from within; never set: they are not.
+    inside: OnceLock<Inside>,
+}
+
+/// What serves the endpoints in VPCs.
+struct Inside {
+    doors: Arc<dyn Doors>,
+    names: Arc<dyn NameServer>,
+    /// VPCs that are served, each by tasks that end with this.
+    serving: Mutex<BTreeMap<VpcId, JoinSet<()>>>,
 }
 
 impl<R: Runtime, I> Shared<R, I> {
@@ -76,11 +92,35 @@ impl<R: Runtime, I> Shared<R, I> {
     }
 
     /// Makes a VPC known once, and again when it has changed.
-    async fn ensure_vpc(&self, vpc: VpcSpec) -> Result<(), Failure> {
+    async fn ensure_vpc(&self, mut vpc: VpcTable) -> Result<(), Failure> {
         let mut known = self.vpcs.lock().await;
+        if let Some(before) = known.get(&vpc.id) {
+            let more = before.interfaces.iter().map(|(address, one)| (*address, one.clone()));
+            vpc.interfaces.extend(more);
+        }
         if known.get(&vpc.id) != Some(&vpc) {
             self.runtime.ensure_vpc(vpc.clone()).await?;
             known.insert(vpc.id.clone(), vpc);
+        }
+        Ok(())
+    }
+
+    /// Whether tasks find metadata, credentials and a resolver in their network.
+    fn serves_inside(&self) -> bool {
+        self.inside.get().is_some()
+    }
+}
+
+impl<R: Runtime, I: Images> Shared<R, I> {
+    /// Makes a VPC known and its endpoints served, before the first of its tasks may ask.
+    async fn ensure_served(self: &Arc<Self>, vpc: VpcTable) -> Result<(), Failure> {
+        self.ensure_vpc(vpc.clone()).await?;
+        let Some(inside) = self.inside.get() else { return Ok(()) };
+        let mut serving = inside.serving.lock().await;
+        if !serving.contains_key(&vpc.id) {
+            let mut tasks = JoinSet::new();
+            metadata::open(self, &*inside.doors, &*inside.names, &vpc, &mut tasks)?;
+            serving.insert(vpc.id, tasks);
         }
         Ok(())
     }
@@ -106,7 +146,19 @@ impl<R: Runtime, I: Images> Agent<R, I> {
     ) -> Result<Self, StartFailure> {
         let instance = read_identity(&settings.state_dir).map_err(StartFailure::Identity)?;
         let (link, vpcs) = (Arc::new(Link::default()), Mutex::default());
-        let shared = Arc::new(Shared { runtime, images, link, settings, clock, vpcs });
+        let (residents, api, inside) = (Residents::default(), Api::default(), OnceLock::new());
+        let shared = Shared {
+            runtime,
+            images,
+            link,
+            settings,
+            clock,
+            vpcs,
+            residents,
+            api,
+            inside,
+        };
+        let shared = Arc::new(shared);
         let actors = BTreeMap::new();
         let mut agent = Self { shared, events, instance, actors, running: JoinSet::new() };
         agent.recover().await?;
@@ -132,6 +184,28 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         }
         for swept in runtime.sweep(&keep).await.map_err(StartFailure::Sweep)? {
             tracing::info!(swept, "swept away");
+        }
+        // After the sweep: until then what is left of the others may use its images.
+        self.shared.images.keep_only(&keep);
+        Ok(())
+    }
+
+    /// From now on tasks find metadata, credentials and a resolver in their network. To be called
+    /// once, before `run`.
+    pub async fn serve_inside(
+        &self,
+        doors: Arc<dyn Doors>,
+        names: Arc<dyn NameServer>,
+    ) -> Result<(), Failure> {
+        let inside = Inside { doors, names, serving: Mutex::default() };
+        if self.shared.inside.set(inside).is_err() {
+            return Ok(());
+        }
+        // Tasks of an earlier agent asked that one until now.
+        for resident in self.shared.residents.all() {
+            if let Some(vpc) = launch::vpc(&resident.assignment()) {
+                self.shared.ensure_served(vpc).await?;
+            }
         }
         Ok(())
     }
@@ -171,9 +245,12 @@ impl<R: Runtime, I: Images> Agent<R, I> {
             }
         };
         tokio::pin!(sessions);
+        let keys = credentials::keep_fresh(&shared.residents, &shared.link, || shared.now());
+        tokio::pin!(keys);
         loop {
             tokio::select! {
                 end = &mut sessions => return end,
+                never = &mut keys => match never {},
                 Some(told) = news.recv() => {
                     self.take(told).await;
                     identities.send_replace(self.instance.clone());
@@ -208,6 +285,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         match news {
             News::Welcome { instance, registry } => {
                 self.shared.images.use_registry(&registry);
+                self.shared.api.learn(&registry.endpoint);
                 if self.instance.as_ref() != Some(&instance) {
                     let written = write_identity(&self.shared.settings.state_dir, &instance);
                     if let Err(failure) = written {
@@ -250,6 +328,12 @@ impl<R: Runtime, I: Images> Agent<R, I> {
             News::Logged { task, container, offset, failure } => {
                 let logged = Logged { offset, failure };
                 self.tell(&task, Message::Logged { container, logged }).await;
+            }
+            News::Keys { task, keys } => credentials::learn(&self.shared.residents, &task, keys),
+            News::Names { everything, tables } => {
+                if let Some(inside) = self.shared.inside.get() {
+                    inside.names.learn(everything, tables);
+                }
             }
         }
     }

@@ -16,3 +16,31 @@ pub const RECONNECT_MS: (u64, u64) = (50, 2_000);
 pub const LOG_BATCH_BYTES: usize = 512 * 1024;
 /// How long log records wait when they could not be stored, in milliseconds.
 pub const LOG_RETRY_MS: u64 = 1_000;
+/// Connections that one task may have to the endpoints in its network at a time, and as many to the
+/// API.
+pub const INSIDE_CONNECTIONS_PER_TASK_MAX: usize = 128;
+/// Requests that one task may make of its endpoints: at once, and each second in the long run.
+/// Source: amazon-ecs-agent, ECS_TASK_METADATA_RPS_LIMIT.
+pub const INSIDE_REQUESTS_BURST: f64 = 60.0;
+pub const INSIDE_REQUESTS_PER_SECOND: f64 = 40.0;
+/// How long a task may take to send a request's head, in milliseconds.
+pub const INSIDE_HEAD_TIMEOUT_MS: u64 = 30_000;
+/// Bytes of a request's body.
+pub const INSIDE_BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long to wait after the system refused a connection, in milliseconds.
+pub const ACCEPT_RETRY_MS: u64 = 50;
+/// How long the API may take to accept a task's connection, in milliseconds.
+pub const API_CONNECT_TIMEOUT_MS: u64 = 5_000;
+/// How long a call of the API in a task's name may take, in milliseconds. Source:
+/// amazon-ecs-agent's timeout for task protection.
+pub const API_CALL_TIMEOUT_MS: u64 = 4_000;
+/// Bytes of the API's answer to such a call.
+pub const API_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How far apart the two moments of statistics are at least, in milliseconds.
+pub const SAMPLE_APART_MS: i64 = 1_000;
+/// How old the first of them may be, in milliseconds.
+pub const SAMPLE_KEPT_MS: i64 = 60_000;
+/// How long a task waits for its role's first keys, in milliseconds: less than SDKs do.
+pub const KEYS_WAIT_MS: u64 = 1_500;
+/// How often keys that did not come are asked for again, in milliseconds.
+pub const KEYS_ASK_AGAIN_MS: u64 = 5_000;

@@ -72,6 +72,11 @@ impl Link {
         self.news.notify_one();
     }
 
+    /// The newest report of a task.
+    pub fn newest(&self, task: &TaskId) -> Option<TaskReport> {
+        self.reports().newest.get(task).cloned()
+    }
+
     /// Nothing of the task is left here: it is forgotten once its last report is durable.
     pub fn leave(&self, task: &TaskId) {
         self.reports().leaving.insert(task.clone());

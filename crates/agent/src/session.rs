@@ -3,10 +3,13 @@
 
 use crate::limits::{HEARTBEAT_MS, OUTBOX_MESSAGES_MAX, READ_BYTES};
 use crate::link::Link;
+use model::credentials::SessionKeys;
+use model::discovery::NameTable;
 use model::facts::ContainersFact;
 use model::frame::{self, FrameFault};
 use model::session::{Assignment, Hello, LogFailure, RegistryAccess, ToAgent, ToControl};
-use model::{InstanceId, TaskId};
+use model::{InstanceId, TaskId, VpcId};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +51,14 @@ pub enum News {
         container: String,
         offset: u64,
         failure: Option<LogFailure>,
+    },
+    Keys {
+        task: TaskId,
+        keys: Option<SessionKeys>,
+    },
+    Names {
+        everything: bool,
+        tables: BTreeMap<VpcId, Arc<NameTable>>,
     },
 }
 
@@ -187,6 +198,8 @@ impl Order {
             ToAgent::Logged { task, container, offset, failure } => {
                 News::Logged { task, container, offset, failure }
             }
+            ToAgent::Keys { task, keys } => News::Keys { task, keys },
+            ToAgent::Names { everything, tables } => News::Names { everything, tables },
             ToAgent::Refused { reason, retry } => {
                 return Err(SessionEnd::Refused { reason, retry });
             }

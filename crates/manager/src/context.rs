@@ -7,11 +7,13 @@ use model::{Timestamp, ZoneName};
 use std::sync::Arc;
 use store::Store;
 use store::logs::Logs;
+use store::secret::Sealer;
 
 #[derive(Clone)]
 pub struct Context {
     pub store: Store,
     pub logs: Logs,
+    pub sealer: Arc<Sealer>,
     pub locality: Locality,
     /// Zones in which instances may be; the first is that of instances that name none.
     pub zone: ZoneName,

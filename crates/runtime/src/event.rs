@@ -3,6 +3,7 @@
 
 use crate::spec::{SandboxSpec, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
@@ -151,6 +152,26 @@ pub struct Usage {
     pub memory_bytes: u64,
     pub pids: u64,
     pub containers: Vec<ContainerUsage>,
+    /// Of the task's interface.
+    #[serde(default)]
+    pub network: NetworkUsage,
+    /// What all of this machine's processes used of its CPUs since it started.
+    #[serde(default)]
+    pub machine_cpu_nanoseconds: u64,
+    #[serde(default)]
+    pub machine_cpus: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NetworkUsage {
+    pub received_bytes: u64,
+    pub received_packets: u64,
+    pub received_errors: u64,
+    pub received_dropped: u64,
+    pub sent_bytes: u64,
+    pub sent_packets: u64,
+    pub sent_errors: u64,
+    pub sent_dropped: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -159,4 +180,29 @@ pub struct ContainerUsage {
     pub cpu_nanoseconds: u64,
     pub memory_bytes: u64,
     pub out_of_memory_kills: u64,
+    #[serde(default)]
+    pub cpu_user_nanoseconds: u64,
+    #[serde(default)]
+    pub cpu_kernel_nanoseconds: u64,
+    #[serde(default)]
+    pub throttling: Throttling,
+    /// 0 where the kernel doesn't keep it.
+    #[serde(default)]
+    pub memory_peak_bytes: u64,
+    /// The least ceiling that holds for it: its own or its task's. `u64::MAX`: none.
+    #[serde(default)]
+    pub memory_limit_bytes: u64,
+    /// The kernel's own accounts, as it names them.
+    #[serde(default)]
+    pub memory_details: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub pids: u64,
+}
+
+/// How a task's ceiling of CPU held its containers back; it is the task's, told for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Throttling {
+    pub periods: u64,
+    pub throttled_periods: u64,
+    pub throttled_nanoseconds: u64,
 }

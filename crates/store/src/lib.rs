@@ -10,6 +10,8 @@ pub mod kinds;
 pub mod limits;
 pub mod logs;
 pub mod secret;
+pub mod vault;
+pub mod session_token;
 
 mod commit;
 mod disk;

@@ -8,7 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::digest;
+use ring::{digest, hmac};
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// Bytes of the root key.
@@ -120,6 +120,8 @@ pub enum SecretFailure {
 /// Seals and unseals under the root key of an installation.
 pub struct Sealer {
     key: LessSafeKey,
+    /// For `derive`; a key of its own, so that the root key has one use.
+    deriving: hmac::Key,
     id: [u8; KEY_ID_BYTES],
     random: SystemRandom,
 }
@@ -155,7 +157,23 @@ impl Sealer {
         named.extend_from_slice(&root.0);
         let hash = digest::digest(&digest::SHA256, &Secret(named).0);
         id.copy_from_slice(&hash.as_ref()[..KEY_ID_BYTES]);
-        Ok(Sealer { key: LessSafeKey::new(key), id, random })
+        let root_hmac = hmac::Key::new(hmac::HMAC_SHA256, &root.0);
+        let deriving = hmac::sign(&root_hmac, b"neargate deriving key");
+        let deriving = hmac::Key::new(hmac::HMAC_SHA256, deriving.as_ref());
+        Ok(Sealer { key: LessSafeKey::new(key), deriving, id, random })
+    }
+
+    /// Bytes that follow from the root key, a purpose and a text, and that nobody without the root
+    /// key can tell from random ones.
+    pub fn derive(&self, purpose: &str, from: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.deriving);
+        // The length in front keeps purpose and text from running into each other.
+        context.update(&(purpose.len() as u64).to_be_bytes());
+        context.update(purpose.as_bytes());
+        context.update(from);
+        let mut derived = [0; 32];
+        derived.copy_from_slice(context.sign().as_ref());
+        derived
     }
 
     /// Seals a secret that belongs to `context`, such as `"access-key/AKIA…"`.

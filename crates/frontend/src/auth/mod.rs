@@ -3,8 +3,10 @@
 //! learns which keys exist.
 
 mod keys;
+mod session;
 
 pub use keys::Keys;
+pub use session::{unique_id, user_id as unique_id_of};
 
 use crate::context::{Caller, Context};
 use model::account::AccessKey;
@@ -12,7 +14,7 @@ use model::arn::Locality;
 use model::{AccessKeyId, Timestamp};
 use store::secret::{Sealer, Secret, SecretFailure};
 use wire::RequestParts;
-use wire::sigv4::{self, Accepted, PathStyle, SignatureFault};
+use wire::sigv4::{self, Accepted, PathStyle, SecretKey, SignatureFault, SigningKey};
 
 /// Where the global services' clients sign for, wherever they are.
 const GLOBAL_REGION: &str = "us-east-1";
@@ -33,10 +35,6 @@ pub fn verify(
     body: &[u8],
 ) -> Result<Signed, SignatureFault> {
     let claim = sigv4::parse(parts)?;
-    // We hand out no temporary credentials, so no token can be one of ours.
-    if claim.session_token.is_some() {
-        return Err(SignatureFault::InvalidToken);
-    }
     let ours = cx.locality.region.as_str();
     let both = [ours, GLOBAL_REGION];
     let global = GLOBAL_SERVICES.contains(&claim.scope.service.as_str());
@@ -47,7 +45,24 @@ pub fn verify(
         unsigned_payload: false,
     };
     let now = wire::Timestamp::from_unix_ms(cx.now().0);
-    let found = cx.store.snapshot().get::<AccessKey>(&claim.access_key_id);
+    let snapshot = cx.store.snapshot();
+    if let Some(token) = &claim.session_token {
+        let (said, secret) = session::open(cx, &claim, token.expose())?;
+        let key = SigningKey::derive(&SecretKey::new(secret.expose()), &claim.scope);
+        claim.verify(parts, body, &key, now, &accepted)?;
+        session::check(&snapshot, &said, cx.now())?;
+        let principal_arn = said.principal_arn(cx.locality.account.as_str());
+        return Ok(Signed {
+            caller: Caller {
+                user_id: session::user_id(cx, &snapshot, &said).into(),
+                access_key: said.access_key,
+                principal_arn: principal_arn.into(),
+                host: host(parts),
+            },
+            service: claim.scope.service,
+        });
+    }
+    let found = snapshot.get::<AccessKey>(&claim.access_key_id);
     let record = found.as_ref().map(|found| &*found.value).filter(|record| record.active);
     let candidate = keys.signing_key(&cx.sealer, record, &claim.scope);
     if let Err(fault) = claim.verify(parts, body, &candidate.key, now, &accepted) {
@@ -62,15 +77,14 @@ pub fn verify(
             access_key: record.id.clone(),
             principal_arn: record.principal_arn.as_str().into(),
             user_id: record.user_id.as_str().into(),
-            host: parts
-                .headers
-                .get("host")
-                .and_then(|host| host.to_str().ok())
-                .unwrap_or("")
-                .into(),
+            host: host(parts),
         },
         service: claim.scope.service,
     })
+}
+
+fn host(parts: &RequestParts<'_>) -> std::sync::Arc<str> {
+    parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("").into()
 }
 
 /// The service that the signature's scope claims, before anything is verified: only for choosing

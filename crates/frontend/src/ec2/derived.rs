@@ -15,30 +15,7 @@ pub fn id(prefix: &str, vpc: &VpcId) -> String {
 
 /// `us-east-1a` gives `use1-az1`. Source: ECS and EC2 user guides, "Availability Zone IDs".
 pub fn zone_id(locality: &Locality, zone: &str) -> String {
-    let letter = zone.bytes().last().unwrap_or(b'a');
-    let number = letter.saturating_sub(b'a') + 1;
-    format!("{}-az{number}", short_region(locality.region.as_str()))
-}
-
-/// `ap-southeast-1` gives `apse1`: the first part, the initials of the direction, the number. What
-/// does not look like a region of AWS stays as it is.
-fn short_region(region: &str) -> String {
-    let parts: Vec<&str> = region.split('-').collect();
-    let [first, .., direction, number] = parts.as_slice() else { return region.to_owned() };
-    let initials = match *direction {
-        "north" => "n",
-        "northeast" => "ne",
-        "northwest" => "nw",
-        "east" => "e",
-        "southeast" => "se",
-        "south" => "s",
-        "southwest" => "sw",
-        "west" => "w",
-        "central" => "c",
-        _ => return region.to_owned(),
-    };
-    let middle = if parts.len() == 4 { &parts[1][..parts[1].len().min(1)] } else { "" };
-    format!("{first}{middle}{initials}{number}")
+    locality.zone_id(zone)
 }
 
 /// Tags as EC2 shows them.
@@ -53,22 +30,6 @@ pub fn tags(tags: &model::Tags) -> Option<Vec<Tag>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn zones_have_the_ids_aws_gives_them() {
-        for (zone, id) in [
-            ("us-east-1a", "use1-az1"),
-            ("eu-west-2b", "euw2-az2"),
-            ("ap-northeast-1c", "apne1-az3"),
-            ("us-gov-west-1a", "usgw1-az1"),
-            ("ca-central-1a", "cac1-az1"),
-            ("homea", "home-az1"),
-        ] {
-            let region = &zone[..zone.len() - 1];
-            let locality = Locality { region: region.into(), account: "0".into() };
-            assert_eq!(zone_id(&locality, zone), id);
-        }
-    }
 
     #[test]
     fn ids_of_a_vpc_differ_by_kind_and_vpc_and_stay() {

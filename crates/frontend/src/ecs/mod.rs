@@ -46,6 +46,7 @@ mod register_task_definition;
 mod run_task;
 mod stop_task;
 mod tag_resource;
+mod task_protection;
 mod untag_resource;
 mod update_cluster;
 mod update_cluster_settings;
@@ -83,6 +84,7 @@ pub const ROUTES: &[Route] = &[
     route!(ecs, DescribeClustersRequest, describe_clusters::describe_clusters),
     route!(ecs, DescribeTaskDefinitionRequest, describe_task_definition::describe_task_definition),
     route!(ecs, DescribeTasksRequest, describe_tasks::describe_tasks),
+    route!(ecs, GetTaskProtectionRequest, task_protection::get_task_protection),
     route!(ecs, ListAccountSettingsRequest, list_account_settings::list_account_settings),
     route!(ecs, ListClustersRequest, list_clusters::list_clusters),
     route!(ecs, ListTagsForResourceRequest, list_tags_for_resource::list_tags_for_resource),
@@ -126,7 +128,6 @@ pub const ROUTES: &[Route] = &[
             "containerDefinitions.versionConsistency",
             "enableFaultInjection",
             "executionRoleArn (no roles are assumed yet)",
-            "taskRoleArn (no credentials are handed to tasks yet)",
         ]
     ),
     route!(
@@ -181,6 +182,7 @@ pub const ROUTES: &[Route] = &[
     route!(ecs, UntagResourceRequest, untag_resource::untag_resource),
     route!(ecs, UpdateClusterRequest, update_cluster::update_cluster),
     route!(ecs, UpdateClusterSettingsRequest, update_cluster_settings::update_cluster_settings),
+    route!(ecs, UpdateTaskProtectionRequest, task_protection::update_task_protection),
 ];
 
 /// A moment as the wire has it.

@@ -4,9 +4,11 @@
 
 use crate::Context;
 use crate::follow::{Follow, Step};
+use crate::session::keys;
+use model::container::ContainerState;
 use model::facts::{ContainersFact, Desired, TaskStatus};
 use model::network::{Subnet, Vpc};
-use model::session::{AssignedSubnet, Assignment, ToAgent};
+use model::session::{AssignedSubnet, Assignment, Inside, ToAgent};
 use model::task::Task;
 use model::task_definition::{TaskDefinition, TaskTemplate};
 use model::{InstanceId, TaskId};
@@ -79,7 +81,8 @@ impl Sent {
             let task = task.filter(|task| concerns(task, instance));
             let known = self.tasks.get(&key);
             match (task, known) {
-                (Some(task), Some(known)) if known.desired == task.facts.desired => {}
+                (Some(task), Some(known))
+                    if known.desired == task.facts.desired && known.inside.tags == task.tags => {}
                 (Some(task), _) => {
                     let snapshot = snapshot.get_or_insert_with(|| cx.store.snapshot());
                     let assignment = Arc::new(assign(cx, snapshot, &task));
@@ -133,9 +136,26 @@ fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
             task.facts.desired == Desired::Running
                 && task.facts.containers == ContainersFact::Unseen
         }),
+        registry_credentials: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         launch_type: task.launch_type.clone(),
         zone: task.facts.placed.as_ref().map_or_else(|| cx.zone.clone(), |p| p.zone.clone()),
         region: cx.locality.region.to_string(),
+        inside: inside(cx, snapshot, task),
+    }
+}
+
+fn inside(cx: &Context, snapshot: &Snapshot, task: &Task) -> Inside {
+    let arn = |c: &ContainerState| cx.locality.container(&task.cluster, &task.id, &c.id);
+    let zone = task.facts.placed.as_ref().map_or_else(|| cx.zone.clone(), |p| p.zone.clone());
+    Inside {
+        runtime_ids: task.containers.iter().map(|c| c.runtime_id.clone()).collect(),
+        container_arns: task.containers.iter().map(arn).collect(),
+        credentials: keys::role(snapshot, task).map(|_| keys::path(cx, &task.id)),
+        // ECS: a service's tasks are of a group named after it.
+        service_name: task.group.strip_prefix("service:").map(str::to_owned),
+        tags: task.tags.clone(),
+        zone_id: cx.locality.zone_id(zone.as_str()),
     }
 }
 

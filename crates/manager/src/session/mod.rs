@@ -3,7 +3,9 @@
 //! again. Losing a session never stops a task.
 
 mod assignments;
+mod keys;
 mod log_batches;
+mod names;
 mod register;
 mod reports;
 mod stream;
@@ -225,6 +227,7 @@ impl Session<'_> {
             () = assignments::keep_sending(self.cx, &self.instance, &resync, &self.outbox) => {
                 SessionFailure::Closing
             }
+            () = names::keep_sending(self.cx, &self.outbox) => SessionFailure::Closing,
         }
     }
 
@@ -252,6 +255,10 @@ impl Session<'_> {
                     reports.send((number, report)).await.is_ok()
                 }
                 ToControl::Logs(batch) => logs.send(batch).await.is_ok(),
+                ToControl::KeysWanted { task, cluster } => {
+                    let keys = keys::mint(self.cx, &self.instance, &cluster, &task);
+                    self.outbox.send(ToAgent::Keys { task, keys }).await.is_ok()
+                }
                 ToControl::Hello(_) => return SessionFailure::NoHello,
             };
             if !passed_on {

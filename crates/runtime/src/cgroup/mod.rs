@@ -4,10 +4,10 @@
 //! them and counts what it uses. Devices are the same for every container, so their rules are set
 //! once on the parent.
 
+mod usage;
 mod v1;
 mod v2;
 
-use crate::event::{ContainerUsage, Usage};
 use crate::spec::{ContainerLaunch, SandboxSpec};
 use crate::sys;
 use std::fmt::Display;
@@ -127,21 +127,6 @@ impl Cgroups {
         match self {
             Self::V1(v1) => v1.out_of_memory_kills(task, container),
             Self::V2(v2) => v2.out_of_memory_kills(task, container),
-        }
-    }
-
-    pub fn usage(&self, task: &str, containers: &[String]) -> Usage {
-        let container = |name: &String| ContainerUsage {
-            name: name.clone(),
-            cpu_nanoseconds: self.cpu_nanoseconds(task, Some(name)),
-            memory_bytes: self.memory_bytes(task, Some(name)),
-            out_of_memory_kills: self.out_of_memory_kills(task, name),
-        };
-        Usage {
-            cpu_nanoseconds: self.cpu_nanoseconds(task, None),
-            memory_bytes: self.memory_bytes(task, None),
-            pids: self.pids(task),
-            containers: containers.iter().map(container).collect(),
         }
     }
 

@@ -193,6 +193,20 @@ impl V1 {
         self.number(self.pids.as_deref(), task, None, "pids.current")
     }
 
+    /// The groups of a container, or of the task, that count CPU time, hold its CPU ceiling, and
+    /// count memory.
+    pub fn accounts(&self, task: &str, container: Option<&str>) -> super::usage::Accounts {
+        let of = |root: &Option<PathBuf>, container: Option<&str>| {
+            root.as_ref().map(|root| root.join(task).join(container.unwrap_or("")))
+        };
+        super::usage::Accounts {
+            version: super::usage::Version::V1,
+            cpu: of(&self.cpuacct, container),
+            ceiling: of(&self.cpu, None),
+            memory: of(&self.memory, container),
+        }
+    }
+
     fn number(&self, root: Option<&Path>, task: &str, container: Option<&str>, file: &str) -> u64 {
         let Some(root) = root else { return 0 };
         read_number(&root.join(task).join(container.unwrap_or("")), file)

@@ -130,6 +130,17 @@ impl V2 {
         read_number(&self.task(task).join(container.unwrap_or("")), "memory.current")
     }
 
+    /// The group of a container, or of the task; the ceiling of CPU is the task's.
+    pub fn accounts(&self, task: &str, container: Option<&str>) -> super::usage::Accounts {
+        let dir = self.task(task).join(container.unwrap_or(""));
+        super::usage::Accounts {
+            version: super::usage::Version::V2,
+            cpu: Some(dir.clone()),
+            ceiling: Some(self.task(task)),
+            memory: Some(dir),
+        }
+    }
+
     pub fn pids(&self, task: &str) -> u64 {
         read_number(&self.task(task), "pids.current")
     }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::Store;
 use store::kinds::task_key;
+use store::secret::Sealer;
 use store::logs::{Durability, Logs, PageLimit, PageStart, TimeRange};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -76,6 +77,7 @@ impl World {
         let manager = Manager::new(Context {
             store: store.clone(),
             logs: logs.clone(),
+            sealer: Arc::new(Sealer::open(&folder.path().join("root.key")).expect("a key")),
             locality: Locality { region: "us-east-1".into(), account: "000000000000".into() },
             zone: "us-east-1a".into(),
             registry: RegistryAccess {

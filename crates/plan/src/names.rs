@@ -1,0 +1,197 @@
+//! What a VPC's resolver answers, out of Cloud Map's namespaces, services and instances. Names of
+//! instances of a private namespace are known in its VPC and nowhere else.
+//! Source: Cloud Map API reference, RegisterInstance (Attributes) and DnsConfig.
+
+use model::discovery::{
+    ATTRIBUTE_CNAME, ATTRIBUTE_IPV4, ATTRIBUTE_IPV6, ATTRIBUTE_PORT, Answer, DiscoveryInstance,
+    DiscoveryService, DnsRecord, NameTable, Namespace, NamespaceKind, RecordKind, RecordSet, Zone,
+};
+use model::{DiscoveryServiceId, NamespaceId, VpcId};
+use std::collections::BTreeMap;
+
+/// Seconds that Route 53 lets the absence of a name be remembered at most.
+const NEGATIVE_TTL_SECONDS_MAX: i64 = 900;
+
+/// A table for each VPC, also where there is nothing in it: a resolver that knows of no table knows
+/// nothing, one with an empty table knows that there is nothing.
+pub fn tables<'a>(
+    vpcs: &[VpcId],
+    namespaces: impl Iterator<Item = &'a Namespace>,
+    services: impl Iterator<Item = &'a DiscoveryService>,
+    instances: impl Iterator<Item = &'a DiscoveryInstance>,
+) -> BTreeMap<VpcId, NameTable> {
+    let mut tables: BTreeMap<VpcId, NameTable> =
+        vpcs.iter().map(|vpc| (vpc.clone(), NameTable::default())).collect();
+    let private: BTreeMap<&NamespaceId, &Namespace> = namespaces
+        .filter(|namespace| namespace.kind == NamespaceKind::DnsPrivate)
+        .map(|namespace| (&namespace.id, namespace))
+        .collect();
+    for namespace in private.values() {
+        if let Some(table) = namespace.vpc.as_ref().and_then(|vpc| tables.get_mut(vpc)) {
+            let ttl = namespace.soa_ttl_seconds.clamp(0, NEGATIVE_TTL_SECONDS_MAX);
+            let zone = Zone {
+                negative_ttl_seconds: u32::try_from(ttl).unwrap_or(0),
+                names: BTreeMap::new(),
+            };
+            table.zones.insert(lower(&namespace.name), zone);
+        }
+    }
+    let mut members = BTreeMap::<&DiscoveryServiceId, Vec<&DiscoveryInstance>>::new();
+    for instance in instances {
+        members.entry(&instance.service).or_default().push(instance);
+    }
+    for service in services {
+        let (Some(dns), Some(namespace)) = (&service.dns, private.get(&service.namespace)) else {
+            continue;
+        };
+        let table = namespace.vpc.as_ref().and_then(|vpc| tables.get_mut(vpc));
+        let zone = table.and_then(|table| table.zones.get_mut(&lower(&namespace.name)));
+        let Some(zone) = zone else { continue };
+        let name = lower(&format!("{}.{}", service.name, namespace.name));
+        let all = members.get(&service.id).map_or(&[][..], Vec::as_slice);
+        // AWS: when no instance is healthy, all are told as if they were.
+        let healthy: Vec<_> = all.iter().copied().filter(|instance| instance.healthy).collect();
+        let told = if healthy.is_empty() { all } else { &healthy };
+        // The name is there as soon as the service is: asking for a kind it lacks is no NXDOMAIN.
+        let mut sets = Vec::new();
+        for record in &dns.records {
+            let mut records: Vec<Answer> =
+                told.iter().filter_map(|it| answer(*record, &name, it)).collect();
+            records.sort();
+            records.dedup();
+            if !records.is_empty() {
+                let (routing, ttl_seconds) = (dns.routing, record.ttl_seconds);
+                sets.push(RecordSet { routing, ttl_seconds, records });
+            }
+            if record.kind == RecordKind::Srv {
+                targets(zone, *record, &name, told);
+            }
+        }
+        zone.names.insert(name, sets);
+    }
+    tables
+}
+
+fn lower(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn answer(record: DnsRecord, name: &str, instance: &DiscoveryInstance) -> Option<Answer> {
+    let attribute = |key: &str| instance.attributes.get(key);
+    Some(match record.kind {
+        RecordKind::A => Answer::A(attribute(ATTRIBUTE_IPV4)?.parse().ok()?),
+        RecordKind::Aaaa => Answer::Aaaa(attribute(ATTRIBUTE_IPV6)?.parse().ok()?),
+        RecordKind::Srv => Answer::Srv {
+            port: attribute(ATTRIBUTE_PORT)?.parse().ok()?,
+            target: target(name, instance),
+        },
+        RecordKind::Cname => Answer::Cname(lower(attribute(ATTRIBUTE_CNAME)?)),
+    })
+}
+
+/// An SRV record names a host: `INSTANCE.SERVICE.NAMESPACE`.
+fn target(name: &str, instance: &DiscoveryInstance) -> String {
+    lower(&format!("{}.{name}", instance.id))
+}
+
+/// The addresses of the hosts that SRV records name.
+fn targets(zone: &mut Zone, record: DnsRecord, name: &str, told: &[&DiscoveryInstance]) {
+    for instance in told {
+        let of = |kind| answer(DnsRecord { kind, ..record }, name, instance);
+        let records: Vec<Answer> =
+            [RecordKind::A, RecordKind::Aaaa].into_iter().filter_map(of).collect();
+        let sets = records.into_iter().map(|answer| RecordSet {
+            routing: model::discovery::RoutingPolicy::Multivalue,
+            ttl_seconds: record.ttl_seconds,
+            records: vec![answer],
+        });
+        zone.names.insert(target(name, instance), sets.collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::discovery::{DnsConfig, RoutingPolicy};
+    use model::{Tags, Timestamp};
+    use std::net::Ipv4Addr;
+
+    fn namespace(id: &str, name: &str, vpc: Option<&str>) -> Namespace {
+        Namespace {
+            id: NamespaceId::from(id),
+            name: name.to_owned(),
+            kind: if vpc.is_some() { NamespaceKind::DnsPrivate } else { NamespaceKind::Http },
+            vpc: vpc.map(VpcId::from),
+            description: None,
+            hosted_zone: None,
+            soa_ttl_seconds: 15,
+            creator_request_id: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        }
+    }
+
+    fn service(id: &str, namespace: &str, kinds: &[RecordKind]) -> DiscoveryService {
+        let records = kinds.iter().map(|kind| DnsRecord { kind: *kind, ttl_seconds: 60 });
+        DiscoveryService {
+            id: DiscoveryServiceId::from(id),
+            namespace: NamespaceId::from(namespace),
+            name: "Web".to_owned(),
+            description: None,
+            dns: Some(DnsConfig { routing: RoutingPolicy::Multivalue, records: records.collect() }),
+            health_check: None,
+            custom_health_threshold: None,
+            attributes: BTreeMap::new(),
+            creator_request_id: None,
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+            instances_revision: 0,
+        }
+    }
+
+    fn instance(id: &str, ip: &str, healthy: bool) -> DiscoveryInstance {
+        let attributes = [(ATTRIBUTE_IPV4, ip), (ATTRIBUTE_PORT, "80")];
+        DiscoveryInstance {
+            service: DiscoveryServiceId::from("srv-1"),
+            id: id.to_owned(),
+            attributes: attributes
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            creator_request_id: None,
+            healthy,
+            registered_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn a_private_namespace_is_known_in_its_vpc_only() {
+        let vpcs = [VpcId::from("vpc-1"), VpcId::from("vpc-2")];
+        let namespaces =
+            [namespace("ns-1", "Local", Some("vpc-1")), namespace("ns-2", "other", None)];
+        let services = [service("srv-1", "ns-1", &[RecordKind::A]), service("srv-2", "ns-2", &[])];
+        let instances = [instance("a", "10.0.0.5", true), instance("b", "10.0.0.4", false)];
+        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter());
+        assert_eq!(tables[&vpcs[1]], NameTable::default());
+        let zone = &tables[&vpcs[0]].zones["local"];
+        assert_eq!(zone.negative_ttl_seconds, 15);
+        let answers: Vec<_> = zone.names["web.local"].iter().flat_map(|s| &s.records).collect();
+        assert_eq!(answers, [&Answer::A(Ipv4Addr::new(10, 0, 0, 5))]);
+    }
+
+    #[test]
+    fn when_none_is_healthy_all_are_told() {
+        let vpcs = [VpcId::from("vpc-1")];
+        let namespaces = [namespace("ns-1", "local", Some("vpc-1"))];
+        let services = [service("srv-1", "ns-1", &[RecordKind::A, RecordKind::Srv])];
+        let instances = [instance("a", "10.0.0.5", false), instance("b", "10.0.0.4", false)];
+        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter());
+        let names = &tables[&vpcs[0]].zones["local"].names;
+        assert_eq!(names["web.local"][0].records.len(), 2);
+        assert_eq!(
+            names["web.local"][1].records[1],
+            Answer::Srv { port: 80, target: "b.web.local".to_owned() }
+        );
+        assert_eq!(names["a.web.local"][0].records, [Answer::A(Ipv4Addr::new(10, 0, 0, 5))]);
+    }
+}
