@@ -28,6 +28,9 @@ pub enum Command {
     Logs(Logs),
     /// List the machines of the fleet and what of them is taken
     Instances(Folder),
+    /// Make images and bring them into the registry
+    #[command(subcommand)]
+    Image(crate::image::Command),
     /// What the demo's container runs
     #[command(hide = true)]
     Sample,

@@ -8,6 +8,7 @@ mod data_dir;
 mod demo;
 mod env;
 mod http;
+mod image;
 mod local_agent;
 mod logs;
 mod machine;
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Ps(ps) => show::ps(ps).await,
             Command::Logs(logs) => logs::run(logs).await,
             Command::Instances(folder) => show::instances(folder).await,
+            Command::Image(image) => image::run(image).await,
             Command::Env(_) | Command::Sample => Ok(()),
         }
     })

@@ -1,9 +1,12 @@
 //! The image side against real registries on loopback and real directories: what is pulled is what
 //! was pushed, what is hostile stays inside, what is broken is healed or told in ECS's words.
 
+mod breakouts;
 mod confinement;
 mod crash;
 mod formats;
+mod hostile;
+mod lies;
 mod overlay;
 mod pulling;
 mod registry;
