@@ -67,11 +67,15 @@ pub(crate) struct TarReader {
     remaining: u64,
     padding: u64,
     entries: u64,
+    entries_max: u64,
+    /// Bytes of all files so far, holes included.
+    bytes: u64,
 }
 
 impl TarReader {
     pub fn new(blocks: BlockReader) -> Self {
-        Self { blocks, remaining: 0, padding: 0, entries: 0 }
+        let entries_max = limits::LAYER_ENTRIES_MAX;
+        Self { blocks, remaining: 0, padding: 0, entries: 0, entries_max, bytes: 0 }
     }
 
     /// The next entry; `None` at the end, when everything behind it has been read too.
@@ -86,8 +90,8 @@ impl TarReader {
                 return Ok(None);
             };
             self.entries += 1;
-            if self.entries > limits::LAYER_ENTRIES_MAX {
-                let bound = limits::LAYER_ENTRIES_MAX;
+            if self.entries > self.entries_max {
+                let bound = self.entries_max;
                 return Err(LayerProblem::TooLarge { what: "the number of entries", bound });
             }
             let flag = header[156];
@@ -204,6 +208,10 @@ impl TarReader {
         };
         if kind == Kind::File {
             self.read_sparse(header, extension, &mut entry)?;
+            self.bytes = self.bytes.saturating_add(entry.size);
+            if self.bytes > bound {
+                return Err(LayerProblem::TooLarge { what: "all files together", bound });
+            }
         }
         let names = [&entry.path, &entry.link];
         // -1 is no one: the kernel takes it for "leave the owner alone".
@@ -224,7 +232,7 @@ impl TarReader {
         entry: &mut Entry,
     ) -> Result<(), LayerProblem> {
         let (numbers, size) = if header[156] == b'S' {
-            let size = number(&header[483..495])?.min(limits::LAYER_UNPACKED_BYTES_MAX);
+            let size = number(&header[483..495])?;
             (self.read_old_sparse(header)?, size)
         } else if extension.sparse_version_1 {
             let numbers = self.read_sparse_data_map()?;
@@ -355,9 +363,19 @@ fn header_path(header: &[u8; BLOCK]) -> Vec<u8> {
     let prefix = match &header[257..263] {
         b"ustar\0" if &header[508..512] == b"tar\0" => until_nul(&header[345..476]),
         b"ustar\0" => until_nul(&header[345..500]),
+        _ if is_go_prefix(header) => until_nul(&header[345..500]),
         _ => &[],
     };
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+}
+
+/// Go before 1.8, and so old Dockers, put a prefix under GNU's magic, where GNU keeps two times. What
+/// can't be a time is a prefix, as Go has read it since.
+fn is_go_prefix(header: &[u8; BLOCK]) -> bool {
+    let is_no_time = |field: &[u8]| field[0] != 0 && number(field).is_err();
+    &header[257..265] == b"ustar  \0"
+        && (is_no_time(&header[345..357]) || is_no_time(&header[357..369]))
+        && until_nul(&header[345..500]).is_ascii()
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {

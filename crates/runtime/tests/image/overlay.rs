@@ -25,7 +25,7 @@ fn paths(root: &Path) -> Vec<String> {
 }
 
 /// Mounts the layers on `at`, by their short names.
-fn mount(links: &[PathBuf], at: &Path) {
+pub fn mount(links: &[PathBuf], at: &Path) {
     let lower: Vec<_> = links.iter().rev().map(|link| link.to_str().unwrap()).collect();
     let options = std::ffi::CString::new(format!("lowerdir={}", lower.join(":"))).unwrap();
     std::fs::create_dir_all(at).unwrap();

@@ -12,6 +12,10 @@ pub struct Item {
     pub data: Vec<u8>,
     pub pax: Vec<(String, Vec<u8>)>,
     pub device: (u32, u32),
+    /// Bytes of the header that are written over what it would be, by their place.
+    pub patches: Vec<(usize, Vec<u8>)>,
+    /// The name and link as they are, without GNU's long names.
+    pub cut: bool,
 }
 
 pub fn item(flag: u8, path: &str) -> Item {
@@ -26,6 +30,8 @@ pub fn item(flag: u8, path: &str) -> Item {
         data: Vec::new(),
         pax: Vec::new(),
         device: (0, 0),
+        patches: Vec::new(),
+        cut: false,
     }
 }
 
@@ -63,17 +69,22 @@ impl Item {
         Self { device: (major, minor), ..self }
     }
 
+    pub fn patch(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.patches.push((at, bytes.to_vec()));
+        self
+    }
+
     fn write(&self, archive: &mut Vec<u8>) {
         if !self.pax.is_empty() {
             let records: Vec<u8> =
                 self.pax.iter().flat_map(|(key, value)| pax_record(key, value)).collect();
             write_entry(archive, &Item { data: records, ..item(b'x', "pax") });
         }
-        if self.path.len() > 100 {
+        if self.path.len() > 100 && !self.cut {
             let data = [&*self.path, b"\0"].concat();
             write_entry(archive, &Item { data, ..item(b'L', "././@LongLink") });
         }
-        if self.link.len() > 100 {
+        if self.link.len() > 100 && !self.cut {
             let data = [&*self.link, b"\0"].concat();
             write_entry(archive, &Item { data, ..item(b'K', "././@LongLink") });
         }
@@ -114,6 +125,9 @@ fn write_entry(archive: &mut Vec<u8>, item: &Item) {
     put(257, b"ustar  \0");
     put(329, format!("{:07o}", item.device.0).as_bytes());
     put(337, format!("{:07o}", item.device.1).as_bytes());
+    for (at, bytes) in &item.patches {
+        put(*at, bytes);
+    }
     seal(&mut header);
     archive.extend_from_slice(&header);
     archive.extend_from_slice(&item.data);
