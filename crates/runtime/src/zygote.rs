@@ -5,14 +5,19 @@
 //!
 //! Making a task's folder is what decides that a task runs here: it succeeds once, so a task that
 //! is asked for again, by whomever, is never run twice.
+//!
+//! A few supervisors are made before they are asked for: forking, and making the namespaces of a
+//! task, takes as long as all the rest of a launch.
 
 use crate::cgroup::Cgroups;
 use crate::container;
 use crate::protocol::{self, Tell};
 use crate::seccomp;
-use crate::supervisor::{self, Context};
+use crate::supervisor::spare::{self, Prepared};
+use crate::supervisor::{self, Begun, Context};
 use crate::sys::process::Fork;
 use crate::sys::{self, mount, process, socket};
+use std::collections::VecDeque;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
@@ -30,6 +35,11 @@ const MOUNT_POINTS_FOLDER: &str = "mount-points";
 const LAUNCHES_PER_CORE: usize = 3;
 /// How long a launch may keep others waiting, in milliseconds.
 const LAUNCH_PATIENCE_MS: u64 = 50;
+/// Supervisors kept ready. Each costs two processes of a hundred KiB and the namespaces of a task.
+const SPARES: usize = 4;
+/// How long nobody has launched anything when a spare is made, in milliseconds: what the last
+/// launch is waited for by must not wait for this.
+const SPARE_AFTER_MS: u64 = 5;
 /// What the zygote says when it serves.
 pub const READY: u8 = b'r';
 /// Marks the second start, from the protected copy of the binary.
@@ -84,27 +94,32 @@ fn serve(args: Vec<OsString>) -> Result<std::convert::Infallible, io::Error> {
     container::make_mount_points(&mount_points)?;
     let default_filter = seccomp::filter(seccomp::default_capabilities());
     let context = Context { tasks, mount_points, cgroups, default_filter };
-    let mut launching = Launching::new();
-    socket::write(agent.as_fd(), &[READY])?;
+    let (launching, spares) = (Launching::new(), VecDeque::new());
+    let mut zygote = Zygote { context, agent, launching, spares, spares_wanted: SPARES };
+    socket::write(zygote.agent.as_fd(), &[READY])?;
     loop {
+        zygote.wait_for_request()?;
         let mut bytes = [0; REQUEST_BYTES];
-        let (got, fds) = socket::receive_with_fds(agent.as_fd(), &mut bytes)?;
+        let (got, fds) = socket::receive_with_fds(zygote.agent.as_fd(), &mut bytes)?;
         if got == 0 {
             process::exit(0);
         }
         if got != REQUEST_BYTES {
             return Err(io::Error::other(format!("a request of {got} bytes")));
         }
-        let length = bytes.iter().position(|b| *b == 0).unwrap_or(REQUEST_BYTES);
-        let task = String::from_utf8_lossy(&bytes[..length]).into_owned();
         let mut fds = fds.into_iter();
         let Some(link) = fds.next() else { continue };
-        if let Err(e) = begin(&context, &agent, &mut launching, &task, link, fds.next()) {
+        if let Err(e) = zygote.begin(&bytes, link, fds.next()) {
             // The task's socket closes, which tells its agent; this is for the operator.
-            let text = format!("zygote: task {task}: {e}\n");
+            let text = format!("zygote: task {}: {e}\n", task_of(&bytes));
             let _ = socket::write(sys::STDERR, text.as_bytes());
         }
     }
+}
+
+fn task_of(request: &[u8; REQUEST_BYTES]) -> String {
+    let length = request.iter().position(|b| *b == 0).unwrap_or(REQUEST_BYTES);
+    String::from_utf8_lossy(&request[..length]).into_owned()
 }
 
 /// Supervisors on their way to their first container. When many tasks are asked for at once, those
@@ -124,56 +139,139 @@ impl Launching {
     /// Waits until there is room for another. A launch that takes very long isn't waited for.
     fn wait_for_room(&mut self) -> io::Result<()> {
         while self.under_way.len() >= self.at_once {
-            let interest = |fd: &OwnedFd| socket::interest(fd.as_fd(), libc::POLLIN);
-            let mut fds: Vec<_> = self.under_way.iter().map(interest).collect();
-            if socket::poll(&mut fds, Some(LAUNCH_PATIENCE_MS))? == 0 {
+            if !self.forget_ended(Some(LAUNCH_PATIENCE_MS))? {
                 self.under_way.remove(0);
-                continue;
             }
-            let mut ended = fds.iter().map(|fd| fd.revents != 0);
-            self.under_way.retain(|_| !ended.next().unwrap_or(false));
         }
         Ok(())
     }
+
+    /// Forgets those that have ended by now.
+    fn look(&mut self) -> io::Result<()> {
+        self.forget_ended(Some(0)).map(drop)
+    }
+
+    /// Whether any has ended.
+    fn forget_ended(&mut self, timeout_ms: Option<u64>) -> io::Result<bool> {
+        let mut fds: Vec<_> = self.interests().collect();
+        if fds.is_empty() || socket::poll(&mut fds, timeout_ms)? == 0 {
+            return Ok(false);
+        }
+        let mut ended = fds.iter().map(|fd| fd.revents != 0);
+        self.under_way.retain(|_| !ended.next().unwrap_or(false));
+        Ok(true)
+    }
+
+    fn interests(&self) -> impl Iterator<Item = libc::pollfd> {
+        self.under_way.iter().map(|fd| socket::interest(fd.as_fd(), libc::POLLIN))
+    }
 }
 
-fn begin(
-    context: &Context,
-    agent: &OwnedFd,
-    launching: &mut Launching,
-    task: &str,
-    link: OwnedFd,
-    vpc: Option<OwnedFd>,
-) -> io::Result<()> {
-    launching.wait_for_room()?;
-    let (under_way, token) = socket::pipe()?;
-    let path = context.tasks.join(task);
-    match std::fs::create_dir(&path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            socket::write(link.as_fd(), &protocol::encode(&Tell::Exists))?;
-            return Ok(());
+struct Zygote {
+    context: Context,
+    agent: OwnedFd,
+    launching: Launching,
+    /// Sockets of supervisors that wait for a task; the oldest first.
+    spares: VecDeque<OwnedFd>,
+    /// As many are kept; none after one could not be made, until the next launch.
+    spares_wanted: usize,
+}
+
+impl Zygote {
+    /// Waits for the agent, and makes spares as long as it asks for nothing.
+    fn wait_for_request(&mut self) -> io::Result<()> {
+        loop {
+            let wanted = self.spares.len() < self.spares_wanted;
+            self.launching.look()?;
+            let timeout_ms = match (wanted, self.launching.under_way.is_empty()) {
+                (false, _) => None,
+                (true, true) => Some(SPARE_AFTER_MS),
+                (true, false) => Some(LAUNCH_PATIENCE_MS),
+            };
+            let agent = socket::interest(self.agent.as_fd(), libc::POLLIN);
+            let mut fds: Vec<_> = [agent].into();
+            if wanted {
+                fds.extend(self.launching.interests());
+            }
+            let ready = socket::poll(&mut fds, timeout_ms)?;
+            if fds[0].revents != 0 {
+                return Ok(());
+            }
+            if ready == 0 && wanted {
+                self.make_spare();
+            }
         }
-        other => other?,
     }
-    let folder = OwnedFd::from(File::open(&path)?);
-    if !mount::try_lock(&folder)? {
-        return Err(io::Error::other("a new folder is locked"));
+
+    fn make_spare(&mut self) {
+        let made = socket::message_pair().and_then(|pair| Ok((pair, process::fork()?)));
+        match made {
+            Ok(((ours, _), Fork::Parent(_))) => self.spares.push_back(ours),
+            Ok(((ours, theirs), Fork::Child)) => {
+                sys::close_in_child(&ours);
+                self.close_own();
+                spare::wait(&self.context, theirs)
+            }
+            Err(e) => {
+                let _ = socket::write(sys::STDERR, format!("zygote: a spare: {e}\n").as_bytes());
+                self.spares_wanted = 0;
+            }
+        }
     }
-    match process::fork() {
-        Ok(Fork::Parent(_)) => {
-            launching.under_way.push(under_way);
-            Ok(())
+
+    /// In a fork: what only the zygote has.
+    fn close_own(&self) {
+        sys::close_in_child(&self.agent);
+        self.launching.under_way.iter().for_each(sys::close_in_child);
+        self.spares.iter().for_each(sys::close_in_child);
+    }
+
+    fn begin(
+        &mut self,
+        request: &[u8; REQUEST_BYTES],
+        agent: OwnedFd,
+        vpc: Option<OwnedFd>,
+    ) -> io::Result<()> {
+        self.spares_wanted = SPARES;
+        self.launching.wait_for_room()?;
+        let task = task_of(request);
+        let (under_way, launching) = socket::pipe()?;
+        let path = self.context.tasks.join(&task);
+        match std::fs::create_dir(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                socket::write(agent.as_fd(), &protocol::encode(&Tell::Exists))?;
+                return Ok(());
+            }
+            other => other?,
         }
-        Ok(Fork::Child) => {
-            sys::close_in_child(agent);
-            sys::close_in_child(&under_way);
-            launching.under_way.iter().for_each(sys::close_in_child);
-            supervisor::run(context, task, folder, link, vpc, token)
+        let folder = OwnedFd::from(File::open(&path)?);
+        if !mount::try_lock(&folder)? {
+            return Err(io::Error::other("a new folder is locked"));
         }
-        Err(e) => {
-            // Nothing has run, so the mark that something might have must go: it is tried again.
-            std::fs::remove_dir(&path)?;
-            Err(e)
+        let begun = Begun { folder, agent, launching, vpc };
+        while let Some(spare) = self.spares.pop_front() {
+            // One that was killed takes nothing, and another is asked.
+            if spare::hand_over(&spare, request, &begun).is_ok() {
+                self.launching.under_way.push(under_way);
+                return Ok(());
+            }
+        }
+        match process::fork() {
+            Ok(Fork::Parent(_)) => {
+                self.launching.under_way.push(under_way);
+                Ok(())
+            }
+            Ok(Fork::Child) => {
+                sys::close_in_child(&under_way);
+                self.close_own();
+                supervisor::run(&self.context, &task, begun, Prepared::default())
+            }
+            Err(e) => {
+                // Nothing has run, so the mark that something might have must go: it is tried
+                // again.
+                std::fs::remove_dir(&path)?;
+                Err(e)
+            }
         }
     }
 }

@@ -8,21 +8,21 @@ use std::path::Path;
 
 /// Name, major, minor.
 const NODES: [(&str, u32, u32); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
 ];
 
 const LINKS: [(&str, &str); 6] = [
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
-    ("/proc/kcore", "/dev/core"),
-    ("pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/proc/kcore", "core"),
+    ("pts/ptmx", "ptmx"),
 ];
 
 const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NOEXEC;
@@ -30,24 +30,26 @@ const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NOEXEC;
 /// The group that owns terminals, on every distribution.
 const PTS_OPTIONS: &str = "newinstance,ptmxmode=0666,mode=0620,gid=5";
 
-pub fn make() -> Result<(), StartFailure> {
+/// Makes it at a folder, from where it can be moved to a container's /dev.
+pub fn make(base: &Path) -> Result<(), StartFailure> {
     let at = StartFailure::at("making /dev");
-    let mounted = |kind: &str, target: &str, flags, options: &str| {
-        mount::mount(kind, Path::new(target), kind, flags, options).map_err(&at)
+    let mounted = |kind: &str, name: &str, flags, options: &str| {
+        mount::mount(kind, &base.join(name), kind, flags, options).map_err(&at)
     };
-    mounted("tmpfs", "/dev", libc::MS_NOSUID | libc::MS_STRICTATIME, "mode=755,size=65536k")?;
+    let flags = libc::MS_NOSUID | libc::MS_STRICTATIME;
+    mount::mount("tmpfs", base, "tmpfs", flags, "mode=755,size=65536k").map_err(&at)?;
     crate::sys::process::set_umask(0);
-    for (path, major, minor) in NODES {
-        mount::make_device(Path::new(path), major, minor, 0o666).map_err(&at)?;
+    for (name, major, minor) in NODES {
+        mount::make_device(&base.join(name), major, minor, 0o666).map_err(&at)?;
     }
-    for (target, path) in LINKS {
-        symlink(target, path).map_err(&at)?;
+    for (target, name) in LINKS {
+        symlink(target, base.join(name)).map_err(&at)?;
     }
-    for folder in ["/dev/pts", "/dev/mqueue", "/dev/shm"] {
-        fs::DirBuilder::new().mode(0o755).create(folder).map_err(&at)?;
+    for folder in ["pts", "mqueue", "shm"] {
+        fs::DirBuilder::new().mode(0o755).create(base.join(folder)).map_err(&at)?;
     }
     crate::sys::process::set_umask(0o022);
-    mounted("devpts", "/dev/pts", PLAIN, PTS_OPTIONS)?;
-    mounted("mqueue", "/dev/mqueue", PLAIN | libc::MS_NODEV, "")?;
-    mounted("tmpfs", "/dev/shm", PLAIN | libc::MS_NODEV, "mode=1777,size=65536k")
+    mounted("devpts", "pts", PLAIN, PTS_OPTIONS)?;
+    mounted("mqueue", "mqueue", PLAIN | libc::MS_NODEV, "")?;
+    mounted("tmpfs", "shm", PLAIN | libc::MS_NODEV, "mode=1777,size=65536k")
 }

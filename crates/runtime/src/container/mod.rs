@@ -1,7 +1,9 @@
 //! The inside of a container, from its birth to its program's first instruction. All of this runs
 //! in a child that `clone` made: alone in its namespaces, still with the supervisor's memory, on
-//! its way to give up everything it doesn't need. Whatever goes wrong is told through one socket in
-//! words that ECS would use; that this socket closes without a word means the program runs.
+//! its way to give up everything it doesn't need. It may be born before anybody knows what for, and
+//! then waits for its order with everything made that every container has. Whatever goes wrong is
+//! told through one socket in words that ECS would use; that this socket closes without a word
+//! means the program runs.
 //!
 //! The order matters and is the whole security of it: the root is entered before any path of the
 //! image is looked at, privileges go before the program is looked for, and the filter comes last.
@@ -18,12 +20,15 @@ pub use identity::{capabilities, without_mknod};
 pub use probe::{Probe, ProbePlan, probe};
 pub use root::{FILES, VolumeMount, make_mount_points};
 
+use crate::seccomp;
 use crate::spec::ContainerLaunch;
 use crate::sys::{self, process, socket};
+use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A shell's codes for a program that isn't there, and for one that can't be run.
 pub const CODE_NOT_FOUND: i32 = 127;
@@ -31,27 +36,33 @@ pub const CODE_NOT_RUNNABLE: i32 = 126;
 /// Docker's code for everything else that prevents a start.
 pub const CODE_ENGINE: i32 = 125;
 
-/// What the child needs, decided before it was born.
-pub struct Plan<'a> {
-    pub launch: &'a ContainerLaunch,
-    pub hostname: &'a str,
-    /// The task's folder: the container's writable layer is made in it.
-    pub folder: &'a Path,
+/// What a child is born with: the same whatever it becomes.
+pub struct Nursery<'a> {
     /// The layer below all images; see `make_mount_points`.
     pub mount_points: &'a Path,
-    /// Files to put over the image's: path and text.
-    pub files: &'a [(&'static str, String)],
-    pub volumes: Vec<VolumeMount>,
     /// See `Cgroups::views`.
     pub cgroup_views: Option<Vec<(String, String)>>,
-    /// Bits by number.
-    pub capabilities: u64,
-    pub filter: &'a [libc::sock_filter],
+    /// For a container with default capabilities.
+    pub default_filter: &'a [libc::sock_filter],
     /// Whether its cgroup namespace was made at its birth.
     pub born_in_cgroup: bool,
     pub control: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
+}
+
+/// What it shall become.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    pub launch: ContainerLaunch,
+    pub hostname: String,
+    /// The task's folder: the container's writable layer is made in it.
+    pub folder: PathBuf,
+    /// Files to put over the image's: path and text.
+    pub files: Vec<(String, String)>,
+    pub volumes: Vec<VolumeMount>,
+    /// Bits by number.
+    pub capabilities: u64,
 }
 
 /// Why a program doesn't run.
@@ -102,10 +113,11 @@ impl Said {
     }
 }
 
-/// Goes all the way. The supervisor's one byte on the socket opens the way from preparations to the
-/// program, when cgroups and network are there; its closing ends the child.
-pub fn enter(plan: &Plan<'_>) -> ! {
-    let failure = match prepare(plan) {
+/// Goes all the way. A child without an order waits for one. Later the supervisor's one byte on the
+/// socket opens the way from preparations to the program, when cgroups and network are there; its
+/// closing ends the child.
+pub fn enter(nursery: &Nursery<'_>, order: Option<Order>) -> ! {
+    let failure = match prepare(nursery, order) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -119,26 +131,59 @@ fn say(said: &Said) {
     let _ = socket::send_with_fds(sys::CONTROL, &said.encode(), &[]);
 }
 
-fn prepare(plan: &Plan<'_>) -> Result<Infallible, StartFailure> {
-    keep_own_descriptors(plan).map_err(StartFailure::at("descriptors"))?;
+fn prepare(nursery: &Nursery<'_>, order: Option<Order>) -> Result<Infallible, StartFailure> {
+    keep_own_descriptors(nursery).map_err(StartFailure::at("descriptors"))?;
     process::reset_signals();
     process::set_session().map_err(StartFailure::at("setsid"))?;
     process::set_umask(0o022);
-    root::enter(plan)?;
+    let stage = root::stage(nursery.mount_points)?;
+    let plan = match order {
+        Some(order) => order,
+        None => take_order(sys::CONTROL).map_err(StartFailure::at("taking the order"))?,
+    };
+    root::enter(nursery, &plan, &stage)?;
+    drop(stage);
     pass_gate(sys::CONTROL)?;
-    root::finish(plan)?;
+    root::finish(nursery, &plan)?;
     for warning in limits::apply(&plan.launch.ulimits)? {
         say(&Said::Warning(warning));
     }
     let identity = identity::resolve(plan.launch.user.as_deref()).map_err(StartFailure::new)?;
     program::enter_folder(plan.launch.cwd.as_deref())?;
-    let program = program::Program::new(plan.launch, plan.hostname, &identity.home)?;
+    let program = program::Program::new(&plan.launch, &plan.hostname, &identity.home)?;
     give_streams(&identity).map_err(StartFailure::at("standard streams"))?;
-    drop_privileges(&identity, plan.capabilities, plan.filter)?;
+    let own_filter = own_filter(plan.capabilities);
+    let filter = own_filter.as_deref().unwrap_or(nursery.default_filter);
+    drop_privileges(&identity, plan.capabilities, filter)?;
     if plan.launch.init {
         init::fork_program()?;
     }
     Err(program.execute())
+}
+
+/// A filter of the container's own, when its capabilities aren't the default ones.
+pub fn own_filter(capabilities: u64) -> Option<Vec<libc::sock_filter>> {
+    (capabilities != seccomp::default_capabilities()).then(|| seccomp::filter(capabilities))
+}
+
+/// Tells a child that was born without an order what it shall become.
+pub fn give_order(control: BorrowedFd<'_>, order: &Order) -> io::Result<()> {
+    // A message has its bounds, a file has none.
+    let file = sys::memory_file(&serde_json::to_vec(order)?)?;
+    socket::send_with_fds(control, b"o", &[file.as_fd()]).map(drop)
+}
+
+/// The other side of `give_order`.
+fn take_order(control: BorrowedFd<'_>) -> io::Result<Order> {
+    let mut said = [0];
+    let (1, fds) = socket::receive_with_fds(control, &mut said)? else {
+        // No task has come for this child, and none will.
+        process::exit(CODE_ENGINE)
+    };
+    let file = fds.into_iter().next().ok_or_else(|| io::Error::other("an order without words"))?;
+    let mut text = Vec::new();
+    File::from(file).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
 }
 
 /// Waits until the supervisor lets this process go, and goes through the doors that come with it,
@@ -163,7 +208,7 @@ pub fn open_gate(gate: BorrowedFd<'_>, doors: &[OwnedFd]) -> io::Result<()> {
 
 /// Output goes to the supervisor, the control socket to its place; every other descriptor of the
 /// supervisor is closed, so that no path of the image can reach through one.
-fn keep_own_descriptors(plan: &Plan<'_>) -> io::Result<()> {
+fn keep_own_descriptors(plan: &Nursery<'_>) -> io::Result<()> {
     process::duplicate_to(plan.stdout, 1)?;
     process::duplicate_to(plan.stderr, 2)?;
     process::duplicate_to(plan.control, 3)?;

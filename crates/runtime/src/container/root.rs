@@ -1,11 +1,13 @@
 //! A container's root file system: the image's layers with a writable one on top, entered for good
-//! before anything else of the image is touched; then /proc, /dev, /sys, the task's own files and
-//! its volumes, each path resolved inside the new root and never through /proc's magic links.
+//! before anything else of the image is touched; then /proc, /dev and /sys, made beforehand, the
+//! task's own files and its volumes, each path resolved inside the new root and never through
+//! /proc's magic links.
 
-use super::{Plan, StartFailure, devices, program};
+use super::{Nursery, Order, StartFailure, devices, program};
 use crate::limits::MOUNT_OPTIONS_BYTES_MAX;
 use crate::sys::mount::{self, Follow};
 use crate::sys::process;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// A folder of the task that appears in a container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VolumeMount {
     pub source: PathBuf,
     /// Absolute, inside the container.
@@ -45,30 +47,52 @@ pub const FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"]
 const LOCKED: u64 = mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC;
 const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
-/// Everything that needs neither cgroups nor network.
-pub fn enter(plan: &Plan<'_>) -> Result<(), StartFailure> {
+/// What is the same in every root, detached from everything until it is put there.
+pub struct Stage {
+    trees: [(&'static str, OwnedFd); 3],
+}
+
+/// Makes /proc, /dev and /sys, for which nothing of the task or its image need be known. They are
+/// put together in the folders of the layer below all images, where only this mount namespace sees
+/// them.
+pub fn stage(base: &Path) -> Result<Stage, StartFailure> {
     let at = StartFailure::at;
-    let private = libc::MS_REC | libc::MS_PRIVATE;
-    mount::mount_flags(None, Path::new("/"), private).map_err(at("making mounts private"))?;
+    // Nothing of ours gets out, and what this machine unmounts is not held on to while we wait.
+    let slave = libc::MS_REC | libc::MS_SLAVE;
+    mount::mount_flags(None, Path::new("/"), slave).map_err(at("making mounts our own"))?;
+    mount::mount("proc", &base.join("proc"), "proc", PLAIN, "").map_err(at("mounting /proc"))?;
+    devices::make(&base.join("dev"))?;
+    let flags = PLAIN | libc::MS_RDONLY;
+    mount::mount("sysfs", &base.join("sys"), "sysfs", flags, "").map_err(at("mounting /sys"))?;
+    protect(base).map_err(at("protecting /proc and /sys"))?;
+    let tree = |name: &str| {
+        mount::clone_trees(&base.join(name)).map_err(at("keeping what is the same in every root"))
+    };
+    let trees = [("/proc", tree("proc")?), ("/dev", tree("dev")?), ("/sys", tree("sys")?)];
+    Ok(Stage { trees })
+}
+
+/// Everything that needs neither cgroups nor network.
+pub fn enter(nursery: &Nursery<'_>, plan: &Order, stage: &Stage) -> Result<(), StartFailure> {
+    let at = StartFailure::at;
     let mut volumes = Vec::with_capacity(plan.volumes.len());
     for volume in &plan.volumes {
         let tree = mount::clone_tree(&volume.source);
         volumes.push((tree.map_err(at("opening a volume"))?, volume));
     }
-    mount_overlay(plan)?;
-    std::env::set_current_dir(plan.folder).map_err(at("entering the root file system"))?;
+    mount_overlay(nursery.mount_points, plan)?;
+    std::env::set_current_dir(&plan.folder).map_err(at("entering the root file system"))?;
     mount::pivot_root_here().map_err(at("pivot_root"))?;
 
-    mount_point("/proc")?;
-    mount::mount("proc", Path::new("/proc"), "proc", PLAIN, "").map_err(at("mounting /proc"))?;
-    mount_point("/dev")?;
-    devices::make()?;
-    mount_point("/sys")?;
-    let flags = PLAIN | libc::MS_RDONLY;
-    mount::mount("sysfs", Path::new("/sys"), "sysfs", flags, "").map_err(at("mounting /sys"))?;
     let root = OwnedFd::from(File::open("/").map_err(at("opening /"))?);
-    protect(root.as_fd()).map_err(at("protecting /proc and /sys"))?;
-    for (path, text) in plan.files {
+    for (path, tree) in &stage.trees {
+        mount_point(path)?;
+        let name = Path::new(&path[1..]);
+        let target = mount::open_below(root.as_fd(), name, libc::O_PATH, Follow::NoLinks);
+        let attached = target.and_then(|target| mount::attach_tree(tree.as_fd(), target.as_fd()));
+        attached.map_err(at("mounting /proc, /dev and /sys"))?;
+    }
+    for (path, text) in &plan.files {
         let failed = |e| StartFailure::new(format!("mounting {path}: {e}"));
         place_file(root.as_fd(), path, text).map_err(failed)?;
     }
@@ -88,14 +112,14 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), StartFailure> {
 }
 
 /// What must wait until the process is in its control groups.
-pub fn finish(plan: &Plan<'_>) -> Result<(), StartFailure> {
+pub fn finish(nursery: &Nursery<'_>, plan: &Order) -> Result<(), StartFailure> {
     let at = StartFailure::at("mounting /sys/fs/cgroup");
-    if !plan.born_in_cgroup {
+    if !nursery.born_in_cgroup {
         process::unshare(libc::CLONE_NEWCGROUP).map_err(&at)?;
     }
     let base = Path::new("/sys/fs/cgroup");
     let flags = PLAIN | libc::MS_RDONLY;
-    match &plan.cgroup_views {
+    match &nursery.cgroup_views {
         None => mount::mount("cgroup2", base, "cgroup2", flags, "").map_err(&at)?,
         Some(views) => {
             mount::mount("tmpfs", base, "tmpfs", PLAIN, "mode=755,size=4k").map_err(&at)?;
@@ -116,7 +140,7 @@ pub fn finish(plan: &Plan<'_>) -> Result<(), StartFailure> {
     Ok(())
 }
 
-fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
+fn mount_overlay(mount_points: &Path, plan: &Order) -> Result<(), StartFailure> {
     let at = StartFailure::at("mounting the root file system");
     let name = &plan.launch.name;
     let upper = plan.folder.join(format!("upper.{name}"));
@@ -142,7 +166,7 @@ fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
     if lower.is_empty() {
         return Err(StartFailure::new("the image has no layers"));
     }
-    lower.push(plan.mount_points);
+    lower.push(mount_points);
     let texts: Vec<String> = lower.iter().map(|l| escaped(l)).collect();
     let options = |lower: &[String]| {
         let (upper, work) = (escaped(&upper), escaped(&work));
@@ -160,7 +184,7 @@ fn mount_overlay(plan: &Plan<'_>) -> Result<(), StartFailure> {
         text = options(&names);
     }
     let flags = libc::MS_NODEV;
-    mount::mount("overlay", plan.folder, "overlay", flags, &text).map_err(&at)
+    mount::mount("overlay", &plan.folder, "overlay", flags, &text).map_err(&at)
 }
 
 /// A path as the kernel reads it in a list of folders.
@@ -184,9 +208,10 @@ fn mount_point(path: &str) -> Result<(), StartFailure> {
     }
 }
 
-fn protect(root: BorrowedFd<'_>) -> io::Result<()> {
+fn protect(base: &Path) -> io::Result<()> {
+    let root = OwnedFd::from(File::open(base)?);
     let open = |path: &str| match mount::open_below(
-        root,
+        root.as_fd(),
         Path::new(path),
         libc::O_PATH,
         Follow::NoLinks,
@@ -194,22 +219,21 @@ fn protect(root: BorrowedFd<'_>) -> io::Result<()> {
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::EACCES)) => Ok(None),
         other => other.map(Some),
     };
-    let null = Path::new("/dev/null");
-    let mut empty: Option<&str> = None;
+    let null = base.join("dev/null");
+    let mut empty: Option<PathBuf> = None;
     for path in MASKED {
         let Some(target) = open(path)? else { continue };
         let folder = File::from(target.try_clone()?).metadata()?.is_dir();
-        let absolute = format!("/{path}");
-        match empty {
-            _ if !folder => mount::attach_tree(mount::clone_tree(null)?.as_fd(), target.as_fd())?,
+        match &empty {
+            _ if !folder => mount::attach_tree(mount::clone_tree(&null)?.as_fd(), target.as_fd())?,
             Some(empty) => {
-                let tree = mount::clone_tree(Path::new(&format!("/{empty}")))?;
+                let tree = mount::clone_tree(empty)?;
                 mount::attach_tree(tree.as_fd(), target.as_fd())?;
             }
             None => {
-                let flags = PLAIN | libc::MS_RDONLY;
-                mount::mount("tmpfs", Path::new(&absolute), "tmpfs", flags, "size=0k,mode=555")?;
-                empty = Some(path);
+                let (flags, absolute) = (PLAIN | libc::MS_RDONLY, base.join(path));
+                mount::mount("tmpfs", &absolute, "tmpfs", flags, "size=0k,mode=555")?;
+                empty = Some(absolute);
             }
         }
     }

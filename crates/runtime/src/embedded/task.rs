@@ -188,14 +188,14 @@ impl Task {
                 break;
             };
             if std::mem::take(&mut fresh) {
-                let unheard = self.writer.lock().await.unheard.take();
                 if matches!(tell, Tell::Exists) {
-                    match self.reconnect(&inner, unheard).await {
+                    match self.reconnect(&inner).await {
                         Some(other) => reader = other,
                         None => break,
                     }
                     continue;
                 }
+                self.writer.lock().await.unheard = None;
             }
             if let Tell::Removed { failure: None } = tell {
                 removed = true;
@@ -236,12 +236,15 @@ impl Task {
         Some(Reader { half: read, input: Vec::new() })
     }
 
-    /// The task was made before: by a supervisor that lives, or by one that is gone.
-    async fn reconnect(&self, inner: &Inner, unheard: Option<Vec<u8>>) -> Option<Reader> {
+    /// The task was made before: by a supervisor that lives, or by one that is gone. What is sent
+    /// meanwhile goes to the socket that the zygote has closed, so it is kept until here; with
+    /// nobody to connect to, what becomes of the task is told as an event.
+    async fn reconnect(&self, inner: &Inner) -> Option<Reader> {
         let (read, write) = inner.connect(&self.id).await?.into_split();
         let mut writer = self.writer.lock().await;
         writer.half = write;
-        writer.half.write_all(&unheard.unwrap_or_default()).await.ok()?;
+        let unheard = writer.unheard.take().unwrap_or_default();
+        writer.half.write_all(&unheard).await.ok()?;
         Some(Reader { half: read, input: Vec::new() })
     }
 

@@ -4,8 +4,10 @@
 //! containers die with it. Forked by the zygote and never exec'ed, so that a task costs a fork.
 
 mod health;
+mod interface;
 mod link;
 mod run;
+pub mod spare;
 mod spool;
 
 use crate::cgroup::Cgroups;
@@ -17,7 +19,8 @@ use crate::remains;
 use crate::spec::SandboxSpec;
 use crate::sys::{self, process, socket};
 use link::Link;
-use run::Container;
+use run::{Child, Container};
+use spare::Prepared;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -57,6 +60,8 @@ struct Supervisor<'a> {
     task_cgroup_made: bool,
     sandbox: ObservedSandbox,
     containers: Vec<Container>,
+    /// Of the first container, born before this process had a task.
+    unborn: Option<Child>,
     link: Option<Link>,
     listener: Option<UnixListener>,
     /// Held until the first containers run; then the zygote may begin another task.
@@ -72,17 +77,21 @@ enum Source {
     Container(usize),
 }
 
-/// Serves a task until it is removed. `agent` is connected to the agent that asked for it, `folder`
-/// is the task's own, made and locked; `vpc` a netlink-capable namespace descriptor of its VPC.
-pub fn run(
-    context: &Context,
-    task: &str,
-    folder: OwnedFd,
-    agent: OwnedFd,
-    vpc: Option<OwnedFd>,
-    launching: OwnedFd,
-) -> ! {
-    let code = match serve(context, task, folder, agent, vpc, launching) {
+/// What a supervisor is begun with.
+pub struct Begun {
+    /// The task's folder, made and locked.
+    pub folder: OwnedFd,
+    /// Connected to the agent that asked for the task.
+    pub agent: OwnedFd,
+    /// See `Supervisor::launching`.
+    pub launching: OwnedFd,
+    /// The namespace of the task's VPC.
+    pub vpc: Option<OwnedFd>,
+}
+
+/// Serves a task until it is removed. `prepared` is what this process made before it had a task.
+pub fn run(context: &Context, task: &str, begun: Begun, prepared: Prepared) -> ! {
+    let code = match serve(context, task, begun, prepared) {
         Ok(()) => 0,
         Err(e) => {
             // The agent sees the socket close and reports the task as lost; this is for the
@@ -95,19 +104,12 @@ pub fn run(
     process::exit(code)
 }
 
-fn serve(
-    context: &Context,
-    task: &str,
-    folder: OwnedFd,
-    agent: OwnedFd,
-    vpc: Option<OwnedFd>,
-    launching: OwnedFd,
-) -> io::Result<()> {
+fn serve(context: &Context, task: &str, begun: Begun, prepared: Prepared) -> io::Result<()> {
     process::default_signal(libc::SIGCHLD);
     // The kernel keeps 15 bytes of it.
     process::set_name(&sys::c_string(format!("ng-{task}").as_bytes())?)?;
     let home = context.tasks.join(task);
-    let mut link = Link::new(agent)?;
+    let mut link = Link::new(begun.agent)?;
     let Some((spec, commands)) = first_commands(&mut link)? else {
         // The agent died before it said what to run: nothing was promised to anybody.
         return fs::remove_dir_all(&home);
@@ -116,18 +118,19 @@ fn serve(
         context,
         spec,
         home,
-        folder,
+        folder: begun.folder,
         vpc: None,
         interface: None,
         task_cgroup_made: false,
         sandbox: ObservedSandbox::Making,
         containers: Vec::new(),
+        unborn: prepared.child,
         link: Some(link),
         listener: None,
-        launching: Some(launching),
+        launching: Some(begun.launching),
         removing: false,
     };
-    match supervisor.prepare(vpc) {
+    match supervisor.prepare(begun.vpc, prepared.network) {
         Ok(()) => {
             // Children are born before the network is ready: both take about as long, side by side.
             for command in commands {
@@ -166,15 +169,21 @@ impl Supervisor<'_> {
         self.spec.task.as_str()
     }
 
-    /// Namespaces: what a container's process must find when it is born.
-    fn prepare(&mut self, vpc: Option<OwnedFd>) -> io::Result<()> {
+    /// Namespaces: what a container's process must find when it is born. `own` is this process's
+    /// network namespace, if it has one of its own already.
+    fn prepare(&mut self, vpc: Option<OwnedFd>, own: Option<OwnedFd>) -> io::Result<()> {
         if let Some(namespace) = vpc {
             process::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
             self.vpc = Some(socket::netlink(libc::NETLINK_ROUTE)?);
+            if let Some(own) = &own {
+                process::setns(own.as_fd(), libc::CLONE_NEWNET)?;
+            }
         } else if self.spec.network.is_some() {
             return Err(io::Error::other("the VPC is not known on this instance"));
         }
-        process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS)?;
+        if own.is_none() {
+            process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS)?;
+        }
         process::set_hostname(&self.spec.hostname)
     }
 
@@ -335,7 +344,8 @@ impl Supervisor<'_> {
             Command::Usage { ticket } => {
                 let living = self.containers.iter().filter(|c| c.has_processes());
                 let names: Vec<String> = living.map(|c| c.name().to_owned()).collect();
-                let usage = self.context.cgroups.usage(self.task(), &names);
+                let mut usage = self.context.cgroups.usage(self.task(), &names);
+                usage.network = interface::usage();
                 self.tell(&Tell::Usage { ticket, usage });
             }
             Command::Remove => {

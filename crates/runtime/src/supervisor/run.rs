@@ -3,11 +3,10 @@
 
 use super::health::Health;
 use super::spool::Spool;
-use super::{Supervisor, files, log_file};
-use crate::container::{self, CODE_ENGINE, Plan, Probe, ProbePlan, Said, VolumeMount};
+use super::{Context, Supervisor, files, log_file};
+use crate::container::{self, CODE_ENGINE, Nursery, Order, Probe, ProbePlan, Said, VolumeMount};
 use crate::event::*;
 use crate::limits::{CONTAINERS_PER_TASK_MAX, HEALTH_OUTPUT_BYTES_MAX, LOG_READ_BYTES};
-use crate::seccomp;
 use crate::spec::{ContainerLaunch, Timestamp};
 use crate::spool::LogStream;
 use crate::sys::process::{Cloned, Ended, Fork};
@@ -51,11 +50,51 @@ struct Running {
     deadline: Instant,
 }
 
-/// The supervisor's ends of a container's descriptors, and the container's.
-struct Streams {
-    control: (OwnedFd, OwnedFd),
-    stdout: (OwnedFd, OwnedFd),
-    stderr: (OwnedFd, OwnedFd),
+/// A container's first process before it is any container's.
+pub struct Child {
+    cloned: Cloned,
+    control: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Child {
+    /// Makes one in the namespaces of this process and new ones of its own. `order` is asked for in
+    /// the child.
+    pub fn bear(
+        context: &Context,
+        birthplace: Option<OwnedFd>,
+        order: impl FnOnce() -> Option<Order>,
+    ) -> io::Result<Self> {
+        let (control, stdout, stderr) = (socket::message_pair()?, socket::pipe()?, socket::pipe()?);
+        let born_in_cgroup = birthplace.is_some();
+        let own = if born_in_cgroup { libc::CLONE_NEWCGROUP } else { 0 };
+        let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | own;
+        let flags = u64::from(flags.cast_unsigned());
+        match process::clone(flags, birthplace.as_ref().map(AsFd::as_fd))? {
+            Fork::Parent(cloned) => {
+                Ok(Self { cloned, control: control.0, stdout: stdout.0, stderr: stderr.0 })
+            }
+            Fork::Child => {
+                let nursery = Nursery {
+                    mount_points: &context.mount_points,
+                    cgroup_views: context.cgroups.views(),
+                    default_filter: &context.default_filter,
+                    born_in_cgroup,
+                    control: control.1.as_fd(),
+                    stdout: stdout.1.as_fd(),
+                    stderr: stderr.1.as_fd(),
+                };
+                container::enter(&nursery, order())
+            }
+        }
+    }
+
+    fn into_process(self) -> Process {
+        let Self { cloned, control, stdout, stderr } = self;
+        let (control, stdout, stderr) = (Some(control), Some(stdout), Some(stderr));
+        Process { cloned, control, failed: None, stdout, stderr }
+    }
 }
 
 impl Container {
@@ -290,11 +329,12 @@ impl Supervisor<'_> {
 
     /// Makes the container's first process, which prepares itself and then waits for `release`.
     fn give_birth(&mut self, at: usize) -> io::Result<()> {
-        let streams = Streams {
-            control: socket::message_pair()?,
-            stdout: socket::pipe()?,
-            stderr: socket::pipe()?,
-        };
+        if let Some(child) = self.unborn.take()
+            && container::give_order(child.control.as_fd(), &self.order(at)).is_ok()
+        {
+            self.containers[at].process = Some(child.into_process());
+            return Ok(());
+        }
         let name = self.containers[at].launch.name.clone();
         let birthplace = match self.context.cgroups.views() {
             Some(_) => None,
@@ -305,46 +345,21 @@ impl Supervisor<'_> {
                 cgroups.birthplace(self.spec.task.as_str(), &name)?
             }
         };
-        let born_in_cgroup = birthplace.is_some();
-        let own = if born_in_cgroup { libc::CLONE_NEWCGROUP } else { 0 };
-        let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | own;
-        let flags = u64::from(flags.cast_unsigned());
-        let cloned = match process::clone(flags, birthplace.as_ref().map(AsFd::as_fd))? {
-            Fork::Parent(cloned) => cloned,
-            Fork::Child => {
-                let container = &self.containers[at];
-                let own_filter = self.own_filter(container.capabilities);
-                let plan = Plan {
-                    launch: &container.launch,
-                    hostname: &self.spec.hostname,
-                    folder: &self.home,
-                    mount_points: &self.context.mount_points,
-                    files: &files(&self.spec),
-                    volumes: container.volumes.clone(),
-                    cgroup_views: self.context.cgroups.views(),
-                    capabilities: container.capabilities,
-                    filter: own_filter.as_deref().unwrap_or(&self.context.default_filter),
-                    born_in_cgroup,
-                    control: streams.control.1.as_fd(),
-                    stdout: streams.stdout.1.as_fd(),
-                    stderr: streams.stderr.1.as_fd(),
-                };
-                container::enter(&plan)
-            }
-        };
-        self.containers[at].process = Some(Process {
-            cloned,
-            control: Some(streams.control.0),
-            failed: None,
-            stdout: Some(streams.stdout.0),
-            stderr: Some(streams.stderr.0),
-        });
+        let child = Child::bear(self.context, birthplace, || Some(self.order(at)))?;
+        self.containers[at].process = Some(child.into_process());
         Ok(())
     }
 
-    /// A filter of the container's own, when its capabilities aren't the default ones.
-    fn own_filter(&self, capabilities: u64) -> Option<Vec<libc::sock_filter>> {
-        (capabilities != seccomp::default_capabilities()).then(|| seccomp::filter(capabilities))
+    fn order(&self, at: usize) -> Order {
+        let container = &self.containers[at];
+        Order {
+            launch: container.launch.clone(),
+            hostname: self.spec.hostname.clone(),
+            folder: self.home.clone(),
+            files: files(&self.spec).map(|(path, text)| (path.to_owned(), text)).into(),
+            volumes: container.volumes.clone(),
+            capabilities: container.capabilities,
+        }
     }
 
     /// Puts the container's first process into its control groups and lets it go.
@@ -503,7 +518,7 @@ impl Supervisor<'_> {
         let (Some(process), Some(health)) = (&container.process, &container.health) else { return };
         let Some(spec) = &container.launch.health else { return };
         let (cgroups, task) = (&self.context.cgroups, self.spec.task.as_str());
-        let own_filter = self.own_filter(container.capabilities);
+        let own_filter = container::own_filter(container.capabilities);
         let name = container.name();
         let deadline = now + health.timeout();
         let started = cgroups.birthplace(task, name).and_then(|birthplace| {

@@ -9,9 +9,11 @@ pub mod process;
 pub mod socket;
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Fixed places of descriptors in processes of containers, which put them there.
@@ -56,6 +58,16 @@ pub fn take_stdin() -> io::Result<OwnedFd> {
 pub fn close_in_child(owner: &OwnedFd) {
     // SAFETY: the child diverges, so the owner's drop never runs in it.
     unsafe { libc::close(owner.as_raw_fd()) };
+}
+
+/// A file that is nowhere but in memory, with these bytes, to be read from its beginning.
+pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    // SAFETY: the string is static.
+    let made = unsafe { libc::memfd_create(c"neargate".as_ptr(), libc::MFD_CLOEXEC) };
+    let file = File::from(owned(made.into())?);
+    // Not with its position, which all who get it share.
+    file.write_all_at(bytes, 0)?;
+    Ok(file.into())
 }
 
 /// Milliseconds since 1970.

@@ -6,12 +6,25 @@ use runtime::{
     EventKind, HealthSpec, ObservedPhase, ObservedSandbox, ObservedTask, Recovered, RecoveredState,
     Runtime, SandboxSpec, Trace,
 };
+use std::time::{Duration, Instant};
+
+/// Supervisors that a zygote keeps ready.
+const SPARES: usize = 4;
+const SPARES_PATIENCE: Duration = Duration::from_secs(10);
 
 fn kill(pid: u32) {
     // SAFETY: plain numbers; the pid is of a process this test made.
     #[allow(unsafe_code)]
     let result = unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
     assert_eq!(result, 0, "process {pid} was there");
+}
+
+fn kill_if_there(pid: u32) {
+    // SAFETY: plain numbers; the pid is of a process this test made, a moment ago at most.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::kill(pid as libc::pid_t, libc::SIGKILL)
+    };
 }
 
 fn live(recovered: &Recovered) -> &ObservedTask {
@@ -161,6 +174,61 @@ fn a_killed_zygote_is_replaced_and_its_tasks_live_on() {
         assert_ne!(machine.runtime().zygote_pid(), Some(zygote));
         machine.runtime().signal_container(&first, "main", libc::SIGKILL).await.expect("sent");
         machine.events().exited(&first, "main").await;
+        machine.finish().await;
+    });
+}
+
+/// Pids of supervisors that wait for a task, once there are as many as are kept.
+async fn spares(machine: &Machine) -> Vec<u32> {
+    let give_up = Instant::now() + SPARES_PATIENCE;
+    loop {
+        let spare = |trace: Trace| match trace {
+            Trace::Process { pid, name } if name == "neargate-spare" => Some(pid),
+            _ => None,
+        };
+        let mut found: Vec<u32> = machine.census().into_iter().filter_map(spare).collect();
+        found.dedup();
+        // Of version 1's groups; in version 2 a spare has no child that waits with it.
+        if found.len() >= SPARES {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "only {found:?} wait");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn tasks_are_taken_by_supervisors_made_beforehand_and_by_others_when_those_are_killed() {
+    block_on(async {
+        let machine = Machine::start();
+        let ready = spares(&machine).await;
+        let task = begin(&machine, 1, machine.launch("main", Program::Run)).await;
+        let (_, pid) = machine.events().started(&task, "main").await;
+        assert!(ready.contains(&pid), "{pid} of {ready:?} became the container's first process");
+        // They are replaced; with all of them killed at once, tasks run all the same.
+        for spare in spares(&machine).await {
+            // One may end by itself, as its parent was killed.
+            kill_if_there(spare);
+        }
+        for n in 2..=9 {
+            let task = begin(&machine, n, machine.launch("main", Program::Exit(3))).await;
+            assert_eq!(machine.events().exited(&task, "main").await.code, 3);
+        }
+        // Nobody is left who waits when there is no zygote to wait for.
+        let waiting = spares(&machine).await;
+        kill(machine.runtime().zygote_pid().expect("a zygote"));
+        let give_up = Instant::now() + SPARES_PATIENCE;
+        let left = |machine: &Machine| {
+            let pid = |trace: &Trace| match trace {
+                Trace::Process { pid, .. } => Some(*pid),
+                _ => None,
+            };
+            machine.census().iter().filter_map(pid).any(|pid| waiting.contains(&pid))
+        };
+        while left(&machine) {
+            assert!(Instant::now() < give_up, "spares outlive their zygote");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         machine.finish().await;
     });
 }
