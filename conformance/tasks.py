@@ -83,6 +83,25 @@ class Cluster:
         waiter.wait(cluster=self.name, tasks=list(arns), WaiterConfig=WAIT)
         return self.describe(arns[0])
 
+    def until_inactive(self, service):
+        waiter = self.aws.ecs.get_waiter("services_inactive")
+        waiter.wait(cluster=self.name, services=[service], WaiterConfig=WAIT)
+
+    def until_stable(self, service):
+        """boto3's own notion of a stable service; returns it."""
+        waiter = self.aws.ecs.get_waiter("services_stable")
+        try:
+            waiter.wait(cluster=self.name, services=[service], WaiterConfig=WAIT)
+        except WaiterError as error:
+            told = self.describe_service(service)
+            raise AssertionError(f"not stable: {told}") from error
+        return self.describe_service(service)
+
+    def describe_service(self, service, **more):
+        answer = self.aws.ecs.describe_services(cluster=self.name, services=[service], **more)
+        assert answer["failures"] == [], answer
+        return answer["services"][0]
+
     def finish(self, *containers, **more):
         """Starts a task that ends by itself; returns how it ended."""
         return self.until_stopped(self.start(*containers, **more))
@@ -116,8 +135,15 @@ class Cluster:
         return [event["message"] for page in pages for event in page["events"]]
 
     def remove(self):
-        """Stops every task, waits for that, and deletes what was made."""
+        """Deletes every service, stops every task, waits for that, and deletes what was made."""
         ecs = self.aws.ecs
+        pages = ecs.get_paginator("list_services").paginate(cluster=self.name)
+        services = [arn for page in pages for arn in page["serviceArns"]]
+        for arn in services:
+            if self.describe_service(arn)["status"] == "ACTIVE":
+                ecs.delete_service(cluster=self.name, service=arn, force=True)
+        for arn in services:
+            self.until_inactive(arn)
         arns = ecs.list_tasks(cluster=self.name)["taskArns"]
         arns += ecs.list_tasks(cluster=self.name, desiredStatus="STOPPED")["taskArns"]
         for arn in arns:

@@ -91,6 +91,14 @@ pub struct WantedDeployment {
     pub asked_at: Timestamp,
 }
 
+/// The wish to give a deployment up.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Abort {
+    pub deployment: DeploymentId,
+    /// Back to the newest complete deployment; else the service stays as it is.
+    pub rollback: bool,
+}
+
 /// What callers want. Writer: frontend.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Service {
@@ -109,6 +117,9 @@ pub struct Service {
     pub created_at: Timestamp,
     /// The ARN of who created it.
     pub created_by: String,
+    /// A deployment that is to be given up, as StopServiceDeployment asked.
+    #[serde(default)]
+    pub abort: Option<Abort>,
     /// The client token of its creation with the call's fingerprint; a repetition is no error.
     pub client_token: Option<(String, String)>,
 }

@@ -5,7 +5,7 @@
 use model::container::Health;
 use model::facts::{ContainersFact, InterfaceFact, Placement, TargetFact, TaskStatus};
 use model::service::{
-    DeploymentRules, Rollout, Service, ServiceProgress, ServiceStatus, ServiceTemplate,
+    Abort, DeploymentRules, Rollout, Service, ServiceProgress, ServiceStatus, ServiceTemplate,
     WantedDeployment,
 };
 use model::task::{NetworkRequest, Stop, StopCode, Task, TaskOverrides};
@@ -89,6 +89,7 @@ impl World {
             tags: Tags::new(),
             created_at: Timestamp(0),
             created_by: "arn:aws:iam::000000000000:root".to_owned(),
+            abort: None,
             client_token: None,
         };
         Self {
@@ -342,6 +343,20 @@ fn without_anything_to_go_back_to_a_broken_service_stands_still() {
     world.calm(40);
     assert_eq!(world.primary().rollout, Rollout::Failed);
     assert_eq!(world.tasks.len(), 3, "the threshold of one task is three failures");
+}
+
+#[test]
+fn a_rollout_can_be_stopped_and_goes_back() {
+    let mut world = World::new(2, 100, 200, true);
+    world.calm(10);
+    let first = world.primary().id.clone();
+    let second = world.deploy(2);
+    world.broken.push(second.clone());
+    world.settle();
+    world.service.abort = Some(Abort { deployment: second.clone(), rollback: true });
+    world.calm(20);
+    assert_eq!((&world.primary().id, world.primary().rollout), (&first, Rollout::Completed));
+    assert_eq!(world.running(), 2);
 }
 
 #[test]

@@ -162,6 +162,7 @@ fn make(
         tags: tags::read(input.tags.as_deref())?,
         created_at: now,
         created_by: caller.principal_arn.to_string(),
+        abort: None,
         client_token: token,
     })
 }

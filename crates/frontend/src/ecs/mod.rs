@@ -44,6 +44,7 @@ mod put_account_setting_default;
 mod put_cluster_capacity_providers;
 mod register_task_definition;
 mod run_task;
+mod stop_service_deployment;
 mod stop_task;
 mod tag_resource;
 mod task_protection;
@@ -176,6 +177,11 @@ pub const ROUTES: &[Route] = &[
             "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
             "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
         ]
+    ),
+    route!(
+        ecs,
+        StopServiceDeploymentRequest,
+        stop_service_deployment::stop_service_deployment
     ),
     route!(ecs, StopTaskRequest, stop_task::stop_task),
     route!(ecs, TagResourceRequest, tag_resource::tag_resource),

@@ -5,6 +5,8 @@ use model::{DeploymentId, TaskId};
 use std::fmt::Write;
 
 pub const CIRCUIT_BROKEN: &str = "ECS deployment circuit breaker: tasks failed to start.";
+/// The reason of a deployment that StopServiceDeployment ended.
+pub const STOPPED: &str = "Service deployment stopped by user.";
 pub const UNHEALTHY: &str = "Task failed container health checks";
 
 pub fn in_progress(id: &DeploymentId) -> String {

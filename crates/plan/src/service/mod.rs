@@ -194,33 +194,43 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Too many failures end a rollout: back to the newest deployment that was complete, or, with
-    /// none, no further starts.
+    /// A rollout ends early by too many failures or by its owner's wish: back to the newest
+    /// deployment that was complete, or, with none, no further starts.
     fn break_circuit(&mut self, mint: &mut dyn FnMut() -> u128) {
         let service = self.view.service;
-        let threshold = breaker_threshold(service.desired_count);
         let primary = &self.progress.deployments[0];
-        let broken = service.rules.circuit_breaker
-            && primary.rollout == Rollout::InProgress
-            && primary.failed_in_a_row >= threshold;
-        if !broken {
+        if primary.rollout != Rollout::InProgress {
             return;
         }
-        let now = self.view.now;
+        let threshold = breaker_threshold(service.desired_count);
+        let broken = service.rules.circuit_breaker && primary.failed_in_a_row >= threshold;
+        let stopped = service.abort.as_ref().filter(|abort| abort.deployment == primary.id);
+        let rollback = match stopped {
+            Some(abort) => abort.rollback,
+            None if broken => service.rules.rollback,
+            None => return,
+        };
         let failed = primary.id.clone();
-        let whole = |deployment: &&Deployment| deployment.was_completed && deployment.id != failed;
-        let back = service.rules.rollback.then(|| {
-            self.progress.deployments.iter().chain(&self.progress.finished).find(whole).cloned()
-        });
-        let back = back.flatten();
+        let reason = if stopped.is_some() { events::STOPPED } else { events::CIRCUIT_BROKEN };
+        let now = self.view.now;
         let primary = &mut self.progress.deployments[0];
         primary.rollout = Rollout::Failed;
-        events::CIRCUIT_BROKEN.clone_into(&mut primary.rollout_reason);
+        reason.clone_into(&mut primary.rollout_reason);
         primary.updated_at = now;
         primary.finished_at = Some(now);
         self.progress.steady = false;
-        self.event(events::failed(service, &failed), mint);
-        let Some(mut back) = back else { return };
+        if stopped.is_none() {
+            self.event(events::failed(service, &failed), mint);
+        }
+        if rollback {
+            self.roll_back(&failed, mint);
+        }
+    }
+
+    fn roll_back(&mut self, failed: &DeploymentId, mint: &mut dyn FnMut() -> u128) {
+        let whole = |known: &&Deployment| known.was_completed && known.id != *failed;
+        let mut all = self.progress.deployments.iter().chain(&self.progress.finished);
+        let Some(mut back) = all.find(whole).cloned() else { return };
         self.progress.deployments[0].rolled_back_to = Some(back.id.clone());
         self.progress.deployments.retain(|known| known.id != back.id);
         self.progress.finished.retain(|known| known.id != back.id);
@@ -228,8 +238,8 @@ impl<'a> Work<'a> {
         back.rollout_reason = events::rolling_back_to(&back.id);
         back.finished_at = None;
         back.failed_in_a_row = 0;
-        back.updated_at = now;
-        self.event(events::rolling_back(service, &back.id), mint);
+        back.updated_at = self.view.now;
+        self.event(events::rolling_back(self.view.service, &back.id), mint);
         self.progress.deployments.insert(0, back);
     }
 
