@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 use model::image::{BlobLink, Repository};
 use model::manifest::{is_repository_name, parse_digest};
 use model::{Digest, RepositoryName};
+use store::Txn;
 use store::blob::{Held, ObjectReader, links};
 use store::kinds::blob_link_key;
 
@@ -176,20 +177,30 @@ impl Inner {
         bytes: u64,
         from: Option<&RepositoryName>,
     ) -> Result<bool, Refusal> {
-        let (now, locality) = (self.now(), &self.locality);
-        let linked = self.store.transact(|txn| {
-            if txn.get::<Repository>(name.as_str()).is_none() {
-                return Err(Refusal::repository_unknown(locality, name));
-            }
-            let source = from.map(|from| txn.get::<BlobLink>(&blob_link_key(from, digest)));
-            if let Some(None) = source {
-                return Ok(false);
-            }
-            links::link(txn, name, digest, bytes, now);
-            Ok(true)
-        });
+        let linked = self.store.transact(|txn| self.link_in(txn, name, digest, bytes, from));
         let (linked, _) = linked.await?;
         Ok(linked)
+    }
+}
+
+impl Inner {
+    pub(crate) fn link_in(
+        &self,
+        txn: &mut Txn,
+        name: &RepositoryName,
+        digest: &Digest,
+        bytes: u64,
+        from: Option<&RepositoryName>,
+    ) -> Result<bool, Refusal> {
+        if txn.get::<Repository>(name.as_str()).is_none() {
+            return Err(self.repository_unknown(name));
+        }
+        let source = from.map(|from| txn.get::<BlobLink>(&blob_link_key(from, digest)));
+        if let Some(None) = source {
+            return Ok(false);
+        }
+        links::link(txn, name, digest, bytes, self.now());
+        Ok(true)
     }
 }
 

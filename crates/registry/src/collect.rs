@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::blob::StagingFailure;
-use store::{CommitFailure, Revision, Snapshot, TransactFailure};
+use store::{CommitFailure, Revision, Snapshot, TransactFailure, Txn};
 
 /// What a collection did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -126,22 +126,9 @@ impl Inner {
     }
 
     async fn unlink_batch(&self, links: &[(String, Revision)]) -> Result<u64, CollectFailure> {
-        let unlinked = self.store.transact(|txn| {
-            // Again, and on this transaction's own snapshot: a manifest may have come since.
-            let needed = needed_links(txn.snapshot());
-            let mut removed = 0;
-            for (key, revision) in links {
-                let same = txn.snapshot().get::<BlobLink>(key).map(|link| link.revision);
-                if same != Some(*revision) || needed.contains(key) || self.was_spared(key) {
-                    continue;
-                }
-                txn.expect_revision::<BlobLink>(key, *revision);
-                txn.delete::<BlobLink>(key);
-                removed += 1;
-            }
-            Ok::<_, CommitFailure>(removed)
-        });
-        match unlinked.await {
+        let unlinked =
+            self.store.transact(|txn| Ok::<_, CommitFailure>(self.unlink_in(txn, links))).await;
+        match unlinked {
             Ok((removed, _)) => Ok(removed),
             Err(TransactFailure::Aborted(failure) | TransactFailure::Commit(failure)) => {
                 Err(failure.into())
@@ -149,6 +136,23 @@ impl Inner {
             // Pushes go on at such a rate that the next collection has to do it.
             Err(TransactFailure::Contended { .. }) => Ok(0),
         }
+    }
+
+    fn unlink_in(&self, txn: &mut Txn, links: &[(String, Revision)]) -> u64 {
+        // Again, and on this transaction's own snapshot: a manifest may have come since.
+        let needed = needed_links(txn.snapshot());
+        let mut removed = 0;
+        for (key, revision) in links {
+            let same = txn.snapshot().get::<BlobLink>(key).map(|link| link.revision);
+            if same != Some(*revision) || needed.contains(key) || self.was_spared(key) {
+                continue;
+            }
+            // A manifest that comes to need it writes it: one of the two transactions fails.
+            txn.expect_revision::<BlobLink>(key, *revision);
+            txn.delete::<BlobLink>(key);
+            removed += 1;
+        }
+        removed
     }
 
     fn was_spared(&self, link_key: &str) -> bool {

@@ -92,28 +92,11 @@ impl Inner {
             image_bytes: document.image_bytes,
             pushed_at: self.now(),
         };
-        let locality = &self.locality;
-        let blobs: Vec<&Digest> = document.blobs.iter().map(|needed| &needed.digest).collect();
+        let blobs = blobs(&document);
         let early = links::renew_early(&self.store, &name, &blobs, manifest.pushed_at);
         early.await.map_err(unrenewed)?;
-        let stored = self.store.transact(|txn| {
-            if txn.get::<Repository>(name.as_str()).is_none() {
-                return Err(Refusal::repository_unknown(locality, &name));
-            }
-            let links = links::renew(txn, &name, &blobs, manifest.pushed_at).map_err(missing)?;
-            for (needed, link) in document.blobs.iter().zip(links) {
-                check_bytes(needed, link.bytes)?;
-            }
-            check_manifests(txn, &name, &document)?;
-            if let Reference::Tag(tag) = &reference {
-                set_tag(txn, &name, tag, &manifest.digest, manifest.pushed_at)?;
-            }
-            // The same manifest again keeps the time of its first push. It is written all the same:
-            // who deletes it meanwhile has not seen the tag it gets here.
-            let known = txn.get::<Manifest>(&manifest_key(&name, &manifest.digest));
-            txn.put(known.map_or_else(|| manifest.clone(), |known| Manifest::clone(&known)));
-            Ok(())
-        });
+        let stored =
+            self.store.transact(|txn| self.store_in(txn, &manifest, &document, &reference));
         stored.await?;
         let mut response = bare(StatusCode::CREATED);
         set(&mut response, LOCATION, &format!("/v2/{name}/manifests/{}", manifest.digest));
@@ -123,6 +106,32 @@ impl Inner {
             set(&mut response, SUBJECT, subject.as_str());
         }
         Ok(response)
+    }
+
+    pub(crate) fn store_in(
+        &self,
+        txn: &mut Txn,
+        manifest: &Manifest,
+        document: &Document,
+        reference: &Reference,
+    ) -> Result<(), Refusal> {
+        let name = &manifest.repository;
+        if txn.get::<Repository>(name.as_str()).is_none() {
+            return Err(self.repository_unknown(name));
+        }
+        let links = links::renew(txn, name, &blobs(document), manifest.pushed_at);
+        for (needed, link) in document.blobs.iter().zip(links.map_err(missing)?) {
+            check_bytes(needed, link.bytes)?;
+        }
+        check_manifests(txn, name, document)?;
+        if let Reference::Tag(tag) = reference {
+            set_tag(txn, name, tag, &manifest.digest, manifest.pushed_at)?;
+        }
+        // The same manifest again keeps the time of its first push. It is written all the same:
+        // who deletes it meanwhile has not seen the tag it gets here.
+        let known = txn.get::<Manifest>(&manifest_key(name, &manifest.digest));
+        txn.put(known.map_or_else(|| manifest.clone(), |known| Manifest::clone(&known)));
+        Ok(())
     }
 
     /// A tag goes alone; a digest takes its tags along.
@@ -239,6 +248,10 @@ fn set_tag(
     let (repository, tag, digest) = (name.clone(), tag.to_owned(), digest.clone());
     txn.put(ImageTag { repository, tag, digest, tagged_at: now });
     Ok(())
+}
+
+fn blobs(document: &Document) -> Vec<&Digest> {
+    document.blobs.iter().map(|needed| &needed.digest).collect()
 }
 
 fn needs(document: &Document) -> impl Iterator<Item = &Needed> {

@@ -42,6 +42,21 @@ pub const STAGED_WAIT_SECONDS_MAX: u64 = 20;
 /// Links of blobs that a manifest's transaction guards and renews: the repository, the tag and the
 /// manifest need room in it too.
 pub const LINKS_RENEWED_MAX: usize = 100;
+/// A part of an object that is put to S3 in parts. S3 takes 10,000 of them and none but the last
+/// below 5 MiB: this times that is more than `OBJECT_BYTES_MAX`.
+pub const S3_PART_BYTES: u64 = 8 * 1024 * 1024;
+/// Parts of one object on their way at one time, each in memory.
+pub const S3_PARTS_AT_ONCE: usize = 4;
+/// Keys of one page. S3's own bound.
+pub const S3_PAGE_KEYS: usize = 1000;
+/// An answer that is not an object: a page of keys is the longest.
+pub const S3_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often a request is sent before its failure counts, and the pause after the first time, which
+/// doubles.
+pub const S3_ATTEMPTS_MAX: u32 = 5;
+pub const S3_PAUSE_FIRST_MS: u64 = 100;
+/// How long parts of an object that nobody finishes are kept, in seconds.
+pub const S3_UNFINISHED_KEPT_SECONDS: u64 = 24 * 3600;
 /// A segment of the log is full when it has reached this.
 pub const WAL_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Full segments of the log that are not folded yet: a record that is written again soon need not

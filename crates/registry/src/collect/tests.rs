@@ -2,22 +2,24 @@
 //! after each step every image is whole, and when all is quiet no garbage is left. The code under
 //! test is the registry's own; only the objects and the clock are fakes, so a seed is a schedule.
 
+use crate::path::Reference;
 use crate::{Call, Inner, Parts, Query, Registry, answer};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::arn::Locality;
 use model::image::{BlobLink, Manifest, Repository};
+use model::manifest::Document;
 use model::{Digest, RepositoryName, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::Store;
 use store::blob::{
     BlobFailure, BoxFuture, Digest as Stored256, ObjectInfo, ObjectName, ObjectReader, ObjectStore,
     Staging, Stored, Upload, Whole,
 };
+use store::{CommitFailure, Revision, Store};
 use tokio::task::{JoinHandle, LocalSet};
 
 const REPOSITORIES: [&str; 3] = ["a", "b", "c"];
@@ -321,7 +323,7 @@ async fn push(inner: Arc<Inner>, random: Random, repository: RepositoryName, tag
         "config": config, "layers": descriptors,
     });
     let body = answer::full(manifest.to_string());
-    let reference = crate::path::Reference::Tag(tag);
+    let reference = Reference::Tag(tag);
     let put = inner.put_manifest(&call(Method::PUT), body, repository, reference).await;
     // A blob that went between HEAD and PUT is told; whoever pushes begins again.
     if let Err(refusal) = put {
@@ -334,7 +336,7 @@ async fn delete(inner: Arc<Inner>, repository: RepositoryName, nth: u64) {
     let prefix = store::kinds::repository_prefix(&repository);
     let all: Vec<_> = snapshot.scan::<Manifest>(&prefix).map(|(_, it)| it.digest.clone()).collect();
     if let Some(digest) = all.get(usize::try_from(nth).expect("small") % all.len().max(1)) {
-        let reference = crate::path::Reference::Digest(digest.clone());
+        let reference = Reference::Digest(digest.clone());
         // Somebody else may have deleted it first.
         let _ = inner.delete_manifest(repository, reference).await;
     }
@@ -405,6 +407,88 @@ async fn settle(world: &World, seed: u64) {
     let links = snapshot.scan::<BlobLink>("").count();
     let pairs: std::collections::BTreeSet<String> = super::needed_links(&snapshot);
     assert_eq!(links, pairs.len(), "seed {seed}: links are left that no image needs");
+}
+
+/// A repository with one blob that no image needs, condemned long ago, and what a manifest that
+/// needs it would be.
+async fn condemned() -> (World, Vec<(String, Revision)>, Document, Manifest) {
+    let world = World::new(1).await;
+    let (inner, name) = (world.inner(), RepositoryName::from("a"));
+    let digest = Digest::from(Stored256::of(b"blob").to_string());
+    assert!(inner.link(&name, &digest, 4, None).await.expect("linked"));
+    let key = store::kinds::blob_link_key(&name, &digest);
+    let revision = world.store.snapshot().get::<BlobLink>(&key).expect("there").revision;
+    inner.collector.lock().insert(key.clone(), (revision, Timestamp(0)));
+    let content = serde_json::json!({
+        "schemaVersion": 2, "mediaType": model::manifest::OCI_MANIFEST, "layers": [],
+        "config": { "mediaType": "application/x", "digest": digest.as_str(), "size": 4 },
+    });
+    let content = content.to_string();
+    let document = Document::parse(content.as_bytes(), "").expect("a manifest");
+    let manifest = Manifest {
+        repository: name,
+        digest: Digest::from(Stored256::of(content.as_bytes()).to_string()),
+        media_type: document.media_type.clone(),
+        artifact_type: None,
+        subject: None,
+        references: vec![digest],
+        manifest_bytes: content.len() as u64,
+        image_bytes: 4,
+        pushed_at: inner.now(),
+    };
+    (world, vec![(key, revision)], document, manifest)
+}
+
+/// In memory a transaction has nothing between its beginning and its end, so the seeds never see
+/// two at a time: here they are.
+#[tokio::test]
+async fn of_a_push_and_the_collection_of_its_blob_only_one_commits() {
+    for push_first in [true, false] {
+        let (world, links, document, manifest) = condemned().await;
+        let inner = world.inner();
+        let reference = Reference::Tag("v1".to_owned());
+        let (mut unlinking, mut pushing) = (world.store.begin(), world.store.begin());
+        assert_eq!(inner.unlink_in(&mut unlinking, &links), 1);
+        let pushed = inner.store_in(&mut pushing, &manifest, &document, &reference);
+        pushed.expect("the blob is there still");
+        let (first, second) = if push_first { (pushing, unlinking) } else { (unlinking, pushing) };
+        first.commit().await.expect("nothing is in its way");
+        let failure = second.commit().await.expect_err("the other came first");
+        assert!(matches!(failure, CommitFailure::Conflict { .. }), "{failure}");
+        // What comes later sees it.
+        let mut again = world.store.begin();
+        match push_first {
+            true => assert_eq!(inner.unlink_in(&mut again, &links), 0),
+            false => {
+                let pushed = inner.store_in(&mut again, &manifest, &document, &reference);
+                assert_eq!(pushed.expect_err("gone").code, "MANIFEST_BLOB_UNKNOWN");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_mount_and_the_collection_of_its_source_only_one_commits() {
+    let (world, links, _, manifest) = condemned().await;
+    let inner = world.inner();
+    let (from, to) = (RepositoryName::from("a"), RepositoryName::from("b"));
+    let digest = &manifest.references[0];
+    let (mut unlinking, mut mounting) = (world.store.begin(), world.store.begin());
+    assert_eq!(inner.unlink_in(&mut unlinking, &links), 1);
+    assert!(inner.link_in(&mut mounting, &to, digest, 4, Some(&from)).expect("there still"));
+    unlinking.commit().await.expect("nothing is in its way");
+    let failure = mounting.commit().await.expect_err("its source is gone");
+    assert!(matches!(failure, CommitFailure::Conflict { .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_blob_that_is_asked_for_is_spared() {
+    let (world, links, _, manifest) = condemned().await;
+    let inner = world.inner();
+    let digest = manifest.references[0].clone();
+    let head = inner.get_blob(&call(Method::HEAD), RepositoryName::from("a"), digest).await;
+    assert_eq!(head.expect("there").status(), StatusCode::OK);
+    assert_eq!(inner.unlink_in(&mut world.store.begin(), &links), 0);
 }
 
 #[test]

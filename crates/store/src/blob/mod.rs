@@ -8,6 +8,7 @@
 pub mod links;
 
 mod folder;
+mod s3;
 mod staging;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 
 pub use folder::FolderObjects;
+pub use s3::{S3Body, S3Objects, S3Request, S3Response, S3Transport};
 pub use staging::{Held, Staging, StagingFailure, Swept};
 
 use crate::hex;
