@@ -8,8 +8,9 @@
 //! With `--idle`, what TASKS tasks cost that run and do nothing.
 
 use runtime::{
-    Cidr, ContainerLaunch, Embedded, EmbeddedConfig, Event, EventKind, NetworkSpec, Runtime,
-    SandboxSpec, SubnetSpec, TaskId, VpcId, VpcSpec,
+    Cidr, ContainerLaunch, Embedded, EmbeddedConfig, Event, EventKind, GroupRule, GroupTable,
+    InterfaceChanges, NetworkSpec, Peer, Place, Runtime, SandboxSpec, SecurityGroupId, SubnetTable,
+    TableInterface, TaskId, Traffic, VpcId, VpcTable,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -74,12 +75,7 @@ async fn measure(tasks: usize, at_once: usize, network: bool, idle: bool) {
         }
     });
     if network {
-        let cidr = Cidr::parse("10.90.0.0/16").expect("a range");
-        let gateway = Ipv4Addr::new(10, 90, 0, 1);
-        let subnets = vec![SubnetSpec { cidr, gateway }];
-        let id = VpcId::from("vpc-bench");
-        let vpc = VpcSpec { id, cidrs: vec![cidr], subnets, host_route: false };
-        runtime.ensure_vpc(vpc).await.expect("a VPC");
+        runtime.ensure_vpc(vpc()).await.expect("a VPC");
     }
     let bench = Arc::new(Bench { runtime, routes, layer, network });
     if idle {
@@ -90,6 +86,24 @@ async fn measure(tasks: usize, at_once: usize, network: bool, idle: bool) {
     let bench = Arc::into_inner(bench).expect("workers have ended");
     bench.runtime.purge().await.expect("purged");
     std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// A VPC with one security group, whose members may talk to each other.
+fn vpc() -> VpcTable {
+    let cidr = Cidr::parse("10.90.0.0/16").expect("a range");
+    let gateway = Ipv4Addr::new(10, 90, 0, 1);
+    let group = SecurityGroupId::from("sg-bench");
+    let members = GroupRule { traffic: Traffic::All, peer: Peer::Group(group.clone()) };
+    let rules = GroupTable { ingress: vec![members.clone()], egress: vec![members] };
+    VpcTable {
+        id: VpcId::from("vpc-bench"),
+        cidrs: vec![cidr],
+        network_number: 1,
+        host_route: false,
+        subnets: vec![SubnetTable { cidr, gateway, routes: Vec::new(), acl: None }],
+        groups: BTreeMap::from([(group, rules)]),
+        interfaces: BTreeMap::new(),
+    }
 }
 
 async fn rates(bench: &Arc<Bench>, tasks: usize, at_once: usize) {
@@ -160,6 +174,7 @@ impl Bench {
             let (task, mut events) = self.task(n);
             let layers = vec![self.layer.clone()];
             let launch = ContainerLaunch::new("main", layers, &["/bin/sleep", "1000"]);
+            self.change(n, true).await;
             self.runtime.create_sandbox(self.spec(&task, n)).await.expect("created");
             self.runtime.start_container(&task, launch).await.expect("started");
             while !matches!(events.recv().await, Some(EventKind::ContainerStarted { .. })) {}
@@ -178,6 +193,26 @@ impl Bench {
         let (sender, events) = mpsc::channel(64);
         self.routes.lock().expect("routes").insert(task.clone(), sender);
         (task, events)
+    }
+
+    /// Tells of a task's interface, or that it is gone, as a session does.
+    async fn change(&self, n: usize, there: bool) {
+        if !self.network {
+            return;
+        }
+        let [a, b] = (n as u16 + 16).to_be_bytes();
+        let address = Ipv4Addr::new(10, 90, a, b);
+        let groups = vec![SecurityGroupId::from("sg-bench")];
+        let interface = TableInterface { place: Place::Task, groups, public: None };
+        let changes = match there {
+            true => InterfaceChanges {
+                upsert: BTreeMap::from([(address, interface)]),
+                remove: Vec::new(),
+            },
+            false => InterfaceChanges { upsert: BTreeMap::new(), remove: vec![address] },
+        };
+        let changed = self.runtime.change_interfaces(&VpcId::from("vpc-bench"), changes).await;
+        assert!(changed.expect("changed"));
     }
 
     fn spec(&self, task: &TaskId, n: usize) -> SandboxSpec {
@@ -204,6 +239,7 @@ impl Bench {
         let launch =
             ContainerLaunch::new("main", vec![self.layer.clone()], &["/bin/echo", "hello"]);
         let began = Instant::now();
+        self.change(n, true).await;
         self.runtime.create_sandbox(spec).await.expect("created");
         self.runtime.start_container(&task, launch).await.expect("started");
         loop {
@@ -221,6 +257,7 @@ impl Bench {
         }
         self.runtime.remove(&task).await.expect("removed");
         times.removed.push(began.elapsed());
+        self.change(n, false).await;
         self.routes.lock().expect("routes").remove(&task);
     }
 }

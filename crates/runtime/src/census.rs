@@ -4,7 +4,7 @@
 
 use crate::cgroup;
 use crate::failure::Failure;
-use crate::net::{nft, vpc};
+use crate::net::{host, nft, vpc};
 use crate::remains;
 use crate::sys::{mount, process};
 use std::fmt;
@@ -66,7 +66,7 @@ pub fn census(tag: Option<&str>) -> Result<Vec<Trace>, Failure> {
     all.extend(links.into_iter().filter(ours).map(Trace::Link));
     let tables = nft::tables().map_err(Failure::of("listing nftables tables"))?;
     let wanted = |name: &String| match tag {
-        Some(tag) => *name == vpc::host_table(tag),
+        Some(tag) => *name == host::table_name(tag),
         None => name.starts_with("neargate"),
     };
     all.extend(tables.into_iter().filter(wanted).map(Trace::NftTable));

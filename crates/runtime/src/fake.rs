@@ -34,7 +34,7 @@ pub struct Fake {
 struct State {
     events: Option<mpsc::Sender<Event>>,
     tasks: BTreeMap<TaskId, FakeTask>,
-    vpcs: BTreeMap<VpcId, VpcSpec>,
+    vpcs: BTreeMap<VpcId, VpcTable>,
     calls_to_fail: u32,
     tell_twice: bool,
     /// How often each container was really started, over the whole life of the kernel.
@@ -257,9 +257,19 @@ impl Runtime for Fake {
         Ok(found.collect())
     }
 
-    async fn ensure_vpc(&self, vpc: VpcSpec) -> Result<(), Failure> {
+    async fn ensure_vpc(&self, vpc: VpcTable) -> Result<(), Failure> {
         self.admitted()?.vpcs.insert(vpc.id.clone(), vpc);
         Ok(())
+    }
+
+    async fn change_interfaces(
+        &self,
+        vpc: &VpcId,
+        changes: InterfaceChanges,
+    ) -> Result<bool, Failure> {
+        let mut state = self.admitted()?;
+        let known = state.vpcs.get_mut(vpc);
+        Ok(known.map(|table| changes.apply(&mut table.interfaces)).is_some())
     }
 
     async fn remove_vpc(&self, vpc: &VpcId) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ pub use census::{Trace, census, erase};
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use event::*;
 pub use failure::Failure;
+pub use net::tunnel::Underlay;
 pub use preflight::{Finding, Severity, preflight};
 pub use spec::*;
 use std::future::Future;
@@ -45,8 +46,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// first. Events of the tasks found alive are sent from here on.
     fn recover(&self) -> impl Future<Output = Result<Vec<Recovered>, Failure>> + Send;
 
-    /// Makes a VPC known on this instance, or changes it.
-    fn ensure_vpc(&self, vpc: VpcSpec) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Makes a VPC known on this instance, or changes it to be what the table says. Allowed
+    /// connections go on.
+    fn ensure_vpc(&self, vpc: VpcTable) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Interfaces of a VPC came, changed or went; a task's sandbox is made after its interface was
+    /// told. False: the runtime does not know the rest of the table, and nothing was done.
+    fn change_interfaces(
+        &self,
+        vpc: &VpcId,
+        changes: InterfaceChanges,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// Takes a VPC away that no task uses any more; no failure when it isn't there.
     fn remove_vpc(&self, vpc: &VpcId) -> impl Future<Output = Result<(), Failure>> + Send;

@@ -227,7 +227,7 @@ fn network() -> Vec<Finding> {
             CONFIG_NET_NS and CONFIG_VETH (try: modprobe veth)"
         )));
     }
-    if let Err(e) = try_in_child(flags, nft::probe) {
+    if let Err(e) = try_in_child(flags, probe_rules) {
         findings.push(fatal(format!(
             "nftables doesn't take our rules: {e}; the kernel needs \
             CONFIG_NF_TABLES, NFT_NAT, NFT_MASQ and NFT_CT (try: modprobe nf_tables nft_masq)"
@@ -241,6 +241,12 @@ fn network() -> Vec<Finding> {
         )));
     }
     findings
+}
+
+/// Tries the machine's own table, in a namespace that is thrown away.
+fn probe_rules() -> io::Result<()> {
+    let netlink = crate::sys::socket::netlink(libc::NETLINK_NETFILTER)?;
+    nft::replace(&netlink, "neargate-probe", None, &crate::net::host::table("ng0-*"))
 }
 
 fn seccomp() -> Option<Finding> {

@@ -3,52 +3,15 @@
 //! else.
 
 use crate::limits;
-pub use model::{TaskId, Timestamp, VpcId};
+pub use model::network::Cidr;
+pub use model::vpc_table::{
+    AclRule, AclTable, Gateway, GroupRule, GroupTable, InterfaceChanges, Peer, Place, Ports,
+    SubnetTable, TableInterface, Traffic, VpcTable, WayOut,
+};
+pub use model::{SecurityGroupId, TaskId, Timestamp, VpcId};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-
-/// A VPC as this instance must know it: ranges that are routed inside.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct VpcSpec {
-    pub id: VpcId,
-    /// The VPC's address ranges.
-    pub cidrs: Vec<Cidr>,
-    pub subnets: Vec<SubnetSpec>,
-    /// Whether the host gets a route to the VPC, so that its users can reach a task's address.
-    pub host_route: bool,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct SubnetSpec {
-    pub cidr: Cidr,
-    /// The subnet's router, by AWS's custom its first address.
-    pub gateway: Ipv4Addr,
-}
-
-/// An IPv4 range.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct Cidr {
-    pub address: Ipv4Addr,
-    pub prefix: u8,
-}
-
-impl Cidr {
-    /// Reads `10.0.0.0/16`; nothing when the text is no range or has bits beyond its prefix.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/')?;
-        let cidr = Self { address: address.parse().ok()?, prefix: prefix.parse().ok()? };
-        (cidr.prefix <= 32 && u32::from(cidr.address) & !cidr.mask() == 0).then_some(cidr)
-    }
-
-    pub fn mask(self) -> u32 {
-        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
-    }
-
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        u32::from(address) & self.mask() == u32::from(self.address)
-    }
-}
 
 /// What a task's containers share.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -231,21 +194,5 @@ pub struct LogSpec {
 impl Default for LogSpec {
     fn default() -> Self {
         Self { blocking: false, spool_bytes_max: limits::LOG_SPOOL_BYTES_DEFAULT }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_read_and_knows_its_addresses() {
-        let cidr = Cidr::parse("172.31.16.0/20").expect("a range");
-        assert!(cidr.contains(Ipv4Addr::new(172, 31, 31, 255)));
-        assert!(!cidr.contains(Ipv4Addr::new(172, 31, 32, 0)));
-        assert!(Cidr::parse("0.0.0.0/0").expect("all").contains(Ipv4Addr::BROADCAST));
-        assert_eq!(Cidr::parse("10.0.0.1/24"), None);
-        assert_eq!(Cidr::parse("10.0.0.0/33"), None);
-        assert_eq!(Cidr::parse("10.0.0.0"), None);
     }
 }

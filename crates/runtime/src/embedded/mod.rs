@@ -10,6 +10,7 @@ use crate::cgroup::Cgroups;
 use crate::event::*;
 use crate::failure::Failure;
 use crate::limits::{DYING_TIMEOUT_MS, RECONNECT_TIMEOUT_MS, REMOVE_TIMEOUT_MS};
+use crate::net::tunnel::Underlay;
 use crate::net::vpc::Vpcs;
 use crate::protocol::{self, Command};
 use crate::spec::*;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::net::{SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -43,13 +45,15 @@ pub struct EmbeddedConfig {
     pub tag: String,
     /// Program and arguments that end up in `zygote_main`, which gets the arguments after these.
     pub zygote: Vec<OsString>,
+    /// How other instances reach this one; None: it is alone.
+    pub underlay: Option<Underlay>,
 }
 
 impl EmbeddedConfig {
     /// With this very binary as the zygote, by its subcommand `zygote`.
     pub fn new(root: PathBuf, tag: &str) -> Self {
         let zygote = vec![OsString::from("/proc/self/exe"), OsString::from("zygote")];
-        Self { root, tag: tag.to_owned(), zygote }
+        Self { root, tag: tag.to_owned(), zygote, underlay: None }
     }
 
     fn cgroup_parent(&self) -> String {
@@ -90,7 +94,7 @@ impl Embedded {
         made.map_err(Failure::of(format!("making {}", tasks_folder.display())))?;
         let cgroups = Cgroups::detect(&config.cgroup_parent());
         let cgroups = cgroups.map_err(Failure::of("finding control groups"))?;
-        let vpcs = Vpcs::new(&config.root, &config.tag)?;
+        let vpcs = Vpcs::new(&config.root, &config.tag, config.underlay.clone())?;
         let inner = Inner {
             tasks_folder,
             cgroups,
@@ -132,6 +136,19 @@ impl Embedded {
             removed.map_err(Failure::of(format!("removing {}", inner.config.root.display())))
         })
         .await
+    }
+
+    /// A listener in a VPC's namespace, on an address its router answers for: 169.254.170.2,
+    /// 169.254.169.253, the VPC's third address. The VPC's tasks reach it whatever their security
+    /// groups say; the peer's address says which task it is and can't be forged. It doesn't
+    /// block. Takes less than a millisecond.
+    pub fn vpc_listener(&self, vpc: &VpcId, at: SocketAddrV4) -> Result<TcpListener, Failure> {
+        self.inner.vpcs.listener(vpc, at)
+    }
+
+    /// Like `vpc_listener`, for datagrams.
+    pub fn vpc_datagram(&self, vpc: &VpcId, at: SocketAddrV4) -> Result<UdpSocket, Failure> {
+        self.inner.vpcs.datagram(vpc, at)
     }
 
     /// The pid of the zygote, if it runs; for tests that kill it.
@@ -313,9 +330,18 @@ impl Runtime for Embedded {
         Ok(recovered)
     }
 
-    async fn ensure_vpc(&self, vpc: VpcSpec) -> Result<(), Failure> {
+    async fn ensure_vpc(&self, vpc: VpcTable) -> Result<(), Failure> {
         let inner = self.inner.clone();
         blocking(move || inner.vpcs.ensure(&vpc)).await
+    }
+
+    async fn change_interfaces(
+        &self,
+        vpc: &VpcId,
+        changes: InterfaceChanges,
+    ) -> Result<bool, Failure> {
+        let (inner, vpc) = (self.inner.clone(), vpc.clone());
+        blocking(move || inner.vpcs.change(&vpc, &changes)).await
     }
 
     async fn remove_vpc(&self, vpc: &VpcId) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Links, addresses and routes by rtnetlink.
 
-use super::netlink::{ACK, Batch, CREATE, EXCLUSIVE, REPLACE};
+use super::netlink::{self, ACK, Batch, CREATE, EXCLUSIVE, REPLACE};
 use crate::spec::{Cidr, NetworkSpec};
 use crate::sys::socket;
 use std::ffi::CString;
@@ -34,6 +34,22 @@ pub struct Veth<'a> {
     pub mtu: Option<u32>,
 }
 
+/// A VXLAN interface that learns nothing.
+pub struct Tunnel<'a> {
+    pub name: &'a str,
+    /// Where it is born; its packets leave by the namespace it is asked for in.
+    pub namespace: BorrowedFd<'a>,
+    pub network: u32,
+    pub local: Ipv4Addr,
+    pub port: u16,
+    pub mac: [u8; 6],
+}
+
+const VXLAN_ID: u16 = 1;
+const VXLAN_LOCAL: u16 = 4;
+const VXLAN_LEARNING: u16 = 7;
+const VXLAN_PORT: u16 = 15;
+
 /// `struct ifinfomsg` with only what is set here.
 fn link_head(index: u32, up: bool) -> [u8; 16] {
     let mut head = [0; 16];
@@ -44,6 +60,20 @@ fn link_head(index: u32, up: bool) -> [u8; 16] {
         head[12..16].copy_from_slice(&flag);
     }
     head
+}
+
+/// `struct ndmsg`.
+fn neighbour_head(family: i32, index: u32, flags: u8) -> [u8; 12] {
+    let mut head = [0; 12];
+    head[0] = family as u8;
+    head[4..8].copy_from_slice(&index.to_ne_bytes());
+    head[8..10].copy_from_slice(&NEIGHBOUR_PERMANENT.to_ne_bytes());
+    head[10] = flags;
+    head
+}
+
+fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
+    bytes.first_chunk().map(|bytes: &[u8; 4]| Ipv4Addr::from(*bytes))
 }
 
 /// `struct ifaddrmsg`.
@@ -118,13 +148,8 @@ impl Links {
             .message(libc::RTM_NEWROUTE, flags, &head)
             .attribute(libc::RTA_DST, &address.octets())
             .number(libc::RTA_OIF, index);
-        // `struct ndmsg`.
-        let mut head = [0; 12];
-        head[0] = libc::AF_INET as u8;
-        head[4..8].copy_from_slice(&index.to_ne_bytes());
-        head[8..10].copy_from_slice(&NEIGHBOUR_PERMANENT.to_ne_bytes());
         batch
-            .message(libc::RTM_NEWNEIGH, flags, &head)
+            .message(libc::RTM_NEWNEIGH, flags, &neighbour_head(libc::AF_INET, index, 0))
             .attribute(libc::NDA_DST, &address.octets())
             .attribute(libc::NDA_LLADDR, &mac);
         batch.exchange(&self.netlink)
@@ -195,6 +220,85 @@ impl Links {
         batch
             .message(libc::RTM_NEWROUTE, CREATE | REPLACE | ACK, &head)
             .attribute(libc::RTA_DST, &range.address.octets());
+        batch.exchange(&self.netlink)
+    }
+
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { netlink: self.netlink.try_clone()? })
+    }
+
+    /// The addresses of an interface.
+    pub fn addresses(&self, index: u32) -> io::Result<Vec<Ipv4Addr>> {
+        let all = netlink::dump(&self.netlink, libc::RTM_GETADDR, &address_head(0, 0))?;
+        let of = all.iter().filter(|one| one.fixed_number(4) == Some(index));
+        Ok(of.filter_map(|one| address(one.get(libc::IFA_LOCAL)?)).collect())
+    }
+
+    /// Single addresses that are reached over an interface.
+    pub fn routes(&self, index: u32) -> io::Result<Vec<Ipv4Addr>> {
+        let all = netlink::dump(&self.netlink, libc::RTM_GETROUTE, &route_head(0, 0, 0, 0))?;
+        let main = [32, 0, 0, libc::RT_TABLE_MAIN];
+        let single = all.iter().filter(|one| one.fixed.get(1..5) == Some(&main[..]));
+        let over = single.filter(|one| one.get(libc::RTA_OIF) == Some(&index.to_ne_bytes()[..]));
+        Ok(over.filter_map(|one| address(one.get(libc::RTA_DST)?)).collect())
+    }
+
+    /// The route to a single address, over whatever it leads or over one interface.
+    pub fn delete_route(&self, over: Option<u32>, address: Ipv4Addr) -> io::Result<()> {
+        let mut batch = Batch::default();
+        // Of any scope and kind.
+        let mut head = route_head(32, libc::RT_SCOPE_NOWHERE, 0, 0);
+        head[5] = 0;
+        let message = batch.message(libc::RTM_DELROUTE, ACK, &head);
+        message.attribute(libc::RTA_DST, &address.octets());
+        if let Some(index) = over {
+            message.number(libc::RTA_OIF, index);
+        }
+        batch.exchange(&self.netlink)
+    }
+
+    pub fn add_tunnel(&self, tunnel: &Tunnel<'_>) -> io::Result<()> {
+        let mut batch = Batch::default();
+        batch
+            .message(libc::RTM_NEWLINK, CREATE | EXCLUSIVE | ACK, &link_head(0, true))
+            .text(libc::IFLA_IFNAME, tunnel.name)
+            .attribute(libc::IFLA_ADDRESS, &tunnel.mac)
+            .number(libc::IFLA_NET_NS_FD, tunnel.namespace.as_raw_fd() as u32)
+            .nested(libc::IFLA_LINKINFO, |b| {
+                b.text(libc::IFLA_INFO_KIND, "vxlan").nested(libc::IFLA_INFO_DATA, |b| {
+                    b.number(VXLAN_ID, tunnel.network);
+                    b.attribute(VXLAN_LOCAL, &tunnel.local.octets());
+                    b.attribute(VXLAN_LEARNING, &[0]);
+                    b.attribute(VXLAN_PORT, &tunnel.port.to_be_bytes());
+                });
+            });
+        batch.exchange(&self.netlink)
+    }
+
+    /// Whether an interface is just this tunnel.
+    pub fn is_tunnel(&self, tunnel: &Tunnel<'_>, index: u32) -> io::Result<bool> {
+        let all = netlink::dump(&self.netlink, libc::RTM_GETLINK, &link_head(0, false))?;
+        let link = all.iter().find(|one| one.fixed_number(4) == Some(index));
+        let same = || {
+            let info = netlink::attributes(link?.get(libc::IFLA_LINKINFO)?);
+            let data = netlink::attributes(netlink::find(&info, libc::IFLA_INFO_DATA)?);
+            let is = |kind, value: &[u8]| netlink::find(&data, kind) == Some(value);
+            let same = is(VXLAN_ID, &tunnel.network.to_ne_bytes())
+                && is(VXLAN_LOCAL, &tunnel.local.octets())
+                && is(VXLAN_PORT, &tunnel.port.to_be_bytes());
+            Some(same)
+        };
+        Ok(same().unwrap_or(false))
+    }
+
+    /// Which machine answers for a hardware address behind a tunnel.
+    pub fn peer(&self, tunnel: u32, mac: [u8; 6], at: Ipv4Addr) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let head = neighbour_head(libc::AF_BRIDGE, tunnel, libc::NTF_SELF);
+        batch
+            .message(libc::RTM_NEWNEIGH, CREATE | REPLACE | ACK, &head)
+            .attribute(libc::NDA_LLADDR, &mac)
+            .attribute(libc::NDA_DST, &at.octets());
         batch.exchange(&self.netlink)
     }
 }

@@ -8,10 +8,15 @@
 //! address, up, in one request, and it is never deleted: the namespace goes, and it with it. Moving
 //! a link between namespaces, or deleting one, waits tens of milliseconds for the kernel.
 
+pub mod host;
 pub mod link;
 pub mod netlink;
 pub mod nft;
+pub mod router;
+pub mod service;
+pub mod tunnel;
 pub mod vpc;
+pub mod walls;
 
 use crate::spec::NetworkSpec;
 use crate::sys::socket;

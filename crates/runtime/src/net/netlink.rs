@@ -47,6 +47,14 @@ impl Batch {
         self
     }
 
+    /// Asks for the kernel's word on the last message.
+    pub fn ask_last(&mut self) {
+        let flags = &mut self.bytes[self.last + 6..self.last + 8];
+        let asked = u16::from_ne_bytes([flags[0], flags[1]]) | ACK;
+        flags.copy_from_slice(&asked.to_ne_bytes());
+        self.answers += 1;
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         while !self.bytes.len().is_multiple_of(4) {
@@ -138,9 +146,30 @@ impl Batch {
     }
 }
 
-/// Asks for all of something: the answers' attributes, which come behind a fixed part
-/// as long as that of the question.
-pub fn dump(netlink: &OwnedFd, kind: u16, fixed: &[u8]) -> io::Result<Vec<Vec<(u16, Vec<u8>)>>> {
+/// One of the answers to `dump`.
+pub struct Answer {
+    /// The fixed part.
+    pub fixed: Vec<u8>,
+    pub attributes: Vec<(u16, Vec<u8>)>,
+}
+
+impl Answer {
+    pub fn get(&self, kind: u16) -> Option<&[u8]> {
+        find(&self.attributes, kind)
+    }
+
+    /// Four bytes of the fixed part.
+    pub fn fixed_number(&self, at: usize) -> Option<u32> {
+        self.fixed.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+}
+
+pub fn find(attributes: &[(u16, Vec<u8>)], kind: u16) -> Option<&[u8]> {
+    attributes.iter().find(|(k, _)| *k == kind).map(|(_, value)| value.as_slice())
+}
+
+/// Asks for all of something. The fixed part of an answer is as long as that of the question.
+pub fn dump(netlink: &OwnedFd, kind: u16, fixed: &[u8]) -> io::Result<Vec<Answer>> {
     let mut batch = Batch::default();
     batch.message(kind, DUMP, fixed);
     socket::write(netlink.as_fd(), &batch.bytes)?;
@@ -160,14 +189,18 @@ pub fn dump(netlink: &OwnedFd, kind: u16, fixed: &[u8]) -> io::Result<Vec<Vec<(u
                     let code = message[HEAD_BYTES..].first_chunk().copied().unwrap_or_default();
                     return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(code)));
                 }
-                _ => found.push(attributes(&message[HEAD_BYTES + fixed.len()..])),
+                _ => {
+                    let body = &message[HEAD_BYTES..];
+                    let (fixed, rest) = body.split_at(fixed.len().min(body.len()));
+                    found.push(Answer { fixed: fixed.to_vec(), attributes: attributes(rest) });
+                }
             }
             input = input.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         }
     }
 }
 
-fn attributes(mut input: &[u8]) -> Vec<(u16, Vec<u8>)> {
+pub fn attributes(mut input: &[u8]) -> Vec<(u16, Vec<u8>)> {
     let mut all = Vec::new();
     while let Some(head) = input.first_chunk::<ATTRIBUTE_HEAD_BYTES>() {
         let length = u16::from_ne_bytes([head[0], head[1]]) as usize;

@@ -3,9 +3,11 @@
 
 use crate::bench::{Bench, Events, Program, begin, log};
 use runtime::{
-    Cidr, ContainerExit, ContainerLaunch, Embedded, EmbeddedConfig, NetworkSpec, Runtime,
-    SandboxSpec, SubnetSpec, TaskId, Trace, VpcId, VpcSpec, census, erase,
+    Cidr, ContainerExit, ContainerLaunch, Embedded, EmbeddedConfig, Gateway, GroupRule, GroupTable,
+    NetworkSpec, Peer, Place, Runtime, SandboxSpec, SecurityGroupId, SubnetTable, TableInterface,
+    TaskId, Trace, Traffic, VpcId, VpcTable, WayOut, census, erase,
 };
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -104,12 +106,10 @@ impl Machine {
         self.run_with(n, script, |_| {}).await.0
     }
 
-    pub async fn make_vpc(&self, id: &str, cidr: &str) -> VpcSpec {
-        let cidr = Cidr::parse(cidr).expect("a range");
-        let gateway = Ipv4Addr::from(u32::from(cidr.address) + 1);
-        let subnets = vec![SubnetSpec { cidr, gateway }];
-        let id = VpcId::from(id);
-        let vpc = VpcSpec { id, cidrs: vec![cidr], subnets, host_route: true };
+    /// A VPC with one subnet, in which every address may talk to every other, and to the world
+    /// through a NAT gateway.
+    pub async fn make_vpc(&self, id: &str, cidr: &str) -> VpcTable {
+        let vpc = open_vpc(id, cidr);
         self.runtime().ensure_vpc(vpc.clone()).await.expect("a VPC");
         vpc
     }
@@ -134,8 +134,33 @@ impl Machine {
     }
 }
 
+/// The public address of an open VPC's NAT gateway.
+pub const NAT: Ipv4Addr = Ipv4Addr::new(198, 19, 77, 7);
+
+pub fn open_vpc(id: &str, cidr: &str) -> VpcTable {
+    let cidr = Cidr::parse(cidr).expect("a range");
+    let everywhere = Cidr::parse("0.0.0.0/0").expect("a range");
+    let gateway = Ipv4Addr::from(u32::from(cidr.address) + 1);
+    let routes = vec![WayOut { to: everywhere, by: Gateway::Nat(NAT) }];
+    let subnets = vec![SubnetTable { cidr, gateway, routes, acl: None }];
+    let open = vec![GroupRule { traffic: Traffic::All, peer: Peer::Range(everywhere) }];
+    let group = GroupTable { ingress: open.clone(), egress: open };
+    let name = SecurityGroupId::from("sg-open");
+    let task = TableInterface { place: Place::Task, groups: vec![name.clone()], public: None };
+    let address = |host| Ipv4Addr::from(u32::from(cidr.address) + host);
+    VpcTable {
+        id: VpcId::from(id),
+        cidrs: vec![cidr],
+        network_number: 77,
+        host_route: true,
+        subnets,
+        groups: BTreeMap::from([(name, group)]),
+        interfaces: (4..255).map(|host| (address(host), task.clone())).collect(),
+    }
+}
+
 /// A task with an address in a VPC.
-pub fn networked(vpc: &VpcSpec, task: &TaskId, host: u8) -> SandboxSpec {
+pub fn networked(vpc: &VpcTable, task: &TaskId, host: u8) -> SandboxSpec {
     let subnet = &vpc.subnets[0];
     let [a, b, c, _] = subnet.cidr.address.octets();
     let mut spec = SandboxSpec::new(task.clone());

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, begin, block_on, log, task};
 use crate::embedded::{Machine, networked};
-use runtime::{Runtime, TaskId, VpcId, VpcSpec};
+use runtime::{Runtime, TaskId, VpcId, VpcTable};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Answers every connection on a port with a word, for ever.
 const SERVE: &str = "while :; do echo served | nc -l -p 80; done";
 
-async fn serve(machine: &Machine, vpc: &VpcSpec, n: u32, host: u8) -> TaskId {
+async fn serve(machine: &Machine, vpc: &VpcTable, n: u32, host: u8) -> TaskId {
     let task = task(n);
     machine.runtime().create_sandbox(networked(vpc, &task, host)).await.expect("created");
     machine.runtime().start_container(&task, machine.script("main", SERVE)).await.expect("started");
@@ -20,7 +20,7 @@ async fn serve(machine: &Machine, vpc: &VpcSpec, n: u32, host: u8) -> TaskId {
 }
 
 /// Runs a script in a task of the VPC: what it printed.
-async fn run_in(machine: &Machine, vpc: &VpcSpec, n: u32, host: u8, script: &str) -> String {
+async fn run_in(machine: &Machine, vpc: &VpcTable, n: u32, host: u8, script: &str) -> String {
     let task = task(n);
     machine.runtime().create_sandbox(networked(vpc, &task, host)).await.expect("created");
     machine
