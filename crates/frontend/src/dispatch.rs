@@ -52,6 +52,8 @@ pub static SERVED: &[&[Route]] = &[
     crate::ecr::ROUTES,
     crate::ecs::ROUTES,
     crate::logs::ROUTES,
+    crate::secretsmanager::ROUTES,
+    crate::ssm::ROUTES,
     crate::sts::ROUTES,
 ];
 

@@ -16,6 +16,8 @@ pub mod gap;
 mod http;
 mod limits;
 mod logs;
+mod secretsmanager;
+mod ssm;
 mod sts;
 
 pub use auth::root_access_key;
