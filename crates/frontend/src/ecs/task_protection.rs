@@ -31,7 +31,8 @@ pub async fn get_task_protection(
     let ids = match given.is_empty() {
         false => ids(cx, &cluster, &given, DESCRIBE_IDS_MAX)?,
         true => {
-            let all = snapshot.scan::<Task>(&task_prefix(&cluster));
+            let prefix = task_prefix(&cluster);
+            let all = snapshot.scan::<Task>(&prefix);
             let valid = all.filter(|(_, task)| is_valid(task));
             valid.map(|(_, task)| task.id.clone()).take(DESCRIBE_IDS_MAX).collect()
         }
