@@ -2,21 +2,22 @@
 //! AWS's own prefix lists and DHCP options. Made once: who deletes the default VPC does not find it
 //! again after a restart (CreateDefaultVpc makes another).
 
-use super::make_vpc::{
-    Source, put_default_acl, put_default_vpc, put_gateway, put_main_table,
-};
+use super::make_vpc::{Source, put_default_acl, put_default_vpc, put_gateway, put_main_table};
 use model::arn::Locality;
 use model::network::{
-    AddressPool, Cidr, DhcpOptions, ManagedPrefixList, PublicPool, RouteTable, Subnet, Vpc,
+    AddressPool, DhcpOptions, ManagedPrefixList, PublicPool, RouteTable, Subnet, Vpc,
 };
 use model::{DhcpOptionsId, PrefixListId, SubnetId, Tags, Timestamp};
 use std::convert::Infallible;
 use store::kinds::PUBLIC_POOL_KEY;
-use store::{Store, TransactFailure, Txn};
+use store::{Snapshot, Store, TransactFailure, Txn};
 
 /// Services with a gateway endpoint, whose ranges are a prefix list. None of them has addresses
 /// here, so the lists are empty: a rule that names one allows nothing, as it should.
 pub const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
+
+/// The VPC's own resolver.
+const AMAZON_DNS: &str = "AmazonProvidedDNS";
 
 /// Called at every start.
 pub async fn ensure_default_network(
@@ -70,12 +71,18 @@ fn complete(txn: &mut Txn, source: &Source<'_>, vpc: &Vpc) {
     }
 }
 
+/// The account's first DHCP options: what a new VPC has. None once they are deleted.
+pub fn default_options(snapshot: &Snapshot) -> Option<DhcpOptionsId> {
+    let all = snapshot.scan::<DhcpOptions>("").map(|(_, options)| options);
+    let is_ours = |(key, values): &(String, Vec<String>)| {
+        key == "domain-name-servers" && *values == [AMAZON_DNS]
+    };
+    let ours = all.filter(|options| options.configurations.iter().any(is_ours));
+    ours.min_by_key(|options| options.created_at).map(|options| options.id.clone())
+}
+
 /// The options `default` stands for. Source: VPC user guide, "Default DHCP option set".
-fn put_default_options(
-    txn: &mut Txn,
-    source: &Source<'_>,
-    locality: &Locality,
-) -> DhcpOptionsId {
+fn put_default_options(txn: &mut Txn, source: &Source<'_>, locality: &Locality) -> DhcpOptionsId {
     let id = DhcpOptionsId::mint(source.random());
     let domain = match locality.region.as_str() {
         "us-east-1" => "ec2.internal".to_owned(),
@@ -85,7 +92,7 @@ fn put_default_options(
         id: id.clone(),
         configurations: vec![
             ("domain-name".to_owned(), vec![domain]),
-            ("domain-name-servers".to_owned(), vec!["AmazonProvidedDNS".to_owned()]),
+            ("domain-name-servers".to_owned(), vec![AMAZON_DNS.to_owned()]),
         ],
         created_at: source.now,
         tags: Tags::new(),
@@ -113,7 +120,7 @@ fn put_aws_lists(txn: &mut Txn, source: &Source<'_>, locality: &Locality) {
 mod tests {
     use super::*;
     use crate::fixture::Fixture;
-    use model::network::{InternetGateway, NetworkAcl, SecurityGroup, SecurityGroupPeer};
+    use model::network::{Cidr, InternetGateway, NetworkAcl, SecurityGroup, SecurityGroupPeer};
 
     async fn start(fixture: &Fixture) {
         let cx = &fixture.cx;

@@ -4,6 +4,7 @@
 use model::VpcId;
 use model::arn::Locality;
 use ring::digest::{SHA256, digest};
+use std::net::Ipv4Addr;
 use wire::ec2::Tag;
 
 /// The id of the one thing of this kind that a VPC has: always the same for the same VPC.
@@ -16,6 +17,15 @@ pub fn id(prefix: &str, vpc: &VpcId) -> String {
 /// `us-east-1a` gives `use1-az1`. Source: ECS and EC2 user guides, "Availability Zone IDs".
 pub fn zone_id(locality: &Locality, zone: &str) -> String {
     locality.zone_id(zone)
+}
+
+/// As in `ec2-198-19-0-2.compute-1.amazonaws.com`. Source: VPC user guide, "DNS hostnames".
+pub fn public_name(locality: &Locality, ip: Ipv4Addr) -> String {
+    let ip = ip.to_string().replace('.', "-");
+    match locality.region.as_str() {
+        "us-east-1" => format!("ec2-{ip}.compute-1.amazonaws.com"),
+        region => format!("ec2-{ip}.{region}.compute.amazonaws.com"),
+    }
 }
 
 /// Tags as EC2 shows them.

@@ -39,8 +39,7 @@ pub fn by_ids<T>(
 ) -> Result<Vec<T>, Fault> {
     let Some(ids) = ids.filter(|ids| !ids.is_empty()) else { return Ok(items) };
     if let Some(bad) = ids.iter().find(|id| !id.starts_with(noun.prefix)) {
-        let text = format!("Invalid id: \"{bad}\" (expecting \"{}...\")", noun.prefix);
-        return Err(Fault::client(noun.malformed, text));
+        return Err(malformed(noun, bad));
     }
     let known: BTreeSet<&str> = items.iter().filter_map(|item| id(item).as_deref()).collect();
     let missing: Vec<&str> =
@@ -53,8 +52,22 @@ pub fn by_ids<T>(
     Ok(items.into_iter().filter(is_wanted).collect())
 }
 
+/// The id has not the form of the noun's.
+pub fn malformed(noun: &Noun, id: &str) -> Fault {
+    let text = format!("Invalid id: \"{id}\" (expecting \"{}...\")", noun.prefix);
+    Fault::client(noun.malformed, text)
+}
+
+pub fn missing(noun: &Noun, id: &str) -> Fault {
+    Fault::client(noun.not_found, missing_text(noun, &[id]))
+}
+
 fn missing_text(noun: &Noun, missing: &[&str]) -> String {
     let (name, ids) = (noun.name, missing.join(", "));
+    // NAT gateways are younger than the rest, and say it in their own way.
+    if name == "NatGateway" {
+        return format!("{name} {ids} was not found");
+    }
     match (missing.len(), name.strip_suffix(" ID")) {
         (1, _) | (_, None) => format!("The {name} '{ids}' does not exist"),
         (_, Some(_)) => format!("The {name}s '{ids}' do not exist"),

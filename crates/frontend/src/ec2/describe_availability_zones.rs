@@ -1,11 +1,11 @@
-//! DescribeAvailabilityZones: the zones that the subnets are in.
+//! DescribeAvailabilityZones: the zones of the region, whether or not an instance is in them.
 
 use super::derived;
 use super::describe::dry_run;
 use super::filter::{Column, each, select, shown, text};
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use model::network::Subnet;
+use model::network::ZONE_LETTERS;
 use std::collections::BTreeSet;
 use wire::ec2::{
     AvailabilityZone, DescribeAvailabilityZonesRequest, DescribeAvailabilityZonesResult,
@@ -31,10 +31,8 @@ pub async fn describe_availability_zones(
     input: DescribeAvailabilityZonesRequest,
 ) -> Result<DescribeAvailabilityZonesResult, Fault> {
     dry_run(input.dry_run)?;
-    let snapshot = cx.store.snapshot();
-    let names: BTreeSet<String> =
-        snapshot.scan::<Subnet>("").map(|(_, subnet)| subnet.zone.to_string()).collect();
-    let mut zones: Vec<_> = names.into_iter().map(|name| show(cx, name)).collect();
+    let names = ZONE_LETTERS.iter().map(|letter| format!("{}{letter}", cx.locality.region));
+    let mut zones: Vec<_> = names.map(|name| show(cx, name)).collect();
     let name = |zone: &AvailabilityZone| zone.zone_name.clone();
     narrow(&mut zones, input.zone_names.as_deref(), name)?;
     narrow(&mut zones, input.zone_ids.as_deref(), |zone| zone.zone_id.clone())?;

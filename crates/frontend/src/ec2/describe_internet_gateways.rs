@@ -1,21 +1,15 @@
-//! DescribeInternetGateways: every VPC has one, since every task has a way out.
+//! DescribeInternetGateways.
 
 use super::derived;
-use super::describe::{Noun, by_ids, dry_run, page};
+use super::describe::{by_ids, dry_run, page};
 use super::filter::{Column, each, select, text};
+use super::nouns::Resource;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use model::network::Vpc;
+use model::network;
 use wire::ec2::{
     DescribeInternetGatewaysRequest, DescribeInternetGatewaysResult, InternetGateway,
     InternetGatewayAttachment,
-};
-
-const NOUN: Noun = Noun {
-    prefix: "igw-",
-    not_found: "InvalidInternetGatewayID.NotFound",
-    malformed: "InvalidInternetGatewayId.Malformed",
-    name: "internetGateway ID",
 };
 
 const COLUMNS: &[Column<InternetGateway>] = &[
@@ -34,9 +28,10 @@ pub async fn describe_internet_gateways(
 ) -> Result<DescribeInternetGatewaysResult, Fault> {
     dry_run(input.dry_run)?;
     let snapshot = cx.store.snapshot();
-    let all = snapshot.scan::<Vpc>("").map(|(_, vpc)| show(cx, &vpc)).collect();
+    let all = snapshot.scan::<network::InternetGateway>("");
+    let all = all.map(|(_, gateway)| show(cx, &gateway)).collect();
     let ids = input.internet_gateway_ids.as_deref();
-    let found = by_ids(all, ids, &NOUN, |it| &it.internet_gateway_id)?;
+    let found = by_ids(all, ids, &network::InternetGateway::NOUN, |it| &it.internet_gateway_id)?;
     let found = select(found, input.filters.as_deref(), COLUMNS, Some(|it| &it.tags))?;
     let token = input.next_token.as_deref();
     let (gateways, next_token) =
@@ -44,15 +39,16 @@ pub async fn describe_internet_gateways(
     Ok(DescribeInternetGatewaysResult { internet_gateways: Some(gateways), next_token })
 }
 
-fn show(cx: &Context, vpc: &Vpc) -> InternetGateway {
+pub fn show(cx: &Context, gateway: &network::InternetGateway) -> InternetGateway {
+    let attachment = gateway.vpc.as_ref().map(|vpc| InternetGatewayAttachment {
+        // Not `attached`: internet gateways have their own word for it.
+        state: Some("available".into()),
+        vpc_id: Some(vpc.to_string()),
+    });
     InternetGateway {
-        attachments: Some(vec![InternetGatewayAttachment {
-            // Not `attached`: internet gateways have their own word for it.
-            state: Some("available".into()),
-            vpc_id: Some(vpc.id.to_string()),
-        }]),
-        internet_gateway_id: Some(derived::id("igw-", &vpc.id)),
+        attachments: Some(attachment.into_iter().collect()),
+        internet_gateway_id: Some(gateway.id.to_string()),
         owner_id: Some(cx.locality.account.to_string()),
-        tags: Some(Vec::new()),
+        tags: derived::tags(&gateway.tags),
     }
 }

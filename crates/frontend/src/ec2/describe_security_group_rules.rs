@@ -1,21 +1,15 @@
 //! DescribeSecurityGroupRules: each rule by itself, with its own id.
 
 use super::derived;
-use super::describe::{Noun, by_ids, dry_run, page};
+use super::describe::{by_ids, dry_run, page};
 use super::filter::{Column, select, text};
+use super::nouns::SECURITY_GROUP_RULE;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::network::{self, SecurityGroupPeer};
 use wire::ec2::{
     DescribeSecurityGroupRulesRequest, DescribeSecurityGroupRulesResult, ReferencedSecurityGroup,
     SecurityGroupRule,
-};
-
-const NOUN: Noun = Noun {
-    prefix: "sgr-",
-    not_found: "InvalidSecurityGroupRuleId.NotFound",
-    malformed: "InvalidSecurityGroupRuleId.Malformed",
-    name: "security group rule ID",
 };
 
 const COLUMNS: &[Column<SecurityGroupRule>] = &[
@@ -35,7 +29,7 @@ pub async fn describe_security_group_rules(
         .flat_map(|group| group.rules.iter().map(|rule| show(cx, &group, rule)).collect::<Vec<_>>())
         .collect();
     let ids = input.security_group_rule_ids.as_deref();
-    let found = by_ids(all, ids, &NOUN, |it| &it.security_group_rule_id)?;
+    let found = by_ids(all, ids, &SECURITY_GROUP_RULE, |it| &it.security_group_rule_id)?;
     let found = select(found, input.filters.as_deref(), COLUMNS, Some(|it| &it.tags))?;
     let token = input.next_token.as_deref();
     let (rules, next_token) =

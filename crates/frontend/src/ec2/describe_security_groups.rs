@@ -1,21 +1,15 @@
 //! DescribeSecurityGroups.
 
 use super::derived;
-use super::describe::{Noun, by_ids, dry_run, page};
+use super::describe::{by_ids, dry_run, page};
 use super::filter::{Column, each, select, text};
+use super::nouns::Resource;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::network::{self, SecurityGroupPeer};
 use wire::ec2::{
     DescribeSecurityGroupsRequest, DescribeSecurityGroupsResult, IpPermission, IpRange, Ipv6Range,
     PrefixListId, SecurityGroup, UserIdGroupPair,
-};
-
-pub const NOUN: Noun = Noun {
-    prefix: "sg-",
-    not_found: "InvalidGroup.NotFound",
-    malformed: "InvalidGroupId.Malformed",
-    name: "security group",
 };
 
 type Permissions = Option<Vec<IpPermission>>;
@@ -109,7 +103,7 @@ pub async fn describe_security_groups(
     }
     let all = all.iter().map(|group| show(cx, group)).collect();
     let ids = input.group_ids.as_deref();
-    let found = by_ids(all, ids, &NOUN, |it| &it.group_id)?;
+    let found = by_ids(all, ids, &network::SecurityGroup::NOUN, |it| &it.group_id)?;
     let found = select(found, input.filters.as_deref(), COLUMNS, Some(|it| &it.tags))?;
     let token = input.next_token.as_deref();
     let (groups, next_token) = page(found, ids, input.max_results, token, |it| &it.group_id)?;

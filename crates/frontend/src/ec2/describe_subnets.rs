@@ -1,8 +1,9 @@
 //! DescribeSubnets: the subnets, each with how many addresses are free in it right now.
 
 use super::derived;
-use super::describe::{Noun, by_ids, dry_run, page};
+use super::describe::{by_ids, dry_run, page};
 use super::filter::{Column, select, shown, text};
+use super::nouns::Resource;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::network::{self, AddressPool, RESERVED_AT_END, RESERVED_AT_START};
@@ -10,13 +11,6 @@ use store::Snapshot;
 use wire::ec2::{
     BlockPublicAccessStates, DescribeSubnetsRequest, DescribeSubnetsResult,
     PrivateDnsNameOptionsOnLaunch, Subnet,
-};
-
-const NOUN: Noun = Noun {
-    prefix: "subnet-",
-    not_found: "InvalidSubnetID.NotFound",
-    malformed: "InvalidSubnetID.Malformed",
-    name: "subnet ID",
 };
 
 const COLUMNS: &[Column<Subnet>] = &[
@@ -69,17 +63,21 @@ pub async fn describe_subnets(
     let all = snapshot.scan::<network::Subnet>("");
     let all = all.map(|(_, subnet)| show(cx, &snapshot, &subnet)).collect();
     let ids = input.subnet_ids.as_deref();
-    let found = by_ids(all, ids, &NOUN, |it| &it.subnet_id)?;
+    let found = by_ids(all, ids, &network::Subnet::NOUN, |it| &it.subnet_id)?;
     let found = select(found, input.filters.as_deref(), COLUMNS, Some(|it| &it.tags))?;
     let token = input.next_token.as_deref();
     let (subnets, next_token) = page(found, ids, input.max_results, token, |it| &it.subnet_id)?;
     Ok(DescribeSubnetsResult { subnets: Some(subnets), next_token })
 }
 
-fn show(cx: &Context, snapshot: &Snapshot, subnet: &network::Subnet) -> Subnet {
+pub fn show(cx: &Context, snapshot: &Snapshot, subnet: &network::Subnet) -> Subnet {
     let pool = snapshot.get::<AddressPool>(subnet.id.as_str());
     let taken = pool.map_or(0, |pool| pool.taken.len() as u64);
     let free = subnet.cidr.size().saturating_sub(RESERVED_AT_START + RESERVED_AT_END + taken);
+    let hostname_type = match subnet.launch_names.by_resource {
+        true => "resource-name",
+        false => "ip-name",
+    };
     Subnet {
         assign_ipv6_address_on_creation: Some(false),
         availability_zone: Some(subnet.zone.to_string()),
@@ -97,9 +95,9 @@ fn show(cx: &Context, snapshot: &Snapshot, subnet: &network::Subnet) -> Subnet {
         map_public_ip_on_launch: Some(subnet.map_public_ip_on_launch),
         owner_id: Some(cx.locality.account.to_string()),
         private_dns_name_options_on_launch: Some(PrivateDnsNameOptionsOnLaunch {
-            enable_resource_name_dns_aaaa_record: Some(false),
-            enable_resource_name_dns_a_record: Some(false),
-            hostname_type: Some("ip-name".into()),
+            enable_resource_name_dns_aaaa_record: Some(subnet.launch_names.aaaa_record),
+            enable_resource_name_dns_a_record: Some(subnet.launch_names.a_record),
+            hostname_type: Some(hostname_type.into()),
         }),
         state: Some("available".into()),
         subnet_arn: Some(cx.locality.arn("ec2", &format!("subnet/{}", subnet.id))),

@@ -2,10 +2,10 @@
 
 use super::describe::{dry_run, page};
 use super::filter::{Column, select, shown, text};
+use super::tagged;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::Tags;
-use model::network::{SecurityGroup, Subnet, Vpc};
 use wire::ec2::{DescribeTagsRequest, DescribeTagsResult, TagDescription};
 
 const COLUMNS: &[Column<TagDescription>] = &[
@@ -31,14 +31,8 @@ pub async fn describe_tags(
     dry_run(input.dry_run)?;
     let snapshot = cx.store.snapshot();
     let mut all = Vec::new();
-    for (id, group) in snapshot.scan::<SecurityGroup>("") {
-        add(&mut all, id, "security-group", &group.tags);
-    }
-    for (id, subnet) in snapshot.scan::<Subnet>("") {
-        add(&mut all, id, "subnet", &subnet.tags);
-    }
-    for (id, vpc) in snapshot.scan::<Vpc>("") {
-        add(&mut all, id, "vpc", &vpc.tags);
+    for (id, kind, tags) in tagged::all(&snapshot) {
+        add(&mut all, &id, kind, &tags);
     }
     let found = select(all, input.filters.as_deref(), COLUMNS, None)?;
     let found = found.into_iter().map(|tag| Entry { place: place(&tag), tag }).collect();

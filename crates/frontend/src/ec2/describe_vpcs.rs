@@ -1,20 +1,14 @@
-//! DescribeVpcs: the VPCs, so far the one default VPC.
+//! DescribeVpcs.
 
 use super::derived;
-use super::describe::{Noun, by_ids, dry_run, page};
+use super::describe::{by_ids, dry_run, page};
 use super::filter::{Column, each, select, shown, text};
+use super::nouns::Resource;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::network;
 use wire::ec2::{
     DescribeVpcsRequest, DescribeVpcsResult, Vpc, VpcCidrBlockAssociation, VpcCidrBlockState,
-};
-
-pub const NOUN: Noun = Noun {
-    prefix: "vpc-",
-    not_found: "InvalidVpcID.NotFound",
-    malformed: "InvalidVpcID.Malformed",
-    name: "vpc ID",
 };
 
 const COLUMNS: &[Column<Vpc>] = &[
@@ -53,33 +47,40 @@ pub async fn describe_vpcs(
     let snapshot = cx.store.snapshot();
     let all = snapshot.scan::<network::Vpc>("").map(|(_, vpc)| show(cx, &vpc)).collect();
     let ids = input.vpc_ids.as_deref();
-    let found = by_ids(all, ids, &NOUN, |vpc| &vpc.vpc_id)?;
+    let found = by_ids(all, ids, &network::Vpc::NOUN, |vpc| &vpc.vpc_id)?;
     let found = select(found, input.filters.as_deref(), COLUMNS, Some(|vpc| &vpc.tags))?;
     let token = input.next_token.as_deref();
     let (vpcs, next_token) = page(found, ids, input.max_results, token, |vpc| &vpc.vpc_id)?;
     Ok(DescribeVpcsResult { vpcs: Some(vpcs), next_token })
 }
 
-fn show(cx: &Context, vpc: &network::Vpc) -> Vpc {
-    let cidr = vpc.cidr.to_string();
-    let association = VpcCidrBlockAssociation {
-        association_id: Some(derived::id("vpc-cidr-assoc-", &vpc.id)),
-        cidr_block: Some(cidr.clone()),
-        cidr_block_state: Some(VpcCidrBlockState {
-            state: Some("associated".into()),
-            status_message: None,
-        }),
-    };
+pub fn show(cx: &Context, vpc: &network::Vpc) -> Vpc {
+    // The first range's association lasts as long as the VPC.
+    let first = show_association(derived::id("vpc-cidr-assoc-", &vpc.id), &vpc.cidr);
+    let more = vpc.secondary_cidrs.iter();
+    let more = more.map(|it| show_association(it.id.to_string(), &it.cidr));
+    let options = vpc.dhcp_options.as_ref().map_or("default", |id| id.as_str());
     Vpc {
-        cidr_block: Some(cidr),
-        cidr_block_association_set: Some(vec![association]),
-        dhcp_options_id: Some(derived::id("dopt-", &vpc.id)),
-        instance_tenancy: Some("default".into()),
+        cidr_block: Some(vpc.cidr.to_string()),
+        cidr_block_association_set: Some(std::iter::once(first).chain(more).collect()),
+        dhcp_options_id: Some(options.to_owned()),
+        instance_tenancy: Some(vpc.instance_tenancy.as_str().into()),
         is_default: Some(vpc.is_default),
         owner_id: Some(cx.locality.account.to_string()),
         state: Some("available".into()),
         tags: derived::tags(&vpc.tags),
         vpc_id: Some(vpc.id.to_string()),
         ..Vpc::default()
+    }
+}
+
+pub fn show_association(id: String, cidr: &network::Cidr) -> VpcCidrBlockAssociation {
+    VpcCidrBlockAssociation {
+        association_id: Some(id),
+        cidr_block: Some(cidr.to_string()),
+        cidr_block_state: Some(VpcCidrBlockState {
+            state: Some("associated".into()),
+            status_message: None,
+        }),
     }
 }

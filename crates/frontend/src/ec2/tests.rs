@@ -14,7 +14,7 @@ use super::{
 };
 use crate::fixture::Fixture;
 use model::network::{AddressPool, NetworkInterface};
-use model::{InterfaceId, SecurityGroupId, SubnetId, TaskId, VpcId};
+use model::{InterfaceId, SecurityGroupId, SubnetId, TaskId};
 use wire::ec2::*;
 
 async fn fixture() -> Fixture {

@@ -3,8 +3,8 @@
 
 use crate::document::Tags;
 use crate::ids::{
-    AddressAssociationId, AllocationId, InterfaceId, RouteTableId, SecurityGroupId, SubnetId,
-    TaskId, VpcEndpointId, VpcId, ZoneName,
+    AddressAssociationId, AllocationId, InstanceId, InterfaceId, RouteTableId, SecurityGroupId,
+    SubnetId, TaskId, VpcEndpointId, VpcId, ZoneName,
 };
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct NetworkInterface {
     pub private_dns_name: String,
     pub security_groups: Vec<SecurityGroupId>,
     pub task: Option<TaskId>,
+    /// Where its task is placed.
+    #[serde(default)]
+    pub instance: Option<InstanceId>,
     #[serde(default)]
     pub kind: InterfaceKind,
     /// The service it was made by, as in `amazon-elb`; None: made by the user, or ECS's for a task.
@@ -109,6 +112,7 @@ impl NetworkInterface {
             private_dns_name: Self::dns_name(private_ip),
             security_groups: Vec::new(),
             task: None,
+            instance: None,
             kind: InterfaceKind::Interface,
             requester: None,
             attachment: None,

@@ -1,9 +1,7 @@
 //! Public addresses and the gateways that need one.
 
 use crate::document::Tags;
-use crate::ids::{
-    AddressAssociationId, AllocationId, InterfaceId, NatGatewayId, SubnetId, VpcId,
-};
+use crate::ids::{AddressAssociationId, AllocationId, InterfaceId, NatGatewayId, SubnetId, VpcId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
