@@ -36,6 +36,7 @@ impl Manager {
             reconcile::fleet::run(&self.cx, &self.connected),
             reconcile::lifecycle_policy::run(&self.cx),
             reconcile::services::run(&self.cx),
+            reconcile::targets::run(&self.cx),
         );
     }
 

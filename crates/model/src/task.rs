@@ -63,6 +63,9 @@ pub struct TaskInterface {
     pub vpc: VpcId,
     pub subnet: SubnetId,
     pub private_ip: Ipv4Addr,
+    /// With `assignPublicIp`.
+    #[serde(default)]
+    pub public_ip: Option<Ipv4Addr>,
     /// `02:` and five more pairs of hexadecimal digits.
     pub mac: String,
     pub private_dns_name: String,

@@ -360,6 +360,24 @@ fn a_rollout_can_be_stopped_and_goes_back() {
 }
 
 #[test]
+fn protected_tasks_outlive_a_scale_in_until_their_time() {
+    let mut world = World::new(3, 100, 200, true);
+    world.calm(10);
+    let until = world.now.plus_ms(100_000);
+    let spared: Vec<TaskId> = world.tasks.keys().take(2).cloned().collect();
+    for id in &spared {
+        world.tasks.get_mut(id).expect("it is there").protected_until = Some(until);
+    }
+    world.service.desired_count = 1;
+    world.calm(5);
+    assert_eq!(world.running(), 2);
+    assert!(spared.iter().all(|id| world.tasks[id].last_status() == TaskStatus::Running));
+    assert_eq!(world.said("tasks under protection"), 1);
+    world.calm(20);
+    assert_eq!(world.running(), 1);
+}
+
+#[test]
 fn without_a_breaker_the_delay_between_failures_grows() {
     let mut world = World::new(1, 100, 200, false);
     let only = world.service.wanted.id.clone();

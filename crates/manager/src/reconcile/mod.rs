@@ -7,3 +7,4 @@ pub mod lifecycle_policy;
 pub mod placement;
 pub mod release;
 pub mod services;
+pub mod targets;

@@ -9,16 +9,19 @@ use crate::limits::{PLACEMENTS_PER_COMMIT_MAX, RETRY_AFTER_MS};
 use crate::session::Connected;
 use model::facts::{Desired, Placement, TaskStatus};
 use model::instance::{Allocation, Instance};
-use model::network::{AddressPool, NetworkInterface, Subnet};
+use model::network::{AddressPool, NetworkInterface, PublicAddress, PublicPool, Subnet};
 use model::task::{Task, TaskInterface};
 use model::{AttachmentId, InterfaceId, SubnetId, TaskId, Timestamp};
 use plan::placement::{Address, Demand, InstanceRoom, Placed, Placements, Spread, SubnetRoom};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use store::kinds::task_key;
+use store::kinds::{PUBLIC_POOL_KEY, task_key};
 use store::{CommitFailure, Snapshot, Txn};
 
+/// What a task waits for when it is to have a public address and none is left.
+const NO_PUBLIC_ADDRESS: &str = "no public address is free";
 /// Tasks looked at in one plan; the rest follow in the next.
 const DEMANDS_PER_PLAN_MAX: usize = 1000;
 
@@ -164,13 +167,21 @@ async fn place(
     let snapshot = cx.store.snapshot();
     let mut tasks = BTreeMap::new();
     let mut demands = Vec::new();
+    let public = snapshot.get::<PublicPool>(PUBLIC_POOL_KEY);
+    let mut public_left = public.map_or(0, |pool| pool.free());
     for key in keys {
         // The index may be behind: only what still waits is planned.
         let task = snapshot.get::<Task>(key).map(|found| found.value);
-        if let Some(task) = task.filter(|t| waits(t)) {
-            demands.push(Demand::of(&task));
-            tasks.insert(task.id.clone(), task);
+        let Some(task) = task.filter(|t| waits(t)) else { continue };
+        if task.network.assign_public_ip {
+            if public_left == 0 {
+                explain(cx, &task, NO_PUBLIC_ADDRESS.to_owned()).await?;
+                continue;
+            }
+            public_left -= 1;
         }
+        demands.push(Demand::of(&task));
+        tasks.insert(task.id.clone(), task);
     }
     let placements = decide(&snapshot, connected, &demands, spread);
     let mut overtaken = Vec::new();
@@ -232,11 +243,20 @@ async fn commit(
     for placed in group {
         relied_on.insert((placed.instance.clone(), placed.address.as_ref().map(|a| &a.subnet)));
     }
+    let wants_public = |placed: &&Placed| {
+        tasks.get(&placed.task).is_some_and(|task| task.network.assign_public_ip)
+    };
+    let public = group.iter().filter(wants_public).count() as u64;
+    if public > 0 && txn.get::<PublicPool>(PUBLIC_POOL_KEY).is_none_or(|it| it.free() < public) {
+        return Ok(false);
+    }
     for (instance, subnet) in relied_on {
         expect::<Instance>(&mut txn, snapshot, instance.as_str());
         expect::<Allocation>(&mut txn, snapshot, instance.as_str());
         if let Some(subnet) = subnet {
+            // Both: the first time an address is taken, there may be no pool to have changed.
             expect::<AddressPool>(&mut txn, snapshot, subnet.as_str());
+            expect::<Subnet>(&mut txn, snapshot, subnet.as_str());
         }
     }
     for placed in group {
@@ -300,13 +320,14 @@ fn take_address(
     txn.put(pool);
     let ip = address.ip;
     let random = cx.random();
+    let public_ip = task.network.assign_public_ip.then(|| take_public(txn));
     let interface = TaskInterface {
         attachment: AttachmentId::of_task(&task.id),
         interface: InterfaceId::mint(random),
         vpc: subnet.vpc.clone(),
         subnet: subnet.id.clone(),
         private_ip: ip,
-        public_ip: None,
+        public_ip,
         mac: NetworkInterface::mac(ip, random),
         private_dns_name: NetworkInterface::dns_name(ip),
     };
@@ -316,13 +337,23 @@ fn take_address(
         zone: placed.zone.clone(),
         security_groups: task.network.security_groups.clone(),
         task: Some(task.id.clone()),
+        instance: Some(placed.instance.clone()),
         description: format!(
             "arn:aws:ecs:{}:{}:attachment/{}",
             cx.locality.region, cx.locality.account, interface.attachment
         ),
+        public: public_ip.map(|ip| PublicAddress { ip, allocation: None, association: None }),
         ..NetworkInterface::new(id, &subnet, ip, mac, now)
     });
     Some(interface)
+}
+
+fn take_public(txn: &mut Txn) -> Ipv4Addr {
+    let pool = txn.get::<PublicPool>(PUBLIC_POOL_KEY).expect("it was looked at before");
+    let mut pool = (*pool).clone();
+    let ip = pool.take().expect("as many are free as this commit takes");
+    txn.put(pool);
+    ip
 }
 
 /// Keeps in view why a task still waits.

@@ -8,11 +8,12 @@ use crate::limits::{RELEASES_PER_COMMIT_MAX, RETRY_AFTER_MS};
 use crate::session::Connected;
 use model::facts::TaskStatus;
 use model::instance::Allocation;
-use model::network::{AddressPool, NetworkInterface, Subnet};
+use model::network::{Address, AddressPool, NetworkInterface, PublicAddress, PublicPool, Subnet};
 use model::task::Task;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use store::kinds::PUBLIC_POOL_KEY;
 use store::{CommitFailure, Snapshot, Txn};
 
 /// Tasks that are over and may still hold something.
@@ -111,6 +112,19 @@ async fn release(
     released.await.map(|_| ())
 }
 
+/// An elastic address is its user's still; one that came with the interface is free.
+fn release_public(txn: &mut Txn, public: &PublicAddress) {
+    if let Some(allocation) = &public.allocation {
+        if let Some(address) = txn.get::<Address>(allocation.as_str()) {
+            txn.put(Address { association: None, ..(*address).clone() });
+        }
+    } else if let Some(pool) = txn.get::<PublicPool>(PUBLIC_POOL_KEY) {
+        let mut pool = (*pool).clone();
+        pool.give_back(public.ip);
+        txn.put(pool);
+    }
+}
+
 fn release_one(txn: &mut Txn, key: &str) {
     let Some(task) = txn.peek::<Task>(key) else { return };
     let Some(held) = &task.interface else { return };
@@ -123,6 +137,9 @@ fn release_one(txn: &mut Txn, key: &str) {
         let mut pool = (*pool).clone();
         pool.taken.remove(&(u32::from(interface.private_ip).wrapping_sub(first)));
         txn.put(pool);
+    }
+    if let Some(public) = &interface.public {
+        release_public(txn, public);
     }
     let Some(placed) = &task.facts.placed else { return };
     if let Some(allocation) = txn.get::<Allocation>(placed.instance.as_str()) {

@@ -267,9 +267,9 @@ fn no_overrides(definition: &TaskDefinition) -> Document {
     Document::new(echo.to_string())
 }
 
-/// Nothing takes tasks of services up yet but what they are.
+/// Whether something has to take its tasks up.
 fn target(template: &ServiceTemplate) -> TargetFact {
-    match template.load_balancers.is_empty() {
+    match template.load_balancers.is_empty() && template.registries.is_empty() {
         true => TargetFact::NotNeeded,
         false => TargetFact::Wanted,
     }

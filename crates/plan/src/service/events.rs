@@ -85,3 +85,11 @@ pub fn deadlock(service: &Service) -> String {
         service.name
     )
 }
+
+pub fn protected(service: &Service, id: &DeploymentId, count: usize) -> String {
+    format!(
+        "(service {}) was unable to reach steady state because (taskSet {id}) was unable to scale \
+         in due to (reason {count} tasks under protection)",
+        service.name
+    )
+}

@@ -249,6 +249,7 @@ impl<'a> Work<'a> {
         let counts = self.counts();
         let moves = rollout::moves(&counts);
         let primary = self.progress.deployments[0].id.clone();
+        self.heed_protection(&moves, mint);
         let excess = self.victims(
             |id, standing| *id == primary && *standing != Standing::Unhealthy,
             moves.stop_primary,
@@ -263,6 +264,22 @@ impl<'a> Work<'a> {
             self.event_once(events::deadlock(service), mint);
         }
         self.begin(moves.start.min(SERVICE_STARTS_PER_PLAN_MAX), mint);
+    }
+
+    /// Protected tasks stay until their time is up, and the service says that it waits for them.
+    fn heed_protection(&mut self, moves: &Moves, mint: &mut dyn FnMut() -> u128) {
+        if moves.stop_primary + moves.stop_old == 0 {
+            return;
+        }
+        let now = self.view.now;
+        let living = self.living.values().flatten();
+        let until: Vec<Timestamp> = living
+            .filter_map(|(seen, _)| seen.task.protected_until.filter(|at| *at > now))
+            .collect();
+        let Some(first) = until.iter().min() else { return };
+        self.look_again(*first);
+        let primary = self.progress.deployments[0].id.clone();
+        self.event_once(events::protected(self.view.service, &primary, until.len()), mint);
     }
 
     fn counts(&self) -> Counts {
@@ -292,7 +309,8 @@ impl<'a> Work<'a> {
     ) -> Vec<TaskId> {
         let mut left: Vec<(&Task, Standing)> = Vec::new();
         for (id, living) in &self.living {
-            let fit = living.iter().filter(|(_, standing)| qualifies(id, standing));
+            let free = living.iter().filter(|(seen, _)| !seen.task.is_protected(self.view.now));
+            let fit = free.filter(|(_, standing)| qualifies(id, standing));
             left.extend(fit.map(|(seen, standing)| (seen.task, *standing)));
         }
         let zone = |task: &Task| task.facts.placed.as_ref().map(|placed| placed.zone.clone());

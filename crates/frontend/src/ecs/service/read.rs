@@ -6,6 +6,7 @@ use crate::ecs::definition::{self, Stored, fargate, unhonoured};
 use crate::ecs::names;
 use crate::fault::{Fault, client, invalid_parameter};
 use model::Document;
+use model::discovery::DiscoveryService;
 use model::limits::TASKS_PER_SERVICE_MAX;
 use model::service::{
     DeploymentRules, PropagateTags, ServiceLoadBalancer, ServiceRegistryLink, ServiceTemplate,
@@ -245,19 +246,21 @@ fn port(given: Option<i32>) -> Option<u16> {
 
 /// What takes tasks up has to be there.
 pub fn check_targets(txn: &mut Txn, template: &ServiceTemplate) -> Result<(), Fault> {
-    // There are no target groups and no registries yet that a task could be taken up by.
-    let _ = txn;
+    // There are no target groups yet.
     if let Some(given) = template.load_balancers.first() {
         return Err(invalid_parameter(format!(
             "The target group with targetGroupArn {} does not exist.",
             given.target_group_arn
         )));
     }
-    match template.registries.first() {
-        None => Ok(()),
-        Some(given) => Err(invalid_parameter(format!(
-            "The service registry with registryArn {} does not exist.",
-            given.registry_arn
-        ))),
+    for given in &template.registries {
+        let id = given.registry_arn.rsplit_once('/').map_or("", |(_, id)| id);
+        if txn.get::<DiscoveryService>(id).is_none() {
+            return Err(invalid_parameter(format!(
+                "The service registry with registryArn {} does not exist.",
+                given.registry_arn
+            )));
+        }
     }
+    Ok(())
 }
