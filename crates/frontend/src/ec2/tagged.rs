@@ -15,7 +15,6 @@ use wire::ec2::{Tag, TagSpecification};
 /// A record that carries tags, under the type that EC2 gives it.
 pub trait Tagged: Record + Clone {
     const TYPE: &'static str;
-    fn tags(&self) -> &Tags;
     fn tags_mut(&mut self) -> &mut Tags;
 }
 
@@ -23,9 +22,6 @@ macro_rules! tagged {
     ($($record:ty: $name:literal;)*) => {
         $(impl Tagged for $record {
             const TYPE: &'static str = $name;
-            fn tags(&self) -> &Tags {
-                &self.tags
-            }
             fn tags_mut(&mut self) -> &mut Tags {
                 &mut self.tags
             }

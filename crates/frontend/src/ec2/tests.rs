@@ -42,14 +42,14 @@ async fn subnets(fixture: &Fixture) -> Vec<Subnet> {
 }
 
 #[tokio::test]
-async fn the_default_vpc_has_two_subnets_in_two_zones() {
+async fn the_default_vpc_has_a_subnet_in_every_zone() {
     let fixture = fixture().await;
     let vpc = default_vpc(&fixture).await;
     assert_eq!(vpc.cidr_block.as_deref(), Some("172.31.0.0/16"));
     let subnets = subnets(&fixture).await;
     let mut zones: Vec<_> = subnets.iter().filter_map(|it| it.availability_zone.clone()).collect();
     zones.sort();
-    assert_eq!(zones, ["us-east-1a", "us-east-1b"]);
+    assert_eq!(zones, ["us-east-1a", "us-east-1b", "us-east-1c"]);
     for subnet in &subnets {
         assert_eq!(subnet.vpc_id, vpc.vpc_id);
         assert_eq!(subnet.available_ip_address_count, Some(4091));
@@ -63,7 +63,7 @@ async fn the_default_vpc_has_two_subnets_in_two_zones() {
     let found = describe_subnets(&fixture.cx, &fixture.caller, input).await.expect("found");
     assert_eq!(found.subnets.expect("a list").len(), 1);
     let zones = describe_availability_zones(&fixture.cx, &fixture.caller, Default::default());
-    assert_eq!(zones.await.expect("found").availability_zones.expect("a list").len(), 2);
+    assert_eq!(zones.await.expect("found").availability_zones.expect("a list").len(), 3);
 }
 
 #[tokio::test]

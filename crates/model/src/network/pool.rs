@@ -92,6 +92,12 @@ impl PublicPool {
         usable.contains(&u64::from(offset)) && self.taken.insert(offset)
     }
 
+    /// How many are left.
+    pub fn free(&self) -> u64 {
+        let all = self.range.size().saturating_sub(Self::FIRST + 1);
+        all.saturating_sub(self.taken.len() as u64)
+    }
+
     /// Whether it was taken.
     pub fn give_back(&mut self, address: Ipv4Addr) -> bool {
         offset(&self.range, address).is_some_and(|offset| self.taken.remove(&offset))
@@ -177,8 +183,8 @@ mod tests {
     #[test]
     fn public_addresses_are_of_the_pools_range() {
         let mut pool = PublicPool::new(Cidr::parse("198.19.0.0/30").expect("valid"));
-        assert_eq!(pool.take(), Some(Ipv4Addr::new(198, 19, 0, 2)));
-        assert_eq!(pool.take(), None);
+        assert_eq!((pool.free(), pool.take()), (1, Some(Ipv4Addr::new(198, 19, 0, 2))));
+        assert_eq!((pool.free(), pool.take()), (0, None));
         assert!(!pool.take_this(Ipv4Addr::new(198, 19, 0, 1)));
         assert!(pool.give_back(Ipv4Addr::new(198, 19, 0, 2)));
         assert!(pool.take_this(Ipv4Addr::new(198, 19, 0, 2)));
