@@ -9,9 +9,10 @@ use model::task_definition::{ContainerTemplate, HealthCheck, LogConfiguration};
 use runtime::image::ImageConfig;
 use runtime::{
     Cidr, ContainerLaunch, DnsSpec, HealthSpec, LogSpec, MountSpec, NetworkSpec, RootfsSpec,
-    SandboxSpec, SecurityGroupId, SubnetTable, TableInterface, Traffic, Ulimit, VolumesFrom, VpcTable, WayOut, Gateway, GroupRule, GroupTable, Peer, Place,
+    SandboxSpec, Ulimit, VolumesFrom, VpcId,
 };
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// Why a container can't be launched although its image is here, in ECS's words.
@@ -22,33 +23,18 @@ pub enum LaunchFault {
          task definition nor the image says what to run"
     )]
     NothingToRun,
+    #[error(
+        "ResourceInitializationError: unable to pull secrets or registry auth: the value of {name} \
+         can't be had any more"
+    )]
+    SecretGone { name: String },
 }
 
-pub fn vpc(assignment: &Assignment) -> Option<VpcTable> {
+/// The VPC that the task has an interface in, its address there, and the VPC's first range.
+pub fn network(assignment: &Assignment) -> Option<(VpcId, Ipv4Addr, Cidr)> {
     let (interface, subnet) = (assignment.interface.as_ref()?, assignment.subnet.as_ref()?);
-    let everywhere = Cidr { address: std::net::Ipv4Addr::UNSPECIFIED, prefix: 0 };
-    let subnets = subnet.vpc_subnets.iter().filter_map(|cidr| {
-        let routes = vec![WayOut { to: everywhere, by: Gateway::Nat(NAT) }];
-        // AWS: the second address of a subnet is its router's.
-        Some(SubnetTable { cidr: *cidr, gateway: cidr.nth(1)?, routes, acl: None })
-    });
-    let open = vec![GroupRule { traffic: Traffic::All, peer: Peer::Range(everywhere) }];
-    let group = SecurityGroupId::from("sg-open");
-    let own = TableInterface { place: Place::Task, groups: vec![group.clone()], public: None };
-    let rules = GroupTable { ingress: open.clone(), egress: open };
-    Some(VpcTable {
-        id: interface.vpc.clone(),
-        cidrs: vec![subnet.vpc_cidr],
-        network_number: 1,
-        host_route: true,
-        subnets: subnets.collect(),
-        groups: BTreeMap::from([(group, rules)]),
-        interfaces: BTreeMap::from([(interface.private_ip, own)]),
-    })
+    Some((interface.vpc.clone(), interface.private_ip, subnet.vpc_cidr))
 }
-
-/// Until sessions carry tables.
-const NAT: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 19, 0, 1);
 
 /// Whom the task asks for names. AWS: its VPC's resolver, at the VPC's third address, and names
 /// without a dot are looked for beside its own. Where VPCs are not served, the instance's own.
@@ -112,6 +98,13 @@ pub fn container(
     let argv = argv(template, config);
     if argv.is_empty() {
         return Err(LaunchFault::NothingToRun);
+    }
+    // A container must not run without what it asked for and look right. At its start all values
+    // were there; a later one of a restarted control plane may not be.
+    let values = assignment.secrets.get(&template.name);
+    let gone = |name: &&String| !values.is_some_and(|values| values.contains_key(*name));
+    if let Some(name) = template.secrets.keys().find(gone) {
+        return Err(LaunchFault::SecretGone { name: name.clone() });
     }
     let working_directory = template.working_directory.clone();
     Ok(ContainerLaunch {

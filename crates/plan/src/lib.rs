@@ -11,10 +11,12 @@ pub mod lifecycle;
 pub mod lifecycle_policy;
 pub mod limits;
 pub mod names;
+pub mod network;
 pub mod overrides;
 pub mod placement;
 pub mod service;
 pub mod strategy;
+pub mod value_from;
 
 pub use deadlines::{Overdue, OverdueAction, next_deadline, overdue};
 pub use dependencies::{DependencyFault, check_dependencies};

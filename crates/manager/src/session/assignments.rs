@@ -4,7 +4,8 @@
 
 use crate::Context;
 use crate::follow::{Follow, Step};
-use crate::session::keys;
+use crate::session::{keys, secrets};
+use crate::session::networks::Networks;
 use model::container::ContainerState;
 use model::facts::{ContainersFact, Desired, TaskStatus};
 use model::network::{Subnet, Vpc};
@@ -34,6 +35,7 @@ pub async fn keep_sending(
 ) {
     let mut follow = Follow::<Task>::new(&cx.store);
     let mut sent = Sent::default();
+    let mut networks = Networks::new(instance);
     loop {
         let message = tokio::select! {
             step = follow.next() => match step {
@@ -41,8 +43,19 @@ pub async fn keep_sending(
                 Ok(Step::Changes(changes)) => sent.changes(cx, instance, changes),
                 Err(_) => return,
             },
-            () = resync.notified() => Some(sent.whole()),
+            () = resync.notified() => {
+                networks = Networks::new(instance);
+                Some(sent.whole())
+            }
+            () = networks.may_differ(cx) => None,
         };
+        // A task's interface is told before the task.
+        let Ok(tables) = networks.news(cx) else { return };
+        for table in tables {
+            if outbox.send(table).await.is_err() {
+                return;
+            }
+        }
         if let Some(message) = message
             && outbox.send(message).await.is_err()
         {
@@ -85,7 +98,13 @@ impl Sent {
                     if known.desired == task.facts.desired && known.inside.tags == task.tags => {}
                 (Some(task), _) => {
                     let snapshot = snapshot.get_or_insert_with(|| cx.store.snapshot());
-                    let assignment = Arc::new(assign(cx, snapshot, &task));
+                    let mut assignment = assign(cx, snapshot, &task);
+                    if let Some(known) = known {
+                        // ECS: a task keeps the values it was started with.
+                        assignment.secrets.clone_from(&known.secrets);
+                        assignment.registry_credentials.clone_from(&known.registry_credentials);
+                    }
+                    let assignment = Arc::new(assignment);
                     self.tasks.insert(Arc::clone(&key), Arc::clone(&assignment));
                     upsert.insert(key, assignment);
                 }
@@ -115,9 +134,18 @@ fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
     let definition =
         snapshot.get::<TaskDefinition>(&task_definition_key(&task.family, task.revision));
     let template = definition.as_ref().map(|d| plan::effective(&d.template, &task.overrides));
+    let mut resolved = secrets::Resolved::default();
     let start_failure = match &template {
         None => Some("ResourceInitializationError: the task definition is gone".to_owned()),
-        Some(template) => missing_log_group(snapshot, template),
+        // What is ending needs no secrets any more.
+        Some(_) if task.facts.desired == Desired::Stopped => None,
+        Some(template) => match secrets::resolve(cx, snapshot, template) {
+            Ok(found) => {
+                resolved = found;
+                missing_log_group(snapshot, template)
+            }
+            Err(why) => Some(why),
+        },
     };
     Assignment {
         task: task.id.clone(),
@@ -136,8 +164,8 @@ fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
             task.facts.desired == Desired::Running
                 && task.facts.containers == ContainersFact::Unseen
         }),
-        registry_credentials: BTreeMap::new(),
-        secrets: BTreeMap::new(),
+        registry_credentials: resolved.registry_credentials,
+        secrets: resolved.environment,
         launch_type: task.launch_type.clone(),
         zone: task.facts.placed.as_ref().map_or_else(|| cx.zone.clone(), |p| p.zone.clone()),
         region: cx.locality.region.to_string(),

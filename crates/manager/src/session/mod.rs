@@ -6,8 +6,10 @@ mod assignments;
 mod keys;
 mod log_batches;
 mod names;
+mod networks;
 mod register;
 mod reports;
+mod secrets;
 mod stream;
 
 use crate::Context;

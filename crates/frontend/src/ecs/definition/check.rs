@@ -125,7 +125,49 @@ fn one(definition: &Stored, container: &ecs::ContainerDefinition) -> Result<(), 
             return Err(client("Environment variable name should not be null or empty."));
         }
     }
+    secrets(definition, container)?;
     logging(container)
+}
+
+/// Secret environment variables and the registry's user. Whether what they name is there is seen
+/// when a task starts, as on ECS.
+fn secrets(definition: &Stored, container: &ecs::ContainerDefinition) -> Result<(), Fault> {
+    let secrets = container.secrets.as_deref().unwrap_or_default();
+    if !secrets.is_empty() && definition.execution_role_arn.is_none() {
+        return Err(client(
+            "When you are specifying container secrets, you must also specify a value for \
+             'executionRoleArn'.",
+        ));
+    }
+    let plain = container.environment.iter().flatten().filter_map(|pair| pair.name.as_deref());
+    let mut names: BTreeSet<&str> = plain.collect();
+    for secret in secrets {
+        let name = secret.name.as_deref().unwrap_or("");
+        if name.is_empty() {
+            return Err(client("Secret.name should not be null or empty."));
+        }
+        let value_from = secret.value_from.as_deref().unwrap_or("");
+        if plan::value_from::parse(value_from).is_none_or(|_| value_from.is_empty()) {
+            return Err(client(format!("Invalid 'valueFrom' setting for secret '{name}'.")));
+        }
+        if !names.insert(name) {
+            return Err(client(format!(
+                "The secret name must be unique and not shared with any new or existing \
+                 environment variables set on the container, such as '{name}'."
+            )));
+        }
+    }
+    let Some(credentials) = &container.repository_credentials else { return Ok(()) };
+    if credentials.credentials_parameter.as_deref().unwrap_or("").is_empty() {
+        return Err(client("RepositoryCredentials.credentialsParameter should not be empty."));
+    }
+    match definition.execution_role_arn {
+        Some(_) => Ok(()),
+        None => Err(client(
+            "When you are specifying repositoryCredentials, you must also specify a value for \
+             'executionRoleArn'.",
+        )),
+    }
 }
 
 fn memory(

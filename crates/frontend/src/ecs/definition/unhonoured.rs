@@ -1,6 +1,6 @@
-//! Fields that are part of a definition but not honoured yet. A task without its secrets, or with
-//! its logs going nowhere, would run wrongly and look right: RunTask refuses those by name. What
-//! changes nothing that a container could notice is accepted and listed in the gap file.
+//! Fields that are part of a definition but not honoured yet. A task without its environment files,
+//! or with its logs going nowhere, would run wrongly and look right: RunTask refuses those by name.
+//! What changes nothing that a container could notice is accepted and listed in the gap file.
 
 use super::stored::Stored;
 use wire::ecs;
@@ -12,9 +12,7 @@ pub const REFUSED_AT_RUN_TASK: &[&str] = &[
     "containerDefinitions.firelensConfiguration",
     "containerDefinitions.logConfiguration.logDriver (other than awslogs)",
     "containerDefinitions.logConfiguration.secretOptions",
-    "containerDefinitions.repositoryCredentials",
     "containerDefinitions.resourceRequirements",
-    "containerDefinitions.secrets",
     "containerDefinitions.systemControls",
     "pidMode",
     "proxyConfiguration",
@@ -47,9 +45,7 @@ pub fn first(definition: &Stored) -> Option<String> {
 fn of_container(container: &ecs::ContainerDefinition) -> Option<String> {
     let log = container.log_configuration.as_ref();
     let refused = [
-        (filled(container.secrets.as_ref()), "secrets"),
         (filled(container.environment_files.as_ref()), "environmentFiles"),
-        (container.repository_credentials.is_some(), "repositoryCredentials"),
         (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (filled(container.resource_requirements.as_ref()), "resourceRequirements"),
         (filled(container.credential_specs.as_ref()), "credentialSpecs"),
