@@ -6,6 +6,7 @@ use super::digest::{Digest, Hasher};
 use super::failure::PullFailure;
 use super::limits;
 use super::manifest::Descriptor;
+use super::progress::Progress;
 use super::transport::Broken;
 use bytes::Bytes;
 use http::StatusCode;
@@ -45,6 +46,11 @@ impl BlobStream {
     /// Bytes still to come.
     pub fn remaining(&self) -> u64 {
         self.size - self.hasher.bytes()
+    }
+
+    pub fn progress(&self) -> Progress {
+        let (layer, bytes) = (self.digest, self.hasher.bytes());
+        Progress::Fetched { layer, bytes, bytes_total: self.size }
     }
 
     /// The next bytes. `None`: that was all of it, and it is what was asked for.
@@ -114,22 +120,21 @@ impl BlobStream {
 
     async fn stalled(&mut self, broken: Broken) -> Result<(), PullFailure> {
         self.body = None;
-        self.pause(|blob| blob.session.blob_unreachable(&blob.digest, broken, blob.stalls)).await
+        let failure = self.session.blob_unreachable(&self.digest, broken);
+        self.rest(failure).await
     }
 
     /// Waits before another attempt, or fails if there have been enough.
-    async fn pause(
-        &mut self,
-        failure: impl FnOnce(&Self) -> PullFailure,
-    ) -> Result<(), PullFailure> {
+    async fn rest(&mut self, failure: PullFailure) -> Result<(), PullFailure> {
         self.stalls += 1;
         self.resumes += 1;
-        if self.stalls > limits::BLOB_STALLS_MAX || self.resumes > limits::BLOB_RESUMES_MAX {
-            return Err(failure(self));
-        }
+        let enough =
+            self.stalls > limits::BLOB_STALLS_MAX || self.resumes > limits::BLOB_RESUMES_MAX;
+        let pause = self.session.patience().pause(&failure, self.stalls).filter(|_| !enough);
+        let Some(pause) = pause else { return Err(failure.after_attempts(self.stalls)) };
         let at = self.hasher.bytes();
         tracing::debug!(blob = %self.digest, at, stalls = self.stalls, "resuming a blob");
-        tokio::time::sleep(self.session.patience().backoff(self.stalls)).await;
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 
@@ -137,7 +142,7 @@ impl BlobStream {
         let offset = self.hasher.bytes();
         let response = match self.session.open_blob(&self.digest, offset).await {
             Ok(response) => response,
-            Err(failure) if failure.is_passing() => return self.pause(|_| failure).await,
+            Err(failure) if failure.is_passing() => return self.rest(failure).await,
             Err(failure) => return Err(failure),
         };
         self.skip = offset;

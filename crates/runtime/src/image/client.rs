@@ -11,11 +11,12 @@ use super::manifest::{INDEX_DOCKER, INDEX_OCI, MANIFEST_DOCKER, MANIFEST_OCI};
 use super::reference::ImageRef;
 use super::transport::{Broken, Patience, Transport};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RANGE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 const DOCKER_CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -29,7 +30,7 @@ pub(crate) struct RegistryClient {
 
 impl RegistryClient {
     pub fn new(map: RegistryMap, patience: Patience) -> Self {
-        let transport = Transport::new(map.extra_roots.clone(), patience);
+        let transport = Transport::new(map.extra_roots.clone(), map.proxies.clone(), patience);
         Self { transport, patience, map, learnt: Learnt::default() }
     }
 
@@ -162,9 +163,9 @@ impl Session {
         }
     }
 
-    pub fn blob_unreachable(&self, digest: &Digest, broken: Broken, attempts: u32) -> PullFailure {
+    pub fn blob_unreachable(&self, digest: &Digest, broken: Broken) -> PullFailure {
         let path = format!("/v2/{}/blobs/{digest}", self.reference.repository);
-        self.unreachable(&Method::GET, &self.url(&path), broken, attempts)
+        self.unreachable(&Method::GET, &self.url(&path), broken, 1)
     }
 
     fn manifest_path(&self, version: &str) -> String {
@@ -188,11 +189,11 @@ impl Session {
                 Ok(response) => self.refused(method, path, response, attempt).await,
                 Err(failure) => failure,
             };
-            if attempt >= limits::ATTEMPTS_MAX || !failure.is_passing() {
-                return Err(with_attempts(failure, attempt));
-            }
+            let passing = attempt < limits::ATTEMPTS_MAX && failure.is_passing();
+            let pause = self.patience().pause(&failure, attempt).filter(|_| passing);
+            let Some(pause) = pause else { return Err(failure.after_attempts(attempt)) };
             tracing::debug!(%failure, attempt, "asking the registry again");
-            tokio::time::sleep(self.patience().backoff(attempt)).await;
+            tokio::time::sleep(pause).await;
         }
         unreachable!("the loop has no end but its returns")
     }
@@ -275,10 +276,10 @@ impl Session {
                 Ok(body) => break body,
                 Err(failure) => failure,
             };
-            if attempt >= limits::ATTEMPTS_MAX || !failure.is_passing() {
-                return Err(failure);
-            }
-            tokio::time::sleep(self.patience().backoff(attempt)).await;
+            let passing = attempt < limits::ATTEMPTS_MAX && failure.is_passing();
+            let pause = self.patience().pause(&failure, attempt).filter(|_| passing);
+            let Some(pause) = pause else { return Err(failure.after_attempts(attempt)) };
+            tokio::time::sleep(pause).await;
             attempt += 1;
         };
         let json: Option<TokenJson> = serde_json::from_slice(&body).ok();
@@ -414,6 +415,7 @@ impl Session {
     ) -> PullFailure {
         let status = response.status();
         let is_manifest = path.contains("/manifests/");
+        let retry_after = retry_after(&text_header(&response, RETRY_AFTER.as_str()));
         let message = match self
             .transport()
             .whole_body(response.into_body(), limits::ERROR_BODY_BYTES_MAX)
@@ -436,13 +438,15 @@ impl Session {
             }
             StatusCode::TOO_MANY_REQUESTS => PullFailure::RateLimited {
                 url,
-                message: message.unwrap_or_else(|| "Too Many Requests".to_owned()),
+                message: message.unwrap_or_else(|| "toomanyrequests: Too Many Requests".to_owned()),
+                retry_after,
+                attempts,
             },
             _ => PullFailure::UnexpectedStatus {
                 method: method.to_string(),
                 url,
                 status: status.to_string(),
-                message: message.map(|text| format!(": {text}")).unwrap_or_default(),
+                message: message.map(|m| format!(" - Server message: {m}")).unwrap_or_default(),
                 attempts,
             },
         }
@@ -472,18 +476,18 @@ fn build(
     request.body(Empty::new())
 }
 
-fn with_attempts(mut failure: PullFailure, made: u32) -> PullFailure {
-    if let PullFailure::Unreachable { attempts, .. }
-    | PullFailure::UnexpectedStatus { attempts, .. } = &mut failure
-    {
-        *attempts = made;
-    }
-    failure
-}
-
 pub(crate) fn text_header(response: &Response<Incoming>, name: &str) -> String {
     let value = response.headers().get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().to_owned()
+}
+
+/// How long a server asks to be left alone: seconds, or a date.
+fn retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// The first error of a registry's answer, as Docker's daemon shows it: `denied: no such thing`.

@@ -8,6 +8,7 @@
 //! l/<26 characters>          a short name for each layer: a link to its fs
 //! mends/<manifest>           directories to lay on top of an image's layers (see `implied`)
 //! images/<manifest>.json     an image whose layers are all there
+//! leases/<owner>@<manifest>  what a task has of it (see `claims`)
 //! tags/<hash>.json           what a reference stood for when it was last resolved
 //! empty                      the lowest layer of images that have none
 //! tmp                        what is being made; swept when the store is opened
@@ -19,6 +20,14 @@
 //! `synced` when a sync behind the scenes has passed; at the next opening, an unmarked layer of an
 //! earlier boot is not believed.
 
+mod claims;
+mod collect;
+mod sync;
+
+pub use claims::ImageHold;
+pub(crate) use claims::Pins;
+pub use collect::{Cleanup, Collected, StoredImage};
+
 use super::digest::Digest;
 use super::failure::PullFailure;
 use super::implied::{self, LayerView};
@@ -26,6 +35,7 @@ use super::manifest::{ImageConfig, Platform};
 use super::sweep;
 use super::unpack::Unpacked;
 use crate::Failure;
+use claims::{Claims, record_place};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -36,10 +46,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use sync::Syncs;
 
 /// The layout this program reads and writes.
 const VERSION: u32 = 1;
-const FOLDERS: [&str; 7] = ["layers", "l", "mends", "images", "tags", "empty", "tmp"];
+const FOLDERS: [&str; 8] = ["layers", "l", "mends", "images", "tags", "leases", "empty", "tmp"];
 /// Stores open in this process: the lock file's lock keeps out other processes only.
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
@@ -115,6 +127,7 @@ struct Known {
     layers: BTreeMap<Digest, LayerRecord>,
     images: BTreeMap<Digest, Arc<ImageRecord>>,
     tags: BTreeMap<(String, Platform), Digest>,
+    claims: Claims,
 }
 
 impl Disk {
@@ -157,7 +170,7 @@ impl Disk {
             boot_id: boot_id.trim().to_owned(),
             scratches: AtomicU64::new(0),
             known: Mutex::default(),
-            syncs: Arc::new(Syncs { layers, queue: Mutex::default() }),
+            syncs: Arc::new(Syncs::new(layers)),
         };
         disk.load().map_err(of("reading the records"))?;
         Ok(disk)
@@ -252,7 +265,8 @@ impl Disk {
         let what = format!("putting layer {diff_id} in place");
         published.map_err(|error: io::Error| self.failure(&what, &error))?;
         lock(&self.known).layers.insert(diff_id, record);
-        self.sync_later(diff_id);
+        self.syncs.wait_for(diff_id);
+        self.syncs.start();
         Ok(())
     }
 
@@ -265,11 +279,13 @@ impl Disk {
         if let Some(known) = lock(&self.known).images.get(&record.manifest) {
             record.indexes.extend(&known.indexes);
         }
-        let place = format!("images/{}.json", record.manifest.hex());
-        self.replace(&place, &record)
+        self.replace(&record_place(&record.manifest), &record)
             .map_err(|error| self.failure("recording an image", &error))?;
         let record = Arc::new(record);
-        lock(&self.known).images.insert(record.manifest, Arc::clone(&record));
+        let mut known = lock(&self.known);
+        known.images.insert(record.manifest, Arc::clone(&record));
+        known.claims.is_used(record.manifest, SystemTime::now());
+        drop(known);
         Ok(record)
     }
 
@@ -373,8 +389,10 @@ impl Disk {
 
     fn load(&self) -> io::Result<()> {
         let mut known = Known::default();
+        self.load_leases(&mut known)?;
         self.load_layers(&mut known)?;
         self.load_images(&mut known)?;
+        self.load_use(&mut known);
         for name in self.names("tags")? {
             let place = format!("tags/{name}");
             let tag: Option<TagRecord> = self.read(&place);
@@ -405,6 +423,9 @@ impl Disk {
                     self.link_layer(&layer.diff_id)?;
                     known.layers.insert(layer.diff_id, layer);
                 }
+                None if is_leased(known, &name) => {
+                    tracing::warn!(name, "a layer's record is lost while a task runs from it");
+                }
                 None => {
                     tracing::info!(name, "an incomplete layer is removed");
                     self.condemn("layers", &name)?;
@@ -434,7 +455,7 @@ impl Disk {
         }
         for name in self.names("mends")? {
             let image = Digest::from_hex(&name).and_then(|digest| known.images.get(&digest));
-            if image.is_none_or(|image| !image.mended) {
+            if image.is_none_or(|image| !image.mended) && !is_leased(known, &name) {
                 self.condemn("mends", &name)?;
             }
         }
@@ -454,7 +475,7 @@ impl Disk {
         let durable = folder.join("synced").exists();
         (layer.diff_id.hex() == name && (durable || layer.boot_id == self.boot_id)).then(|| {
             if !durable {
-                lock(&self.syncs.queue).waiting.insert(layer.diff_id);
+                self.syncs.wait_for(layer.diff_id);
             }
             layer
         })
@@ -476,78 +497,15 @@ impl Disk {
         Ok(names)
     }
 
-    fn sync_later(&self, diff_id: Digest) {
-        lock(&self.syncs.queue).waiting.insert(diff_id);
-        self.sync_waiting();
-    }
-
-    /// Marks layers once they are safe from power loss. One thread at a time: a second would wait
-    /// for the same disk, and what arrives meanwhile is taken by the next round.
+    /// Marks layers once they are safe from power loss, behind the scenes.
     pub fn sync_waiting(&self) {
-        {
-            let mut queue = lock(&self.syncs.queue);
-            if queue.running || queue.waiting.is_empty() {
-                return;
-            }
-            queue.running = true;
-        }
-        let syncs = Arc::clone(&self.syncs);
-        let started = std::thread::Builder::new().name("image-sync".to_owned()).spawn(move || {
-            while let Some(batch) = syncs.next_batch() {
-                syncs.sync(&batch);
-            }
-        });
-        if let Err(error) = started {
-            tracing::warn!(%error, "layers stay unmarked until the next one comes");
-            lock(&self.syncs.queue).running = false;
-        }
-    }
-}
-
-/// The syncing behind the scenes. It doesn't hold the store open: what it then leaves unmarked, the
-/// next opening gives it again.
-struct Syncs {
-    layers: OwnedFd,
-    queue: Mutex<SyncQueue>,
-}
-
-#[derive(Default)]
-struct SyncQueue {
-    running: bool,
-    /// The store is no longer open: its folder may be gone or someone else's.
-    closed: bool,
-    waiting: BTreeSet<Digest>,
-}
-
-impl Syncs {
-    fn next_batch(&self) -> Option<BTreeSet<Digest>> {
-        let mut queue = lock(&self.queue);
-        let batch = std::mem::take(&mut queue.waiting);
-        queue.running = !batch.is_empty();
-        queue.running.then_some(batch)
-    }
-
-    fn sync(&self, batch: &BTreeSet<Digest>) {
-        if let Err(error) = rustix::fs::syncfs(&self.layers) {
-            tracing::warn!(%error, "syncing layers failed: a power loss would cost them");
-            return;
-        }
-        // Held while marking, so that nothing is written after the store was closed.
-        let queue = lock(&self.queue);
-        for diff_id in batch.iter().filter(|_| !queue.closed) {
-            let mark = format!("{}/synced", diff_id.hex());
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-            let made = rustix::fs::openat(&self.layers, &mark, flags, Mode::RUSR | Mode::WUSR);
-            if let Err(error) = made {
-                tracing::warn!(%error, mark, "marking a layer as synced failed");
-            }
-        }
+        self.syncs.start();
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        lock(&self.syncs.queue).closed = true;
+        self.syncs.close();
         lock(&OPEN).remove(&self.path);
     }
 }
@@ -581,6 +539,11 @@ impl Drop for Scratch {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the mutexes of this file guard is whole between statements.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a task that may be running has this layer or mend.
+fn is_leased(known: &Known, name: &str) -> bool {
+    Digest::from_hex(name).is_some_and(|digest| known.claims.needs_name(&digest.short()))
 }
 
 fn tag_place(reference: &str, platform: Platform) -> String {

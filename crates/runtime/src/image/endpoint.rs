@@ -2,6 +2,7 @@
 //! whose credentials, and with which of them plain http is spoken. The caller decides all of it
 //! once; nothing here reads configuration.
 
+use super::proxy::Proxies;
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -77,6 +78,8 @@ pub struct RegistryMap {
     pub insecure_hosts: BTreeSet<String>,
     /// Certificates to trust beside the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What stands between this machine and all of them.
+    pub proxies: Proxies,
 }
 
 /// A registry as it is reached.

@@ -5,6 +5,7 @@
 
 use super::digest::Digest;
 use super::limits;
+use std::time::Duration;
 
 /// Values are shared by everyone who waited for the same pull, hence `Clone` and texts for causes.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,7 +20,13 @@ pub enum PullFailure {
     #[error("credentials for {registry} could not be had: {message}")]
     Credentials { registry: String, message: String },
     #[error("{url}: too many requests: {message}")]
-    RateLimited { url: String, message: String },
+    RateLimited {
+        url: String,
+        message: String,
+        /// How long the registry asks to be left alone, if it says so.
+        retry_after: Option<Duration>,
+        attempts: u32,
+    },
     /// No connection, or one that broke or went silent.
     #[error("{method} {url}: {problem}")]
     Unreachable {
@@ -35,7 +42,7 @@ pub enum PullFailure {
         method: String,
         url: String,
         status: String,
-        /// What the body said, with a colon before it; empty if it said nothing.
+        /// What the body said, introduced as such; empty if it said nothing.
         message: String,
         attempts: u32,
     },
@@ -93,6 +100,17 @@ impl PullFailure {
         }
     }
 
+    /// The same, of several attempts.
+    pub(crate) fn after_attempts(mut self, made: u32) -> Self {
+        if let Self::Unreachable { attempts, .. }
+        | Self::RateLimited { attempts, .. }
+        | Self::UnexpectedStatus { attempts, .. } = &mut self
+        {
+            *attempts = made;
+        }
+        self
+    }
+
     fn ecs_text(&self) -> String {
         match self {
             Self::InvalidReference(text) => text.clone(),
@@ -109,16 +127,24 @@ impl PullFailure {
                 "unable to pull secrets or registry auth: credentials for {registry} could not be \
                  retrieved: {message}"
             ),
-            Self::RateLimited { message, .. } => {
-                format!("ref pull has been retried 1 time(s): toomanyrequests: {message}")
-            }
-            Self::Unreachable { reference, registry, method, url, problem, .. } => format!(
-                "The task cannot pull {reference} from the registry {registry}. There is a \
-                 connection issue between the task and the registry. Check your task network \
-                 configuration. : failed to copy: httpReadSeeker: failed open: failed to do \
-                 request: {} {url:?}: {problem}",
-                title_case(method)
+            Self::RateLimited { url, message, attempts, .. } => format!(
+                "ref pull has been retried {attempts} time(s): failed to copy: httpReadSeeker: \
+                 failed open: unexpected status code {url}: 429 Too Many Requests - Server \
+                 message: {message}"
             ),
+            Self::Unreachable { reference, registry, method, url, problem, .. } => {
+                let (whose, what) = match registry.contains(".dkr.ecr.") {
+                    true => ("Amazon ECR repository", "Amazon ECR"),
+                    false => ("registry", "the registry"),
+                };
+                format!(
+                    "The task cannot pull {reference} from the {whose} {registry}. There is a \
+                     connection issue between the task and {what}. Check your task network \
+                     configuration. : failed to copy: httpReadSeeker: failed open: failed to do \
+                     request: {} {url:?}: {problem}",
+                    title_case(method)
+                )
+            }
             Self::UnexpectedStatus { url, status, message, attempts, .. } => format!(
                 "ref pull has been retried {attempts} time(s): failed to copy: httpReadSeeker: \
                  failed open: unexpected status code {url}: {status}{message}"

@@ -10,6 +10,7 @@ use super::failure::PullFailure;
 use super::inflate::{self, Chunk, Growth, LayerProblem};
 use super::limits;
 use super::manifest::Descriptor;
+use super::progress::{Progress, Watchers};
 use super::unpack::{self, Unpacked};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -25,6 +26,7 @@ pub(crate) async fn bring_in(
     session: Session,
     blob: Descriptor,
     diff_id: Digest,
+    watchers: &Watchers,
 ) -> Result<(), PullFailure> {
     if disk.has_layer(&diff_id) {
         return Ok(());
@@ -36,7 +38,7 @@ pub(crate) async fn bring_in(
     .await?;
     let (sender, inflating, writing) = start(scratch);
     let mut stream = BlobStream::new(&session, "layer", &blob);
-    let fetched = fetch(&mut stream, &sender).await;
+    let fetched = fetch(&mut stream, &sender, watchers).await;
     drop(sender);
     let inflated = joined(inflating.await);
     let written = joined(writing.await);
@@ -61,7 +63,9 @@ pub(crate) async fn bring_in(
         return discard(Ok((unpacked, scratch)), failure).await;
     }
     let record = LayerRecord::new(diff_id, blob.digest, bytes, unpacked);
-    blocking(move || disk.publish_layer(scratch, record)).await
+    blocking(move || disk.publish_layer(scratch, record)).await?;
+    watchers.tell(|| Progress::Unpacked { layer: blob.digest });
+    Ok(())
 }
 
 fn start(scratch: Scratch) -> (mpsc::Sender<Chunk>, Inflating, Writing) {
@@ -81,8 +85,13 @@ fn start(scratch: Scratch) -> (mpsc::Sender<Chunk>, Inflating, Writing) {
 }
 
 /// Feeds the inflater. `Interrupted` if it stopped listening.
-async fn fetch(stream: &mut BlobStream, sender: &mpsc::Sender<Chunk>) -> Result<(), PullFailure> {
+async fn fetch(
+    stream: &mut BlobStream,
+    sender: &mpsc::Sender<Chunk>,
+    watchers: &Watchers,
+) -> Result<(), PullFailure> {
     while let Some(chunk) = stream.next().await? {
+        watchers.tell(|| stream.progress());
         if sender.send(Chunk::Data(chunk)).await.is_ok() {
             continue;
         }

@@ -71,6 +71,11 @@ pub const BLOB_RESUMES_MAX: u32 = 50;
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// The longest pause that a registry may ask for (`Retry-After`); a pull that should wait longer
+/// fails at once instead.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a proxy's answer to CONNECT.
+pub const PROXY_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// To connect to one address, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From request to response headers.
@@ -92,3 +97,14 @@ pub const TOKENS_MAX: usize = 1024;
 
 /// Characters of a reason as ECS shows it.
 pub const REASON_CHARS_MAX: usize = 1024;
+
+/// How long an image stays after its last use (ECS_IMAGE_MINIMUM_CLEANUP_AGE's default).
+pub const IMAGE_MINIMUM_AGE: Duration = Duration::from_secs(60 * 60);
+/// Images removed at a time because of their age (ECS_NUM_IMAGES_DELETE_PER_CYCLE's default).
+pub const IMAGES_PER_CLEANUP_MAX: usize = 5;
+/// Percent of the disk in use above which unused images go whatever their age.
+pub const DISK_PERCENT_MAX: u8 = 85;
+/// Percent below that bound that such a cleanup aims for.
+pub const DISK_PERCENT_MARGIN: u8 = 5;
+/// Times a pull begins anew because what it found was removed before it could be held.
+pub const LOST_RACES_MAX: u32 = 5;

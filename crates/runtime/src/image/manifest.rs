@@ -74,6 +74,13 @@ pub(crate) struct Descriptor {
     platform: Option<PlatformJson>,
 }
 
+impl Descriptor {
+    /// Of content that nobody described but by its name.
+    pub fn of(digest: Digest, size: u64) -> Self {
+        Self { media_type: String::new(), digest, size, platform: None }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 struct PlatformJson {
     #[serde(default)]

@@ -5,20 +5,22 @@
 use super::blob::BlobStream;
 use super::client::{Document, RegistryClient, Session};
 use super::digest::Digest;
-use super::disk::{Disk, ImageRecord};
+use super::disk::{Cleanup, Collected, Disk, ImageHold, ImageRecord, Pins, StoredImage};
 use super::endpoint::{BasicAuth, RegistryMap};
 use super::failure::PullFailure;
 use super::flight::Flights;
 use super::layer;
 use super::limits;
 use super::manifest::{self, ImageConfig, Manifest, ManifestOrIndex, Platform};
+use super::progress::{Progress, Watcher, Watchers};
 use super::reference::ImageRef;
 use super::transport::Patience;
 use crate::Failure;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 /// Cheap to clone; all clones are one store.
@@ -36,7 +38,7 @@ struct Shared {
     layers: Flights<Result<(), PullFailure>>,
     /// For the layers at work; a pull that waits here holds nothing that another needs.
     room: Arc<Semaphore>,
-    holds: Mutex<BTreeMap<Digest, Weak<Digest>>>,
+    watchers: Arc<Watchers>,
 }
 
 /// An image that can be run: every layer is on this disk.
@@ -59,12 +61,6 @@ pub struct Image {
     pub size: u64,
     /// Nothing of the image is removed while a clone of this lives.
     pub hold: ImageHold,
-}
-
-/// A lease on an image. Removal of unused images, when it comes, must ask `ImageStore::held`.
-#[derive(Clone, Debug)]
-pub struct ImageHold {
-    _lease: Arc<Digest>,
 }
 
 impl ImageStore {
@@ -93,7 +89,7 @@ impl ImageStore {
             pulling: Flights::default(),
             layers: Flights::default(),
             room: Arc::new(Semaphore::new(limits::LAYERS_AT_ONCE_MAX)),
-            holds: Mutex::default(),
+            watchers: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -108,10 +104,23 @@ impl ImageStore {
     ) -> Result<Image, PullFailure> {
         let reference: ImageRef = reference.parse()?;
         let limit = self.shared.patience.pull;
-        match tokio::time::timeout(limit, self.shared.pull(reference, auth, platform)).await {
+        let pull = self.shared.pull_with_room(reference, auth, platform);
+        match tokio::time::timeout(limit, pull).await {
             Ok(pulled) => pulled,
             Err(_) => Err(PullFailure::TimedOut { seconds: limit.as_secs() }),
         }
+    }
+
+    /// As `pull`, and tells how far it is.
+    pub async fn pull_watched(
+        &self,
+        reference: &str,
+        auth: Option<BasicAuth>,
+        platform: Platform,
+        watcher: Watcher,
+    ) -> Result<Image, PullFailure> {
+        let _watching = self.shared.watchers.add(watcher);
+        self.pull(reference, auth, platform).await
     }
 
     /// The image if it is here, by digest or by what its tag stood for last; no registry is asked.
@@ -121,30 +130,105 @@ impl ImageStore {
             Some(digest) => self.shared.disk.image(digest, platform),
             None => self.shared.disk.tagged(&reference.to_string(), platform),
         }?;
-        Some(self.shared.hand_out(&reference, reference.digest, &record))
+        self.shared.hand_out(&reference, reference.digest, &record)
     }
 
-    /// Manifests that someone holds.
+    /// Manifests that someone holds or has leased.
     pub fn held(&self) -> BTreeSet<Digest> {
-        let mut holds = self.shared.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        holds.retain(|_, lease| lease.strong_count() > 0);
-        holds.keys().copied().collect()
+        self.shared.disk.held()
+    }
+
+    /// What is here, in use or not.
+    pub fn list(&self) -> Vec<StoredImage> {
+        self.shared.disk.list()
+    }
+
+    /// The image stays until its owner is released, also when this process is gone (but not past
+    /// the end of this boot). Asking twice is asking once.
+    pub fn lease(&self, owner: &str, image: &Image) -> Result<(), PullFailure> {
+        let names = image.links.iter().filter_map(|link| link.file_name()?.to_str());
+        let names = names.map(str::to_owned).collect();
+        let leased = self.shared.disk.lease(owner, image.digest, names);
+        leased.map_err(|error| self.shared.disk.failure("leasing an image", &error))
+    }
+
+    /// What the owner had is his no longer.
+    pub fn release(&self, owner: &str) -> Result<(), PullFailure> {
+        let released = self.shared.disk.release(owner);
+        released.map_err(|error| self.shared.disk.failure("ending a lease on an image", &error))
+    }
+
+    /// Releases all owners but these.
+    pub fn keep_leases(&self, owners: &BTreeSet<&str>) -> Result<(), PullFailure> {
+        let kept = self.shared.disk.keep_leases(owners);
+        kept.map_err(|error| self.shared.disk.failure("ending leases on images", &error))
+    }
+
+    /// Removes images that nobody uses, as the rule has it. What a task has, or a pull is about to
+    /// give out, stays.
+    pub async fn collect(&self, rule: Cleanup) -> Result<Collected, PullFailure> {
+        self.shared.collect(rule).await
     }
 }
 
 impl Shared {
-    async fn pull(
+    /// A full disk is no failure while images lie on it that nobody uses.
+    async fn pull_with_room(
         self: &Arc<Self>,
         reference: ImageRef,
         auth: Option<BasicAuth>,
         platform: Platform,
     ) -> Result<Image, PullFailure> {
+        match self.pull_held(&reference, auth.clone(), platform).await {
+            Err(full @ PullFailure::DiskFull { .. }) => {
+                let collected = self.collect(Cleanup::everything()).await?;
+                if collected.bytes == 0 {
+                    return Err(full);
+                }
+                tracing::warn!(?collected, "a full disk: unused images were removed");
+                self.pull_held(&reference, auth, platform).await
+            }
+            other => other,
+        }
+    }
+
+    /// Between what a pull finds and the hold on it, a cleanup may come.
+    async fn pull_held(
+        self: &Arc<Self>,
+        reference: &ImageRef,
+        auth: Option<BasicAuth>,
+        platform: Platform,
+    ) -> Result<Image, PullFailure> {
+        for _ in 0..limits::LOST_RACES_MAX {
+            let (top, record) = self.pull(reference, auth.clone(), platform).await?;
+            if let Some(image) = self.hand_out(reference, top, &record) {
+                return Ok(image);
+            }
+        }
+        Err(PullFailure::Interrupted)
+    }
+
+    async fn collect(&self, rule: Cleanup) -> Result<Collected, PullFailure> {
+        let disk = Arc::clone(&self.disk);
+        layer::blocking(move || {
+            let collected = disk.collect(&rule, SystemTime::now());
+            collected.map_err(|error| disk.failure("removing unused images", &error))
+        })
+        .await
+    }
+
+    async fn pull(
+        self: &Arc<Self>,
+        reference: &ImageRef,
+        auth: Option<BasicAuth>,
+        platform: Platform,
+    ) -> Result<(Option<Digest>, Arc<ImageRecord>), PullFailure> {
         if let Some(digest) = reference.digest
             && let Some(record) = self.disk.image(&digest, platform)
         {
-            return Ok(self.hand_out(&reference, Some(digest), &record));
+            return Ok((Some(digest), record));
         }
-        let session = self.client.session(&reference, auth).await?;
+        let session = self.client.session(reference, auth).await?;
         let top = match reference.digest {
             Some(digest) => Some(digest),
             None => self.resolve(&session).await?,
@@ -159,7 +243,7 @@ impl Shared {
             let (disk, manifest) = (Arc::clone(&self.disk), record.manifest);
             layer::blocking(move || disk.publish_tag(&name, platform, manifest)).await?;
         }
-        Ok(self.hand_out(&reference, top, &record))
+        Ok((top, record))
     }
 
     async fn resolve(&self, session: &Session) -> Result<Option<Digest>, PullFailure> {
@@ -193,9 +277,15 @@ impl Shared {
         platform: Platform,
     ) -> Result<Arc<ImageRecord>, PullFailure> {
         let (digest, manifest, indexes) = find_manifest(session, top, platform).await?;
-        let mut record = match self.disk.image(&digest, platform) {
-            Some(known) => ImageRecord::clone(&known),
-            None => self.fetch_content(session, digest, manifest, platform).await?,
+        // Held or pinned until it is published: a cleanup must not come in between.
+        let hold = self.disk.hold(&digest);
+        let known = self.disk.image(&digest, platform).filter(|_| hold.is_some());
+        let (mut record, _pins) = match known {
+            Some(known) => (ImageRecord::clone(&known), None),
+            None => {
+                let fetched = self.fetch_content(session, digest, manifest, platform).await?;
+                (fetched.0, Some(fetched.1))
+            }
         };
         record.indexes.extend(indexes);
         let disk = Arc::clone(&self.disk);
@@ -208,7 +298,7 @@ impl Shared {
         digest: Digest,
         manifest: Manifest,
         platform: Platform,
-    ) -> Result<ImageRecord, PullFailure> {
+    ) -> Result<(ImageRecord, Pins), PullFailure> {
         let reference = session.reference.to_string();
         let config = BlobStream::new(session, "config", &manifest.config).collect().await?;
         let config = ImageConfig::parse(&reference, &config)?;
@@ -222,18 +312,24 @@ impl Shared {
                 problem: "mismatched image rootfs and manifest layers".to_owned(),
             });
         }
+        let pins = self.disk.pin(config.diff_ids.iter().copied());
         let layers = config.diff_ids.iter().copied().zip(manifest.layers.iter().cloned());
         // An image may hold one layer many times (the empty one, mostly); it is fetched once.
         let layers: BTreeMap<Digest, _> = layers.collect();
+        self.watchers.tell(|| {
+            let missing = layers.iter().filter(|(diff_id, _)| !self.disk.has_layer(diff_id));
+            Progress::Layers(missing.map(|(_, blob)| (blob.digest, blob.size)).collect())
+        });
         futures_util::stream::iter(layers)
             .map(|(diff_id, blob)| {
                 let key = session.flight_key(&format!("{} {diff_id}", blob.digest));
                 let (shared, session) = (Arc::clone(self), session.clone());
                 async move {
                     let (disk, room) = (Arc::clone(&shared.disk), Arc::clone(&shared.room));
+                    let watchers = Arc::clone(&shared.watchers);
                     let work = || async move {
                         let _seat = room.acquire().await.expect("it is never closed");
-                        layer::bring_in(disk, session, blob, diff_id).await
+                        layer::bring_in(disk, session, blob, diff_id, &watchers).await
                     };
                     let flight = shared.layers.join(&key, work);
                     flight.await.unwrap_or(Err(PullFailure::Interrupted))
@@ -243,10 +339,17 @@ impl Shared {
             .try_for_each(|()| async { Ok(()) })
             .await?;
         let compressed: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-        Ok(ImageRecord::new(digest, platform, config, compressed + manifest.config.size))
+        Ok((ImageRecord::new(digest, platform, config, compressed + manifest.config.size), pins))
     }
 
-    fn hand_out(&self, reference: &ImageRef, top: Option<Digest>, record: &ImageRecord) -> Image {
+    /// Nothing if the image was removed since it was found.
+    fn hand_out(
+        &self,
+        reference: &ImageRef,
+        top: Option<Digest>,
+        record: &ImageRecord,
+    ) -> Option<Image> {
+        let hold = self.disk.hold(&record.manifest)?;
         // Overlay refuses one directory twice. Keeping the highest of equals changes nothing: it
         // shows all that the lower ones would.
         let mut seen = BTreeSet::new();
@@ -264,7 +367,7 @@ impl Shared {
             links.push(self.disk.empty_layer());
         }
         let through = top.filter(|digest| record.indexes.contains(digest));
-        Image {
+        Some(Image {
             reference: reference.to_string(),
             digest: record.manifest,
             index_digest: through
@@ -273,19 +376,8 @@ impl Shared {
             layers,
             links,
             size: record.size,
-            hold: self.hold(record.manifest),
-        }
-    }
-
-    fn hold(&self, manifest: Digest) -> ImageHold {
-        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lease) = holds.get(&manifest).and_then(Weak::upgrade) {
-            return ImageHold { _lease: lease };
-        }
-        holds.retain(|_, lease| lease.strong_count() > 0);
-        let lease = Arc::new(manifest);
-        holds.insert(manifest, Arc::downgrade(&lease));
-        ImageHold { _lease: lease }
+            hold,
+        })
     }
 }
 

@@ -1,8 +1,10 @@
-//! HTTP to registries: a pooled HTTP/1.1 client over TCP and rustls. It knows connecting,
+//! HTTP to registries: a pooled HTTP/1.1 client over TCP, proxies and rustls. It knows connecting,
 //! deadlines and how to say what went wrong as Go's client would say it (users search for those
 //! texts); it knows nothing of registries.
 
+use super::failure::PullFailure;
 use super::limits;
+use super::proxy::{Proxies, Proxy};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty};
@@ -18,7 +20,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -51,6 +53,17 @@ impl Patience {
         let doubled = self.backoff_first.saturating_mul(1 << attempts.saturating_sub(1).min(16));
         doubled.min(limits::BACKOFF_MAX)
     }
+
+    /// The pause before another attempt; nothing if the registry asks for more than can be waited.
+    pub(crate) fn pause(&self, failure: &PullFailure, attempts: u32) -> Option<Duration> {
+        let backoff = self.backoff(attempts);
+        match failure {
+            PullFailure::RateLimited { retry_after: Some(asked), .. } => {
+                (*asked <= limits::RETRY_AFTER_MAX).then_some(backoff.max(*asked))
+            }
+            _ => Some(backoff),
+        }
+    }
 }
 
 /// A request that got no answer, or an answer that broke off, in Go's words.
@@ -61,13 +74,20 @@ pub(crate) struct Broken(pub String);
 #[derive(Clone)]
 pub(crate) struct Transport {
     client: Client<Dialer, Empty<Bytes>>,
+    proxies: Arc<Proxies>,
     patience: Patience,
 }
 
 impl Transport {
-    pub fn new(extra_roots: Vec<CertificateDer<'static>>, patience: Patience) -> Self {
+    pub fn new(
+        extra_roots: Vec<CertificateDer<'static>>,
+        proxies: Proxies,
+        patience: Patience,
+    ) -> Self {
+        let proxies = Arc::new(proxies);
         let dialer = Dialer {
             tls: Arc::new(Tls { extra_roots, connector: Mutex::new(None) }),
+            proxies: Arc::clone(&proxies),
             timeout: patience.connect,
         };
         let client = Client::builder(TokioExecutor::new())
@@ -76,11 +96,20 @@ impl Transport {
             .pool_max_idle_per_host(limits::POOL_IDLE_PER_HOST)
             .http1_read_buf_exact_size(limits::READ_BYTES)
             .build(dialer);
-        Self { client, patience }
+        Self { client, proxies, patience }
     }
 
     /// Until the headers are here; the body comes at its own pace.
-    pub async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Broken> {
+    pub async fn send(
+        &self,
+        mut request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, Broken> {
+        // A tunnel was authorized when it was dug; a plain request carries the proxy's header.
+        let plain = request.uri().scheme_str() != Some("https");
+        let proxy = self.proxies.of(request.uri()).filter(|_| plain);
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+            request.headers_mut().insert(http::header::PROXY_AUTHORIZATION, authorization);
+        }
         match tokio::time::timeout(self.patience.headers, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(Broken(innermost(&error))),
@@ -151,6 +180,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 #[derive(Clone)]
 struct Dialer {
     tls: Arc<Tls>,
+    proxies: Arc<Proxies>,
     timeout: Duration,
 }
 
@@ -181,6 +211,33 @@ impl Dialer {
         let secure = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let proxy = self.proxies.of(uri);
+        let mut stream = match proxy {
+            None => self.reach(host, port).await?,
+            Some(proxy) => self
+                .reach(&proxy.host, proxy.port)
+                .await
+                .map_err(|Broken(problem)| Broken(format!("proxyconnect tcp: {problem}")))?,
+        };
+        match proxy {
+            None if !secure => return Ok(Wire::Plain(stream)),
+            Some(_) if !secure => return Ok(Wire::Forwarded(stream)),
+            None => {}
+            Some(proxy) => {
+                let target = uri.authority().map_or("", http::uri::Authority::as_str);
+                let target = match uri.port_u16() {
+                    Some(_) => target.to_owned(),
+                    None => format!("{target}:{port}"),
+                };
+                let dug = tokio::time::timeout(self.timeout, tunnel(&mut stream, proxy, &target));
+                dug.await.map_err(|_| Broken("proxyconnect tcp: i/o timeout".to_owned()))??;
+            }
+        }
+        self.secure(host, stream).await
+    }
+
+    /// Whichever of the host's addresses answers first, in the resolver's order.
+    async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, Broken> {
         let addresses: Vec<SocketAddr> =
             tokio::time::timeout(self.timeout, tokio::net::lookup_host((host, port)))
                 .await
@@ -190,8 +247,7 @@ impl Dialer {
         let mut last = Broken(format!("dial tcp: lookup {host}: no such host"));
         for address in addresses {
             match self.connect(address).await {
-                Ok(stream) if secure => return self.secure(host, stream).await,
-                Ok(stream) => return Ok(Wire::Plain(stream)),
+                Ok(stream) => return Ok(stream),
                 Err(broken) => last = broken,
             }
         }
@@ -223,9 +279,51 @@ impl Dialer {
             .map_err(|_| Broken(format!("tls: {host} is not a server name")))?;
         match tokio::time::timeout(self.timeout, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
-            Ok(Err(error)) => Err(Broken(format!("tls: {error}"))),
+            Ok(Err(error)) => Err(Broken(handshake(&error))),
             Err(_) => Err(Broken("net/http: TLS handshake timeout".to_owned())),
         }
+    }
+}
+
+/// Asks a proxy for a way through to `target`, a host with its port.
+async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, target: &str) -> Result<(), Broken> {
+    let broken = |error: io::Error| Broken(format!("proxyconnect tcp: {}", errno(&error)));
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    if let Some(authorization) = &proxy.authorization {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(authorization.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).await.map_err(broken)?;
+    // Byte by byte: what comes after the head is the other side's, and belongs to TLS.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= limits::PROXY_HEAD_BYTES_MAX {
+            return Err(Broken("proxyconnect tcp: the proxy's answer has no end".to_owned()));
+        }
+        head.push(stream.read_u8().await.map_err(broken)?);
+    }
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let status = line.split_once(' ').map_or("", |(_, status)| status);
+    match status.split(' ').next() {
+        Some(code) if code.len() == 3 && code.starts_with('2') => Ok(()),
+        // As Go says it: only the words of the proxy's status.
+        _ => Err(Broken(status.chars().filter(|c| !c.is_control()).take(100).collect())),
+    }
+}
+
+/// Why a handshake failed, as Go would say it where it has words of its own.
+fn handshake(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "http: server gave HTTP response to HTTPS client".to_owned()
+        }
+        Some(error) => format!("tls: {error}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
+        None => format!("tls: {error}"),
     }
 }
 
@@ -274,12 +372,14 @@ impl Tls {
 /// A connection of either kind.
 pub(crate) enum Wire {
     Plain(TcpStream),
+    /// To a proxy, which must be told the whole URL.
+    Forwarded(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Connection for Wire {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().proxy(matches!(self, Self::Forwarded(_)))
     }
 }
 
@@ -290,7 +390,7 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Plain(stream) | Self::Forwarded(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -303,21 +403,21 @@ impl AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Plain(stream) | Self::Forwarded(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain(stream) | Self::Forwarded(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Plain(stream) | Self::Forwarded(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -48,7 +48,7 @@ impl Scene {
             names
         };
         let expected =
-            ["empty", "images", "l", "layers", "lock", "mends", "tags", "tmp", "version"];
+            ["empty", "images", "l", "layers", "leases", "lock", "mends", "tags", "tmp", "version"];
         assert_eq!(names(&path), expected, "{name}: the store");
         for folder in ["tmp", "empty"] {
             assert!(names(&path.join(folder)).is_empty(), "{name}: {folder}");

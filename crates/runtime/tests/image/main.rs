@@ -2,12 +2,13 @@
 //! was pushed, what is hostile stays inside, what is broken is healed or told in ECS's words.
 
 mod breakouts;
+mod collecting;
 mod confinement;
 mod crash;
 mod formats;
-mod hostile;
 mod lies;
 mod overlay;
+mod proxied;
 mod pulling;
 mod registry;
 mod tars;

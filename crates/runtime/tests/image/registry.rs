@@ -40,6 +40,8 @@ pub enum Auth {
 #[derive(Clone)]
 pub enum Trouble {
     Status(u16, &'static str),
+    /// 429, with this in `Retry-After`.
+    Busy(&'static str),
     /// The connection breaks after so many bytes of the body.
     BreakAfter(usize),
     /// As `BreakAfter`, and `Range` is ignored.
@@ -205,6 +207,11 @@ impl Registry {
         match trouble {
             Some(Trouble::Status(status, body)) => {
                 return Ok(plain(StatusCode::from_u16(status).unwrap(), body));
+            }
+            Some(Trouble::Busy(until)) => {
+                let mut answer = plain(StatusCode::TOO_MANY_REQUESTS, "");
+                answer.headers_mut().insert("retry-after", until.parse().unwrap());
+                return Ok(answer);
             }
             Some(Trouble::Location(location)) => {
                 let mut answer = plain(StatusCode::TEMPORARY_REDIRECT, "");

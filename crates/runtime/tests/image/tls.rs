@@ -12,16 +12,28 @@ use std::sync::Arc;
 const AUTHORITY: &[u8] = include_bytes!("tls/authority.der");
 const SERVER: &[u8] = include_bytes!("tls/server.der");
 const SERVER_KEY: &[u8] = include_bytes!("tls/server.key.der");
+/// Signed by itself, for `registry.test`, where a name must not be loopback's.
+const NAMED: &[u8] = include_bytes!("tls/named.der");
+const NAMED_KEY: &[u8] = include_bytes!("tls/named.key.der");
 
 fn acceptor() -> tokio_rustls::TlsAcceptor {
+    accepting(SERVER, SERVER_KEY)
+}
+
+/// Serves `registry.test`, to whom trusts this certificate.
+pub fn named() -> (tokio_rustls::TlsAcceptor, CertificateDer<'static>) {
+    (accepting(NAMED, NAMED_KEY), CertificateDer::from(NAMED))
+}
+
+fn accepting(certificate: &'static [u8], key: &'static [u8]) -> tokio_rustls::TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![CertificateDer::from(SERVER)],
-            PrivatePkcs8KeyDer::from(SERVER_KEY).into(),
+            vec![CertificateDer::from(certificate)],
+            PrivatePkcs8KeyDer::from(key).into(),
         )
         .unwrap();
     Arc::new(config).into()
@@ -66,4 +78,12 @@ async fn plain_http_to_a_tls_port_is_refused() {
     push(&registry, &[]);
     let failure = pull(format!("http://localhost:{}", registry.port()), true).await.unwrap_err();
     assert!(failure.contains("There is a connection issue"), "{failure}");
+}
+
+#[tokio::test]
+async fn tls_to_a_plain_port_is_told_in_gos_words() {
+    let registry = Registry::start().await;
+    let failure = pull(format!("https://localhost:{}", registry.port()), true).await.unwrap_err();
+    let words = "http: server gave HTTP response to HTTPS client";
+    assert!(failure.ends_with(words), "{failure}");
 }

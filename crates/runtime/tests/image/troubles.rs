@@ -245,8 +245,38 @@ async fn rate_limits_and_refusals_keep_their_words() {
     assert!(failure.ecs_reason().ends_with("may require 'docker login': denied: not yours"));
     registry.trouble(tag, vec![Trouble::Status(429, ""); 5]);
     let failure = pull(&store, &registry).await.unwrap_err();
-    assert!(failure.ecs_reason().contains("toomanyrequests: Too Many Requests"));
+    let words = format!(
+        "CannotPullContainerError: ref pull has been retried 5 time(s): failed to copy: \
+         httpReadSeeker: failed open: unexpected status code http://{}{tag}: 429 Too Many Requests \
+         - Server message: toomanyrequests: Too Many Requests",
+        registry.host()
+    );
+    assert_eq!(failure.ecs_reason(), words);
     assert!(failure.is_passing());
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_a_pause_gets_it_within_bounds() {
+    let tag = "/v2/app/manifests/v1";
+    let began = std::time::Instant::now();
+    assert_eq!(healed(tag, vec![Trouble::Busy("1")], |_| {}).await, 2);
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    assert_eq!(healed(&blob_path(&layer()), vec![Trouble::Busy("1")], |_| {}).await, 2);
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    // An hour is more than a pull can wait, and so is the end of the century: no second attempt.
+    for long in ["3600", "Thu, 31 Dec 2099 23:59:59 GMT"] {
+        let home = tempfile::tempdir().unwrap();
+        let registry = Registry::start().await;
+        push(&registry, &[layer()]);
+        registry.trouble(tag, vec![Trouble::Busy(long); 2]);
+        let failure = pull(&open(home.path()), &registry).await.unwrap_err();
+        assert!(matches!(failure, PullFailure::RateLimited { attempts: 1, .. }), "{failure:?}");
+        assert_eq!(registry.asked(), [format!("HEAD {tag}")]);
+    }
+    // A date that has passed asks for nothing.
+    let past = vec![Trouble::Busy("Thu, 01 Jan 1970 00:00:00 GMT")];
+    assert_eq!(healed(tag, past, |_| {}).await, 2);
 }
 
 #[tokio::test]
