@@ -63,9 +63,8 @@ impl Server {
     }
 
     pub async fn serve(folder: Arc<TempDir>, store: Store) -> Self {
-        let signer = Signer::new(b"a secret of these tests");
-        let (password, _) = signer.mint(NOW);
-        let registry = registry(folder.path(), &store, signer);
+        let password = password();
+        let registry = registry(folder.path(), &store);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let accepting = tokio::spawn(accept(listener, registry));
@@ -79,17 +78,7 @@ impl Server {
     }
 
     pub async fn repository(&self, name: &str, immutable_tags: bool) {
-        let repository = Repository {
-            name: RepositoryName::from(name),
-            created_at: NOW,
-            immutable_tags,
-            tag_exclusions: Vec::new(),
-            scan_on_push: false,
-            tags: Default::default(),
-        };
-        let mut txn = self.store.begin();
-        txn.put(repository);
-        txn.commit().await.expect("committed");
+        make_repository(&self.store, name, immutable_tags).await;
     }
 
     pub fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -155,13 +144,34 @@ impl Server {
     }
 }
 
+pub async fn make_repository(store: &Store, name: &str, immutable_tags: bool) {
+    let mut txn = store.begin();
+    txn.put(Repository {
+        name: RepositoryName::from(name),
+        created_at: NOW,
+        immutable_tags,
+        tag_exclusions: Vec::new(),
+        scan_on_push: false,
+        tags: Default::default(),
+    });
+    txn.commit().await.expect("committed");
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-fn registry(folder: &Path, store: &Store, signer: Signer) -> Registry {
+fn signer() -> Signer {
+    Signer::new(b"a secret of these tests")
+}
+
+pub fn password() -> String {
+    signer().mint(NOW).0
+}
+
+pub fn registry(folder: &Path, store: &Store) -> Registry {
     let objects = FolderObjects::open(&folder.join("objects")).expect("an object folder");
     Registry::new(Parts {
         store: store.clone(),
@@ -169,13 +179,13 @@ fn registry(folder: &Path, store: &Store, signer: Signer) -> Registry {
         staging: Staging::open(&folder.join("uploads")).expect("a folder of uploads"),
         locality: Locality { region: "us-east-1".into(), account: "000000000000".into() },
         clock: Arc::new(|| NOW),
-        signer,
+        signer: signer(),
         agent_user: "agent".to_owned(),
         agent_password: "of the agents".to_owned(),
     })
 }
 
-async fn accept(listener: TcpListener, registry: Registry) {
+pub async fn accept(listener: TcpListener, registry: Registry) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let registry = registry.clone();
