@@ -7,6 +7,9 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1024;
 pub const ACTOR_INBOX_MAX: usize = 256;
 /// Bytes read from a session at once.
 pub const READ_BYTES: usize = 64 * 1024;
+/// How long a report that tells only how far a launch has come waits for another, in milliseconds:
+/// longer than a launch takes whose image is here, shorter than anybody watches.
+pub const PROGRESS_WAITS_MS: u64 = 20;
 /// How often a silent session says that it lives, in milliseconds: a fraction of the lease.
 pub const HEARTBEAT_MS: u64 = 4_000;
 /// How long to wait before calling the control plane again, in milliseconds: doubled up to the
@@ -44,3 +47,7 @@ pub const SAMPLE_KEPT_MS: i64 = 60_000;
 pub const KEYS_WAIT_MS: u64 = 1_500;
 /// How often keys that did not come are asked for again, in milliseconds.
 pub const KEYS_ASK_AGAIN_MS: u64 = 5_000;
+/// How long a task's sandbox waits for the rules of its network, in milliseconds.
+pub const NETWORK_WAIT_MS: u64 = 30_000;
+/// How long to wait before asking again for a network that could not be set up, in milliseconds.
+pub const NETWORK_RETRY_MS: u64 = 500;
