@@ -219,8 +219,11 @@ impl<R: Runtime, I: Images> Actor<R, I> {
     }
 
     async fn create_sandbox(&self) -> Result<(), String> {
-        if let Some(vpc) = launch::vpc(&self.assignment) {
-            self.shared.ensure_served(vpc).await.map_err(|failure| failure.to_string())?;
+        if let Some((vpc, address, range)) = launch::network(&self.assignment) {
+            // Walls first.
+            self.shared.networks.ready(&vpc, address).await?;
+            let served = self.shared.ensure_served(&vpc, range).await;
+            served.map_err(|failure| failure.to_string())?;
         }
         // The note is written to the disk; the newest session says again what must not be there.
         let mut noted = (*self.assignment).clone();

@@ -10,6 +10,7 @@ mod limits;
 mod link;
 mod log_shipper;
 mod metadata;
+mod network;
 mod recovery;
 mod session;
 mod signals;
@@ -23,9 +24,11 @@ use limits::{OUTBOX_MESSAGES_MAX, RECONNECT_MS};
 use link::Link;
 use log_shipper::Logged;
 use metadata::{Api, Residents};
+use model::network::Cidr;
 use model::session::{Assignment, Hello, PROTOCOL_VERSION};
 use model::{InstanceId, TaskId, Timestamp, VpcId};
-use runtime::{DnsSpec, Event, Failure, Recovered, Runtime, VpcTable};
+use runtime::{DnsSpec, Event, Failure, Recovered, Runtime};
+use network::Networks;
 use session::News;
 use std::collections::BTreeMap;
 use std::io;
@@ -71,7 +74,7 @@ struct Shared<R, I> {
     link: Arc<Link>,
     settings: Settings,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    vpcs: Mutex<BTreeMap<VpcId, VpcTable>>,
+    networks: Networks,
     residents: Residents,
     api: Api,
     /// How VPCs are served from within; never set: they are not.
@@ -91,20 +94,6 @@ impl<R: Runtime, I> Shared<R, I> {
         (self.clock)()
     }
 
-    /// Makes a VPC known once, and again when it has changed.
-    async fn ensure_vpc(&self, mut vpc: VpcTable) -> Result<(), Failure> {
-        let mut known = self.vpcs.lock().await;
-        if let Some(before) = known.get(&vpc.id) {
-            let more = before.interfaces.iter().map(|(address, one)| (*address, one.clone()));
-            vpc.interfaces.extend(more);
-        }
-        if known.get(&vpc.id) != Some(&vpc) {
-            self.runtime.ensure_vpc(vpc.clone()).await?;
-            known.insert(vpc.id.clone(), vpc);
-        }
-        Ok(())
-    }
-
     /// Whether tasks find metadata, credentials and a resolver in their network.
     fn serves_inside(&self) -> bool {
         self.inside.get().is_some()
@@ -112,17 +101,25 @@ impl<R: Runtime, I> Shared<R, I> {
 }
 
 impl<R: Runtime, I: Images> Shared<R, I> {
-    /// Makes a VPC known and its endpoints served, before the first of its tasks may ask.
-    async fn ensure_served(self: &Arc<Self>, vpc: VpcTable) -> Result<(), Failure> {
-        self.ensure_vpc(vpc.clone()).await?;
+    /// Has a VPC's endpoints served, before the first of its tasks may ask.
+    async fn ensure_served(self: &Arc<Self>, vpc: &VpcId, range: Cidr) -> Result<(), Failure> {
         let Some(inside) = self.inside.get() else { return Ok(()) };
         let mut serving = inside.serving.lock().await;
-        if !serving.contains_key(&vpc.id) {
+        if !serving.contains_key(vpc) {
             let mut tasks = JoinSet::new();
-            metadata::open(self, &*inside.doors, &*inside.names, &vpc, &mut tasks)?;
-            serving.insert(vpc.id, tasks);
+            metadata::open(self, &*inside.doors, &*inside.names, vpc, range, &mut tasks)?;
+            serving.insert(vpc.clone(), tasks);
         }
         Ok(())
+    }
+
+    /// A VPC goes, and its endpoints before it.
+    async fn stop_serving(&self, vpc: &VpcId) {
+        if let Some(inside) = self.inside.get()
+            && let Some(mut tasks) = inside.serving.lock().await.remove(vpc)
+        {
+            tasks.shutdown().await;
+        }
     }
 }
 
@@ -145,7 +142,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, StartFailure> {
         let instance = read_identity(&settings.state_dir).map_err(StartFailure::Identity)?;
-        let (link, vpcs) = (Arc::new(Link::default()), Mutex::default());
+        let (link, networks) = (Arc::new(Link::default()), Networks::default());
         let (residents, api, inside) = (Residents::default(), Api::default(), OnceLock::new());
         let shared = Shared {
             runtime,
@@ -153,7 +150,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
             link,
             settings,
             clock,
-            vpcs,
+            networks,
             residents,
             api,
             inside,
@@ -203,8 +200,9 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         }
         // Tasks of an earlier agent asked that one until now.
         for resident in self.shared.residents.all() {
-            if let Some(vpc) = launch::vpc(&resident.assignment()) {
-                self.shared.ensure_served(vpc).await?;
+            let Some((vpc, _, range)) = launch::network(&resident.assignment()) else { continue };
+            if self.shared.runtime.vpcs().await.contains(&vpc) {
+                self.shared.ensure_served(&vpc, range).await?;
             }
         }
         Ok(())
@@ -247,6 +245,9 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         tokio::pin!(sessions);
         let keys = credentials::keep_fresh(&shared.residents, &shared.link, || shared.now());
         tokio::pin!(keys);
+        // On its own, as actors wait for it.
+        let mut networks = JoinSet::new();
+        networks.spawn(network::keep_applying(Arc::clone(&self.shared)));
         loop {
             tokio::select! {
                 end = &mut sessions => return end,
@@ -328,6 +329,10 @@ impl<R: Runtime, I: Images> Agent<R, I> {
             News::Logged { task, container, offset, failure } => {
                 let logged = Logged { offset, failure };
                 self.tell(&task, Message::Logged { container, logged }).await;
+            }
+            News::Networks { all, tables } => self.shared.networks.learn(all, tables),
+            News::Interfaces { vpc, changes } => {
+                self.shared.networks.learn_interfaces(&vpc, changes);
             }
             News::Keys { task, keys } => credentials::learn(&self.shared.residents, &task, keys),
             News::Names { everything, tables } => {

@@ -8,8 +8,9 @@ use model::discovery::NameTable;
 use model::facts::ContainersFact;
 use model::frame::{self, FrameFault};
 use model::session::{Assignment, Hello, LogFailure, RegistryAccess, ToAgent, ToControl};
+use model::vpc_table::{InterfaceChanges, VpcTable};
 use model::{InstanceId, TaskId, VpcId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,14 @@ pub enum News {
     Names {
         everything: bool,
         tables: BTreeMap<VpcId, Arc<NameTable>>,
+    },
+    Networks {
+        all: Option<BTreeSet<VpcId>>,
+        tables: Vec<Arc<VpcTable>>,
+    },
+    Interfaces {
+        vpc: VpcId,
+        changes: InterfaceChanges,
     },
 }
 
@@ -167,6 +176,8 @@ async fn listen<R: AsyncRead + Unpin>(
 #[derive(Default)]
 struct Order {
     sequence: Option<u64>,
+    /// That of networks, which come before the tasks that need them.
+    networks: Option<u64>,
 }
 
 impl Order {
@@ -200,10 +211,30 @@ impl Order {
             }
             ToAgent::Keys { task, keys } => News::Keys { task, keys },
             ToAgent::Names { everything, tables } => News::Names { everything, tables },
+            ToAgent::Networks { sequence, all, tables } => {
+                // Everything there is, is a beginning.
+                if all.is_none() && self.networks.map(|seen| seen + 1) != Some(sequence) {
+                    return self.ask_networks(outbox).await;
+                }
+                self.networks = Some(sequence);
+                News::Networks { all, tables }
+            }
+            ToAgent::Interfaces { sequence, vpc, changes } => {
+                if self.networks.map(|seen| seen + 1) != Some(sequence) {
+                    return self.ask_networks(outbox).await;
+                }
+                self.networks = Some(sequence);
+                News::Interfaces { vpc, changes }
+            }
             ToAgent::Refused { reason, retry } => {
                 return Err(SessionEnd::Refused { reason, retry });
             }
         };
         news.send(told).await.map_err(|_| SessionEnd::Closing)
+    }
+
+    async fn ask_networks(&mut self, outbox: &mpsc::Sender<ToControl>) -> Result<(), SessionEnd> {
+        self.networks = None;
+        outbox.send(ToControl::Resync).await.map_err(|_| SessionEnd::Closed)
     }
 }

@@ -16,8 +16,9 @@ use crate::network::Cidr;
 use crate::task::{Stop, TaskInterface};
 use crate::task_definition::TaskTemplate;
 use crate::time::Timestamp;
+use crate::vpc_table::{InterfaceChanges, VpcTable};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -128,6 +129,13 @@ pub enum ToAgent {
     /// What resolvers answer, by VPC, each table whole. `everything`: a VPC that is not named is
     /// not there.
     Names { everything: bool, tables: BTreeMap<VpcId, Arc<NameTable>> },
+    /// What the instance must know of VPCs, each table whole; before the first assignment, and
+    /// before those that need it. `all`: every VPC there is, at the session's start and when one
+    /// has gone; what an instance has of others goes, too.
+    Networks { sequence: u64, all: Option<BTreeSet<VpcId>>, tables: Vec<Arc<VpcTable>> },
+    /// Interfaces that came to a VPC whose table was sent, changed in it or went from it. Networks
+    /// and Interfaces share a sequence; an agent that sees a gap asks for the whole with Resync.
+    Interfaces { sequence: u64, vpc: VpcId, changes: InterfaceChanges },
     /// The session ends here; the agent keeps its tasks and calls again, unless `retry` is false.
     Refused { reason: String, retry: bool },
 }

@@ -159,6 +159,17 @@ impl InterfaceChanges {
         }
     }
 
+    /// Both, one after the other.
+    pub fn then(mut self, later: Self) -> Self {
+        for address in later.remove {
+            self.upsert.remove(&address);
+            self.remove.push(address);
+        }
+        // What is removed comes first, so that an address may come back.
+        self.upsert.extend(later.upsert);
+        self
+    }
+
     pub fn apply(&self, to: &mut BTreeMap<Ipv4Addr, TableInterface>) {
         for address in &self.remove {
             to.remove(address);

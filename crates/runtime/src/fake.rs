@@ -272,6 +272,10 @@ impl Runtime for Fake {
         Ok(known.map(|table| changes.apply(&mut table.interfaces)).is_some())
     }
 
+    async fn vpcs(&self) -> Vec<VpcId> {
+        self.admitted().map(|state| state.vpcs.keys().cloned().collect()).unwrap_or_default()
+    }
+
     async fn remove_vpc(&self, vpc: &VpcId) -> Result<(), Failure> {
         let mut state = self.admitted()?;
         let uses = |t: &FakeTask| t.spec.network.as_ref().is_some_and(|n| n.vpc == *vpc);

@@ -58,6 +58,9 @@ pub trait Runtime: Send + Sync + 'static {
         changes: InterfaceChanges,
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
+    /// VPCs that are there, also those of an earlier agent.
+    fn vpcs(&self) -> impl Future<Output = Vec<VpcId>> + Send;
+
     /// Takes a VPC away that no task uses any more; no failure when it isn't there.
     fn remove_vpc(&self, vpc: &VpcId) -> impl Future<Output = Result<(), Failure>> + Send;
 

@@ -74,25 +74,24 @@ pub fn open<R: Runtime, I: Images>(
     shared: &Arc<Shared<R, I>>,
     doors: &dyn Doors,
     names: &dyn NameServer,
-    vpc: &runtime::VpcTable,
+    vpc: &VpcId,
+    range: model::network::Cidr,
     serving: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
-    let metadata = doors.listener(&vpc.id, SocketAddrV4::new(ADDRESS, PORT))?;
-    let api = doors.listener(&vpc.id, SocketAddrV4::new(ADDRESS, API_PORT))?;
+    let metadata = doors.listener(vpc, SocketAddrV4::new(ADDRESS, PORT))?;
+    let api = doors.listener(vpc, SocketAddrV4::new(ADDRESS, API_PORT))?;
     // What serves must not keep alive what it serves: the runtime is taken apart at the end.
     let weak: Weak<Shared<R, I>> = Arc::downgrade(shared);
-    serving.spawn(report_end(vpc.id.clone(), server::serve(weak.clone(), vpc.id.clone(), metadata)));
-    serving.spawn(report_end(vpc.id.clone(), api::serve(weak, vpc.id.clone(), api)));
-    let Some(range) = vpc.cidrs.first() else { return Ok(()) };
-    let range = model::network::Cidr { address: range.address, prefix: range.prefix };
+    serving.spawn(report_end(vpc.clone(), server::serve(weak.clone(), vpc.clone(), metadata)));
+    serving.spawn(report_end(vpc.clone(), api::serve(weak, vpc.clone(), api)));
     let addresses = [Some(RESOLVER), range.nth(2)];
     let mut sockets = NameSockets { datagrams: Vec::new(), listeners: Vec::new() };
     for address in addresses.into_iter().flatten() {
         let at = SocketAddrV4::new(address, DNS_PORT);
-        sockets.datagrams.push(doors.datagram(&vpc.id, at)?);
-        sockets.listeners.push(doors.listener(&vpc.id, at)?);
+        sockets.datagrams.push(doors.datagram(vpc, at)?);
+        sockets.listeners.push(doors.listener(vpc, at)?);
     }
-    names.serve(&vpc.id, range, sockets);
+    names.serve(vpc, range, sockets);
     Ok(())
 }
 

@@ -344,6 +344,10 @@ impl Runtime for Embedded {
         blocking(move || inner.vpcs.change(&vpc, &changes)).await
     }
 
+    async fn vpcs(&self) -> Vec<VpcId> {
+        self.inner.vpcs.known()
+    }
+
     async fn remove_vpc(&self, vpc: &VpcId) -> Result<(), Failure> {
         let (inner, vpc) = (self.inner.clone(), vpc.clone());
         blocking(move || inner.vpcs.remove(&vpc)).await

@@ -68,6 +68,17 @@ pub fn in_thread<T: Send + 'static>(
     std::thread::spawn(work).join().expect("work of ours doesn't panic")
 }
 
+/// Does something in a thread in a network namespace.
+pub fn inside<T: Send + 'static>(
+    namespace: Arc<OwnedFd>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    in_thread(move || {
+        process::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
+        work()
+    })
+}
+
 /// A new namespace, held by a mount.
 pub fn pin(target: &Path) -> io::Result<OwnedFd> {
     let target = target.to_owned();
@@ -99,11 +110,7 @@ impl Router {
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let namespace = self.namespace.clone();
-        in_thread(move || {
-            process::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
-            work()
-        })
+        inside(self.namespace.clone(), work)
     }
 
     pub fn apply_settings(&self) -> io::Result<()> {
@@ -216,7 +223,8 @@ impl State {
     fn change_links(&self, changes: &InterfaceChanges) -> io::Result<()> {
         let known = &self.table.interfaces;
         let of = |address: &Ipv4Addr| known.get(address).map(|interface| interface.place);
-        for address in &changes.remove {
+        let stay = |address: &&Ipv4Addr| changes.upsert.contains_key(*address);
+        for address in changes.remove.iter().filter(|address| !stay(address)) {
             match of(address) {
                 Some(Place::Endpoint) => self.links.delete_address(self.loopback, *address, 32)?,
                 Some(Place::Instance(_)) => self.leave_tunnel(*address)?,

@@ -284,13 +284,15 @@ impl Vpcs {
     }
 
     pub fn remove(&self, vpc: &VpcId) -> Result<(), Failure> {
-        let mut all = self.lock();
-        let All { known, host } = &mut *all;
-        let Some(router) = known.get(vpc) else { return Ok(()) };
-        let busy = router.inside(wait_until_empty);
+        let Some(namespace) = self.namespace(vpc) else { return Ok(()) };
+        // Without the lock, as it may take a while.
+        let busy = router::inside(namespace, wait_until_empty);
         if let Some(left) = busy.map_err(failed("looking for a VPC's tasks"))? {
             return Err(Failure::Refused(format!("{vpc} still has interfaces of tasks: {left:?}")));
         }
+        let mut all = self.lock();
+        let All { known, host } = &mut *all;
+        let Some(router) = known.get(vpc) else { return Ok(()) };
         let links = Links::here().map_err(failed("talking to the kernel"))?;
         if let Ok(index) = links.index(&self.uplink(router.slot)) {
             let before = host::addresses(router.table());
