@@ -122,9 +122,10 @@ impl Writer {
     fn take_directory(&mut self, entry: &Entry, path: &Inside) -> Result<(), LayerProblem> {
         let (directory, name) = path.split();
         let mut parent = self.root.directory(directory)?;
+        let mut is_new = true;
         match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
             Err(Errno::EXIST) => match confine::occupant(parent, name)? {
-                Occupant::Directory => {}
+                Occupant::Directory => is_new = false,
                 found => {
                     self.root.clear(directory, name)?;
                     parent = self.root.directory(directory)?;
@@ -136,7 +137,8 @@ impl Writer {
             },
             other => other?,
         }
-        if self.set_gid_seen || entry.uid != 0 || entry.gid != 0 {
+        // What is new is root's already.
+        if !is_new || self.set_gid_seen || entry.uid != 0 || entry.gid != 0 {
             set_owner(parent, name, entry)?;
         }
         rustix::fs::chmodat(parent, name, mode(entry), AtFlags::empty())?;

@@ -137,7 +137,7 @@ async fn later_entries_replace_earlier_ones() {
             file("a", "first"),
             file("a", "second"),
             symlink("b", "a"),
-            directory("b").mode(0o700),
+            directory("b").mode(0o700).owner(5, 6),
             directory("b").mode(0o711),
             file("c/d/e", "x"),
             hard_link("c", "a"),
@@ -156,7 +156,7 @@ async fn later_entries_replace_earlier_ones() {
         ["", "a", "b", "c", "contiguous", "f", "g", "old-folder"]
     );
     assert!(found["a"].ends_with("\"second\""), "{found:?}");
-    assert!(found["b"].starts_with("dir 711"), "{found:?}");
+    assert!(found["b"].starts_with("dir 711 0:0"), "{found:?}");
     assert_eq!(found["c"], "same as a");
     assert!(found["f"].starts_with("fifo"), "{found:?}");
     assert!(found["old-folder"].starts_with("dir"), "{found:?}");
