@@ -27,8 +27,17 @@ const CPU_QUOTA_MICROSECONDS_MIN: u64 = 1_000;
 const CPU_UNITS_PER_CORE: u64 = 1024;
 /// The kernel's smallest weight, which ECS gives to containers without CPU units.
 const CPU_SHARES_MIN: u32 = 2;
+/// And its largest.
+const CPU_SHARES_MAX: u32 = 262_144;
 /// How long emptied groups may take to become removable.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(2_000);
+/// The weight of our own processes against tasks, for each core: less than it, and a launch waits
+/// for tasks that compute.
+const OWN_SHARES_PER_CORE: u32 = 1024;
+/// The weight of all tasks and our own processes together against the rest of the machine, for
+/// each core. The kernel's default is that of one process, however many tasks there are; more than
+/// this, and tasks that compute would keep the control plane waiting on the machine they share.
+const PARENT_SHARES_PER_CORE: u32 = 2 * 1024;
 /// The group of zygote and supervisors.
 const OWN_GROUP: &str = "supervisor";
 /// The group of all containers in version 1's hierarchy of devices, where they all have the same
@@ -232,6 +241,11 @@ fn mounted(mountinfo: &str) -> (Vec<(String, PathBuf)>, Option<PathBuf>) {
 fn cpu_quota_microseconds(units: u32) -> u64 {
     let quota = u64::from(units) * CPU_PERIOD_MICROSECONDS / CPU_UNITS_PER_CORE;
     quota.max(CPU_QUOTA_MICROSECONDS_MIN)
+}
+
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 fn mebibytes(mib: u64) -> u64 {

@@ -2,8 +2,9 @@
 //! that isn't mounted is done without; `preflight` has said so by then.
 
 use super::{
-    CONTAINERS_GROUP, CPU_PERIOD_MICROSECONDS, CPU_SHARES_MIN, OWN_GROUP, cpu_quota_microseconds,
-    make_dir, mebibytes, read_keyed, read_number, write,
+    CONTAINERS_GROUP, CPU_PERIOD_MICROSECONDS, CPU_SHARES_MAX, CPU_SHARES_MIN, OWN_GROUP,
+    OWN_SHARES_PER_CORE, PARENT_SHARES_PER_CORE, cores, cpu_quota_microseconds, make_dir,
+    mebibytes, read_keyed, read_number, write,
 };
 use crate::spec::{ContainerLaunch, SandboxSpec};
 use std::fs;
@@ -76,6 +77,11 @@ impl V1 {
             for rule in DEVICES {
                 write(&containers, "devices.allow", rule)?;
             }
+        }
+        if let Some(cpu) = &self.cpu {
+            let shares = |each: u32| each.saturating_mul(cores()).min(CPU_SHARES_MAX);
+            write(cpu, "cpu.shares", shares(PARENT_SHARES_PER_CORE))?;
+            write(&cpu.join(OWN_GROUP), "cpu.shares", shares(OWN_SHARES_PER_CORE))?;
         }
         for root in self.roots() {
             // See `Cgroups::doors` for why it is not cgroup.procs.

@@ -2,7 +2,8 @@
 //! (CLONE_INTO_CGROUP).
 
 use super::{
-    CPU_PERIOD_MICROSECONDS, CPU_SHARES_MIN, OWN_GROUP, cpu_quota_microseconds, make_dir,
+    CPU_PERIOD_MICROSECONDS, CPU_SHARES_MAX, CPU_SHARES_MIN, CPU_UNITS_PER_CORE, OWN_GROUP,
+    OWN_SHARES_PER_CORE, PARENT_SHARES_PER_CORE, cores, cpu_quota_microseconds, make_dir,
     mebibytes, read_keyed, read_number, write,
 };
 use crate::spec::{ContainerLaunch, SandboxSpec};
@@ -14,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Controllers that limits need; one that the kernel lacks here is done without.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+const WEIGHT_DEFAULT: u64 = 100;
+const WEIGHT_MAX: u64 = 10_000;
 
 pub struct V2 {
     root: PathBuf,
@@ -43,7 +47,13 @@ impl V2 {
         write(&self.parent.join(OWN_GROUP), "cgroup.procs", std::process::id())?;
         self.restrict_devices()?;
         self.delegate(&self.root)?;
-        self.delegate(&self.parent)
+        self.delegate(&self.parent)?;
+        if self.has("cpu") {
+            let own = self.parent.join(OWN_GROUP);
+            write(&self.parent, "cpu.weight", share_of_machine(PARENT_SHARES_PER_CORE))?;
+            write(&own, "cpu.weight", share_of_machine(OWN_SHARES_PER_CORE))?;
+        }
+        Ok(())
     }
 
     /// For all groups below the parent at once, our own processes among them: they need no device
@@ -156,8 +166,14 @@ fn limit_memory(dir: &Path, mib: u64) -> io::Result<()> {
 
 /// Version 2's weight for version 1's shares, by the formula the container runtimes share.
 fn weight(shares: u32) -> u64 {
-    let shares = u64::from(shares.max(CPU_SHARES_MIN)).min(262_144);
+    let shares = u64::from(shares.clamp(CPU_SHARES_MIN, CPU_SHARES_MAX));
     1 + (shares - 2) * 9999 / 262_142
+}
+
+/// The weight of a group among those of other programs, which have 100 where version 1 has 1024.
+fn share_of_machine(shares_per_core: u32) -> u64 {
+    let shares = u64::from(shares_per_core) * u64::from(cores());
+    (shares * WEIGHT_DEFAULT / CPU_UNITS_PER_CORE).min(WEIGHT_MAX)
 }
 
 #[cfg(test)]
