@@ -5,9 +5,7 @@ use super::service::{self, read};
 use super::{client_token, clusters, names, tags};
 use crate::context::{Caller, Context};
 use crate::fault::{Fault, invalid_parameter};
-use model::service::{
-    Service, ServiceProgress, ServiceStatus, ServiceTemplate, WantedDeployment,
-};
+use model::service::{Service, ServiceProgress, ServiceStatus, ServiceTemplate, WantedDeployment};
 use model::{ClusterName, DeploymentId, ServiceName, nineteen_digits};
 use std::sync::Arc;
 use store::Txn;
@@ -101,9 +99,7 @@ fn there(
         ServiceStatus::Active if token.is_some() && known.client_token.as_ref() == token => {
             Ok(Some(known))
         }
-        ServiceStatus::Active => {
-            Err(invalid_parameter("Creation of service was not idempotent."))
-        }
+        ServiceStatus::Active => Err(invalid_parameter("Creation of service was not idempotent.")),
     }
 }
 

@@ -49,12 +49,11 @@ pub async fn list_service_deployments(
             None => true,
         })
         .filter(|deployment| fits(super::time(deployment.created_at)))
-        .filter(|deployment| wanted.is_empty() || wanted.contains(&deployments::status(deployment)));
+        .filter(|deployment| {
+            wanted.is_empty() || wanted.contains(&deployments::status(deployment))
+        });
     let items: Vec<_> = items.collect();
     let (items, next_token) = page.take(items.into_iter(), |deployment| deployment.id.as_str());
     let shown = items.into_iter().map(|deployment| deployments::brief(cx, &record, deployment));
-    Ok(ListServiceDeploymentsResponse {
-        service_deployments: Some(shown.collect()),
-        next_token,
-    })
+    Ok(ListServiceDeploymentsResponse { service_deployments: Some(shown.collect()), next_token })
 }

@@ -163,11 +163,7 @@ pub const ROUTES: &[Route] = &[
         describe_service_revisions::describe_service_revisions
     ),
     route!(ecs, DescribeServicesRequest, describe_services::describe_services),
-    route!(
-        ecs,
-        ListServiceDeploymentsRequest,
-        list_service_deployments::list_service_deployments
-    ),
+    route!(ecs, ListServiceDeploymentsRequest, list_service_deployments::list_service_deployments),
     route!(ecs, ListServicesRequest, list_services::list_services),
     route!(
         ecs,
@@ -178,11 +174,7 @@ pub const ROUTES: &[Route] = &[
             "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
         ]
     ),
-    route!(
-        ecs,
-        StopServiceDeploymentRequest,
-        stop_service_deployment::stop_service_deployment
-    ),
+    route!(ecs, StopServiceDeploymentRequest, stop_service_deployment::stop_service_deployment),
     route!(ecs, StopTaskRequest, stop_task::stop_task),
     route!(ecs, TagResourceRequest, tag_resource::tag_resource),
     route!(ecs, UntagResourceRequest, untag_resource::untag_resource),

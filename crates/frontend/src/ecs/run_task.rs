@@ -150,9 +150,7 @@ impl Request {
             now: self.now,
         };
         let mut mint = || cx.random();
-        let make = |provider| {
-            Arc::new(draft.task(TaskId::mint(mint()), provider, &mut mint))
-        };
+        let make = |provider| Arc::new(draft.task(TaskId::mint(mint()), provider, &mut mint));
         let tasks: Vec<Arc<Task>> = self.providers(&launch).into_iter().map(make).collect();
         for task in &tasks {
             txn.put_arc(Arc::clone(task));

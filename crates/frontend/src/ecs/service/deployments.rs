@@ -79,11 +79,9 @@ pub fn parse(
     };
     let parts: Vec<&str> = rest.split('/').collect();
     match parts.as_slice() {
-        [cluster, service, number] => Ok((
-            ClusterName::from(*cluster),
-            ServiceName::from(*service),
-            (*number).to_owned(),
-        )),
+        [cluster, service, number] => {
+            Ok((ClusterName::from(*cluster), ServiceName::from(*service), (*number).to_owned()))
+        }
         _ => Err(bad_arn()),
     }
 }

@@ -84,7 +84,8 @@ pub fn active_in(
 
 /// How many services of a cluster are there; those that are draining count too.
 pub fn count(snapshot: &Snapshot, cluster: &ClusterName) -> usize {
-    let services = snapshot.scan::<Service>(&service_prefix(cluster));
+    let prefix = service_prefix(cluster);
+    let services = snapshot.scan::<Service>(&prefix);
     services.filter(|(key, _)| !is_inactive(snapshot, key)).count()
 }
 
@@ -125,7 +126,7 @@ impl Tally {
     }
 
     fn all(&self) -> (i32, i32) {
-        let mut counts = self.by_deployment.values();
+        let counts = self.by_deployment.values();
         counts.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 }
@@ -142,7 +143,9 @@ pub fn network(network: &NetworkRequest) -> ecs::NetworkConfiguration {
     ecs::NetworkConfiguration {
         awsvpc_configuration: Some(ecs::AwsVpcConfiguration {
             subnets: Some(network.subnets.iter().map(ToString::to_string).collect()),
-            security_groups: Some(network.security_groups.iter().map(ToString::to_string).collect()),
+            security_groups: Some(
+                network.security_groups.iter().map(ToString::to_string).collect(),
+            ),
             assign_public_ip: Some(assign),
         }),
     }

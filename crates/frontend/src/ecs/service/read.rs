@@ -34,9 +34,9 @@ pub fn grace(given: Option<i32>) -> Result<Option<u32>, Fault> {
     match given {
         None => Ok(None),
         Some(seconds @ 0..=GRACE_SECONDS_MAX) => Ok(u32::try_from(seconds).ok()),
-        Some(_) => {
-            Err(invalid_parameter("healthCheckGracePeriodSeconds should be between 0 and 2147483647"))
-        }
+        Some(_) => Err(invalid_parameter(
+            "healthCheckGracePeriodSeconds should be between 0 and 2147483647",
+        )),
     }
 }
 
@@ -45,9 +45,9 @@ pub fn propagate(given: Option<&ecs::PropagateTags>) -> Result<Option<PropagateT
         None | Some(ecs::PropagateTags::None) => Ok(None),
         Some(ecs::PropagateTags::Service) => Ok(Some(PropagateTags::Service)),
         Some(ecs::PropagateTags::TaskDefinition) => Ok(Some(PropagateTags::TaskDefinition)),
-        Some(_) => Err(invalid_parameter(
-            "propagateTags should be one of [TASK_DEFINITION,SERVICE,NONE]",
-        )),
+        Some(_) => {
+            Err(invalid_parameter("propagateTags should be one of [TASK_DEFINITION,SERVICE,NONE]"))
+        }
     }
 }
 
@@ -152,11 +152,7 @@ pub fn rules(
 }
 
 /// The definition a service is to run, active and fit for Fargate.
-pub fn definition(
-    cx: &Context,
-    txn: &mut Txn,
-    given: &str,
-) -> Result<Arc<TaskDefinition>, Fault> {
+pub fn definition(cx: &Context, txn: &mut Txn, given: &str) -> Result<Arc<TaskDefinition>, Fault> {
     let name = names::task_definition(&cx.locality, given)?;
     let found = definition::find(txn.snapshot(), &name);
     let found = found.ok_or_else(|| client("TaskDefinition not found."))?;
