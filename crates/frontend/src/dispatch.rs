@@ -54,6 +54,7 @@ pub static SERVED: &[&[Route]] = &[
     crate::logs::ROUTES,
     crate::secretsmanager::ROUTES,
     crate::ssm::ROUTES,
+    crate::servicediscovery::ROUTES,
     crate::sts::ROUTES,
 ];
 

@@ -68,6 +68,7 @@ pub fn check(service: &Service, violations: &[Violation]) -> Result<(), Fault> {
             ),
         ),
         "logs" => Fault::client("InvalidParameterException", summary),
+        "servicediscovery" => Fault::client("InvalidInput", summary),
         "secretsmanager" | "ssm" => Fault::client("ValidationException", summary),
         _ => Fault::client("ValidationError", summary),
     })

@@ -18,6 +18,7 @@ mod limits;
 mod logs;
 mod secretsmanager;
 mod ssm;
+mod servicediscovery;
 mod sts;
 
 pub use auth::root_access_key;

@@ -41,6 +41,24 @@ pub struct Namespace {
     pub tags: Tags,
 }
 
+impl Namespace {
+    /// What two namespaces must not share: how they are reached, and the name.
+    pub fn place(&self) -> String {
+        let name = self.name.trim_end_matches('.').to_ascii_lowercase();
+        match (&self.vpc, self.kind) {
+            (Some(vpc), _) => format!("{vpc}/{name}"),
+            (None, kind) => format!("{}/{name}", kind.as_str()),
+        }
+    }
+}
+
+/// Which namespace has a place, so that of two made at once one is refused.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NamespacePlace {
+    pub place: String,
+    pub namespace: NamespaceId,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum RoutingPolicy {
     /// Up to eight healthy instances, in random order.

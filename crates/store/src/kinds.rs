@@ -4,7 +4,9 @@
 use crate::record::{Kinds, Record};
 use model::account::{AccessKey, AccountSetting, ClientToken};
 use model::cluster::Cluster;
-use model::discovery::{DiscoveryInstance, DiscoveryOperation, DiscoveryService, Namespace};
+use model::discovery::{
+    DiscoveryInstance, DiscoveryOperation, DiscoveryService, Namespace, NamespacePlace,
+};
 use model::iam::{ManagedPolicy, Role};
 use model::image::{
     BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview, Manifest,
@@ -53,6 +55,7 @@ pub fn all() -> Kinds {
         .with::<ManagedPrefixList>()
         .with::<Manifest>()
         .with::<Namespace>()
+        .with::<NamespacePlace>()
         .with::<NatGateway>()
         .with::<NetworkAcl>()
         .with::<NetworkInterface>()
@@ -218,6 +221,7 @@ record!(ManagedPolicy, "managed-policy", 1, r => r.arn.clone());
 record!(ManagedPrefixList, "prefix-list", 1, r => r.id.to_string());
 record!(Manifest, "manifest", 1, r => manifest_key(&r.repository, &r.digest));
 record!(Namespace, "namespace", 1, r => r.id.to_string());
+record!(NamespacePlace, "namespace-place", 1, r => r.place.clone());
 record!(NatGateway, "nat-gateway", 1, r => r.id.to_string());
 record!(NetworkAcl, "network-acl", 1, r => r.id.to_string());
 record!(NetworkInterface, "interface", 1, r => r.id.to_string());

@@ -44,7 +44,8 @@ pub async fn assume_role(
     })?;
     let seconds = input.duration_seconds.map_or(DURATION_SECONDS_DEFAULT, i64::from);
     if seconds > role.max_session_seconds {
-        let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        let text =
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
         return Err(invalid(text.to_owned()));
     }
     if caller.principal_arn.contains(":assumed-role/") && seconds > CHAINED_SECONDS_MAX {
