@@ -191,8 +191,11 @@ def account(aws):
 @pytest.fixture(scope="session")
 def network(aws):
     """A networkConfiguration of the default VPC."""
-    subnets = aws.ec2.describe_subnets()["Subnets"]
-    groups = aws.ec2.describe_security_groups()["SecurityGroups"]
+    defaults = [{"Name": "is-default", "Values": ["true"]}]
+    vpc = aws.ec2.describe_vpcs(Filters=defaults)["Vpcs"][0]["VpcId"]
+    mine = [{"Name": "vpc-id", "Values": [vpc]}]
+    subnets = aws.ec2.describe_subnets(Filters=mine)["Subnets"]
+    groups = aws.ec2.describe_security_groups(Filters=mine)["SecurityGroups"]
     return {
         "awsvpcConfiguration": {
             "subnets": [subnet["SubnetId"] for subnet in subnets],
@@ -239,3 +242,8 @@ def nginx(aws, registry_password):
 @pytest.fixture(scope="session")
 def python(aws, registry_password):
     return _image(aws, registry_password, "python")
+
+
+@pytest.fixture(scope="session")
+def boto3_image(aws, registry_password):
+    return _image(aws, registry_password, "boto3")

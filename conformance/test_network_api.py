@@ -1,5 +1,5 @@
-"""The slice of EC2 that names things for awsvpcConfiguration: one default VPC with subnets in two
-zones and a default security group, all of which exist from the first start."""
+"""The slice of EC2 that names things for awsvpcConfiguration: one default VPC with a subnet in each
+zone and a default security group, all of which exist from the first start."""
 
 import ipaddress
 
@@ -7,8 +7,11 @@ from refusals import refused
 from tasks import address, container
 
 
+DEFAULT = [{"Name": "is-default", "Values": ["true"]}]
+
+
 def test_there_is_one_default_vpc(aws):
-    vpcs = aws.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    vpcs = aws.ec2.describe_vpcs(Filters=DEFAULT)["Vpcs"]
     assert len(vpcs) == 1
     assert vpcs[0]["IsDefault"] is True and vpcs[0]["State"] == "available"
     assert vpcs[0]["VpcId"].startswith("vpc-")
@@ -17,11 +20,13 @@ def test_there_is_one_default_vpc(aws):
     refused("InvalidVpcID.NotFound", aws.ec2.describe_vpcs, VpcIds=["vpc-00000000000000000"])
 
 
-def test_its_subnets_lie_in_two_zones_inside_it(aws):
-    vpc = aws.ec2.describe_vpcs()["Vpcs"][0]
+def test_its_subnets_lie_in_all_zones_inside_it(aws):
+    vpc = aws.ec2.describe_vpcs(Filters=DEFAULT)["Vpcs"][0]
     mine = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
     subnets = aws.ec2.describe_subnets(Filters=mine)["Subnets"]
-    assert len({it["AvailabilityZone"] for it in subnets}) == 2
+    zones = aws.ec2.describe_availability_zones()["AvailabilityZones"]
+    assert {it["AvailabilityZone"] for it in subnets} == {it["ZoneName"] for it in zones}
+    assert len(zones) == 3
     whole = ipaddress.ip_network(vpc["CidrBlock"])
     ranges = [ipaddress.ip_network(it["CidrBlock"]) for it in subnets]
     assert all(it.subnet_of(whole) for it in ranges)
@@ -30,12 +35,12 @@ def test_its_subnets_lie_in_two_zones_inside_it(aws):
     refused("InvalidSubnetID.NotFound", aws.ec2.describe_subnets,
             SubnetIds=["subnet-00000000000000000"])
     pages = list(aws.ec2.get_paginator("describe_subnets").paginate(
-        PaginationConfig={"PageSize": 5}))
+        Filters=mine, PaginationConfig={"PageSize": 5}))
     assert sum(len(page["Subnets"]) for page in pages) == len(subnets)
 
 
 def test_it_has_a_default_security_group(aws):
-    vpc = aws.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    vpc = aws.ec2.describe_vpcs(Filters=DEFAULT)["Vpcs"][0]["VpcId"]
     groups = aws.ec2.describe_security_groups(Filters=[
         {"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}])
     group, = groups["SecurityGroups"]

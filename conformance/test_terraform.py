@@ -1,0 +1,105 @@
+"""Terraform's real provider against our endpoint: apply, a plan that finds nothing to do, destroy.
+The provider is no package of Python's; where it is not on the machine (a plugin directory named by
+NEARGATE_TERRAFORM_PLUGINS, or one of Terraform's own), the tests are skipped and say so."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from refusals import refused
+
+CONFIGURATIONS = pathlib.Path(__file__).with_name("terraform")
+PROVIDER = "registry.terraform.io/hashicorp/aws"
+PLACES = ["/opt/tf-plugins", "~/.terraform.d/plugins", "/usr/local/share/terraform/plugins"]
+SECONDS = 240
+
+
+def plugins():
+    """The folder that `terraform init -plugin-dir` is given, or None."""
+    named = os.environ.get("NEARGATE_TERRAFORM_PLUGINS")
+    for place in [named] if named else PLACES:
+        folder = pathlib.Path(place).expanduser()
+        if any(folder.glob(f"{PROVIDER}/*/*/terraform-provider-aws*")):
+            return folder
+    return None
+
+
+needs_terraform = pytest.mark.skipif(
+    shutil.which("terraform") is None or plugins() is None,
+    reason="NOT TESTED: no terraform, or no plugin directory with its AWS provider; "
+    "set NEARGATE_TERRAFORM_PLUGINS",
+)
+
+
+class Terraform:
+    """One configuration with a state of its own."""
+
+    def __init__(self, folder, environment, **variables):
+        self.folder = folder
+        # The endpoint and a key are all that it is told.
+        self.environment = {
+            **os.environ,
+            **environment,
+            **{f"TF_VAR_{key}": value for key, value in variables.items()},
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+            # One endpoint has no instance metadata to look for.
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self("init", f"-plugin-dir={plugins()}")
+
+    def __call__(self, command, *arguments, codes=(0,)):
+        ran = subprocess.run(
+            ["terraform", command, "-no-color", "-input=false", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert ran.returncode in codes, f"terraform {command}: {ran.stdout[-6000:]}\n{ran.stderr}"
+        return ran
+
+    def output(self, name):
+        ran = subprocess.run(
+            ["terraform", "output", "-no-color", "-raw", name],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True)
+        return ran.stdout
+
+
+@pytest.fixture
+def terraform(environment, name, tmp_path):
+    """Gives `terraform("network")`: that configuration, destroyed when the test is over."""
+    made = []
+
+    def make(configuration):
+        folder = tmp_path / configuration
+        shutil.copytree(CONFIGURATIONS / configuration, folder)
+        region = environment["AWS_DEFAULT_REGION"]
+        made.append(Terraform(folder, environment, name=name, region=region))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one("destroy", "-auto-approve")
+
+
+@needs_terraform
+@pytest.mark.deadline(2 * SECONDS)
+def test_a_network_is_applied_found_unchanged_and_destroyed(terraform, aws):
+    run = terraform("network")
+    run("apply", "-auto-approve")
+    vpc = run.output("vpc_id")
+    mine = [{"Name": "vpc-id", "Values": [vpc]}]
+    assert len(aws.ec2.describe_subnets(Filters=mine)["Subnets"]) == 9
+    nat, = aws.ec2.describe_nat_gateways(Filters=mine)["NatGateways"]
+    assert nat["State"] == "available"
+    # 2 would mean that something is to be changed.
+    run("plan", "-detailed-exitcode")
+    run("destroy", "-auto-approve")
+    refused("InvalidVpcID.NotFound", aws.ec2.describe_vpcs, VpcIds=[vpc])
+    assert aws.ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"] == []
