@@ -1,5 +1,8 @@
 //! The command line: what may be said, and what is meant when it isn't.
 
+use crate::local_images::Retention;
+use crate::object_store::S3Url;
+use crate::outbound::Outbound;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +34,9 @@ pub enum Command {
     /// Make images and bring them into the registry
     #[command(subcommand)]
     Image(crate::image::Command),
+    /// Look after the registry
+    #[command(subcommand)]
+    Registry(Registry),
     /// What the demo's container runs
     #[command(hide = true)]
     Sample,
@@ -68,6 +74,14 @@ pub struct Up {
     /// Run the control plane and the registry only, without an agent for this machine
     #[arg(long)]
     pub no_agent: bool,
+    /// Keep images in a bucket, s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION, with
+    /// the keys of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, instead of in the data folder
+    #[arg(long, value_name = "URL")]
+    pub object_store: Option<S3Url>,
+    #[command(flatten)]
+    pub outbound: Outbound,
+    #[command(flatten)]
+    pub retention: Retention,
     /// How to write what happens to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -105,6 +119,21 @@ pub struct Logs {
     /// Only lines of this container
     #[arg(long)]
     pub container: Option<String>,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub enum Registry {
+    /// Free what no image needs any more: blobs, and uploads that nobody goes on with
+    Gc(Gc),
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Gc {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// How long content that nothing needs is spared; longer than the longest push
+    #[arg(long, value_name = "SECONDS", default_value_t = 24 * 3600)]
+    pub grace_seconds: u64,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

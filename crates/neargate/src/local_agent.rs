@@ -3,20 +3,17 @@
 
 use crate::cli::Up;
 use crate::data_dir::DataDir;
+use crate::local_images::LocalImages;
 use crate::machine::Machine;
-use crate::world::Clock;
-use agent::{Agent, Image, Images, Settings};
+use crate::names::Names;
+use crate::world::{Clock, Random};
+use agent::{Agent, Settings};
 use anyhow::{Context, Result, bail};
 use manager::Manager;
-use model::session::RegistryAccess;
-use runtime::image::{
-    BasicAuth, Credentials, CredentialsProvider, Endpoint, ImageStore, Platform, RegistryMap,
-};
 use runtime::{Embedded, EmbeddedConfig, Severity};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -31,6 +28,7 @@ const TAG_CHARACTERS: usize = 8;
 
 pub struct LocalAgent {
     running: JoinHandle<()>,
+    cleaning: Option<JoinHandle<()>>,
     runtime: Arc<Embedded>,
 }
 
@@ -38,6 +36,7 @@ pub struct LocalAgent {
 pub struct Place<'a> {
     pub dir: &'a DataDir,
     pub clock: &'a Clock,
+    pub random: &'a Random,
     /// The name of the state, 32 hexadecimal digits.
     pub cluster_id: &'a str,
     /// The host part of image names that mean our registry.
@@ -77,7 +76,8 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
     let config = EmbeddedConfig::new(folder.join("runtime"), tag);
     let runtime = Embedded::start(config, events).context("cannot start the runtime")?;
     let runtime = Arc::new(runtime);
-    let images = LocalImages::open(&place).await?;
+    let images = LocalImages::open(&place, up.outbound.registries()?).await?;
+    let cleaning = images.keep_clean(&up.retention);
     let settings = Settings {
         state_dir: folder,
         name: machine.name,
@@ -91,6 +91,9 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
     let clock = Arc::clone(place.clock);
     let agent = Agent::start(settings, Arc::clone(&runtime), told, Arc::new(images), clock);
     let agent = agent.await.context("cannot start this machine's agent")?;
+    let doors: Arc<Embedded> = Arc::clone(&runtime);
+    let inside = agent.serve_inside(doors, Arc::new(Names::new(place.random))).await;
+    inside.context("cannot serve metadata, credentials and names to tasks")?;
     let running = tokio::spawn(async move {
         let connect = || {
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
@@ -101,7 +104,7 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
         let end = agent.run(connect).await;
         tracing::error!(why = %end, "this machine's agent has ended");
     });
-    Ok(LocalAgent { running, runtime })
+    Ok(LocalAgent { running, cleaning, runtime })
 }
 
 impl LocalAgent {
@@ -109,6 +112,9 @@ impl LocalAgent {
     /// kernel.
     pub async fn end(self, idle: bool) {
         self.running.abort();
+        if let Some(cleaning) = self.cleaning {
+            cleaning.abort();
+        }
         // Only a panic is worth a word; being cut off is what was asked for.
         if let Err(failure) = self.running.await
             && failure.is_panic()
@@ -126,72 +132,5 @@ impl LocalAgent {
             }
             Err(_) => tracing::error!("the runtime is still in use and stays in the kernel"),
         }
-    }
-}
-
-/// The image store with our own registry known to it by all its names.
-struct LocalImages {
-    store: ImageStore,
-    access: Arc<OwnAccess>,
-}
-
-/// The user and password of the newest session.
-#[derive(Default)]
-struct OwnAccess(Mutex<Option<BasicAuth>>);
-
-impl CredentialsProvider for OwnAccess {
-    fn credentials(&self) -> Credentials<'_> {
-        let auth = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::pin(async move { auth.ok_or_else(|| "no session with the registry yet".to_owned()) })
-    }
-}
-
-impl LocalImages {
-    async fn open(place: &Place<'_>) -> Result<Self> {
-        let access = Arc::new(OwnAccess::default());
-        let port = place.address.port();
-        let own = [
-            place.registry_host.clone(),
-            place.address.to_string(),
-            format!("127.0.0.1:{port}"),
-            format!("localhost:{port}"),
-        ];
-        let credentials: Arc<dyn CredentialsProvider> = access.clone();
-        let base_url = match place.address.ip().is_unspecified() {
-            true => format!("http://127.0.0.1:{port}"),
-            false => format!("http://{}", place.address),
-        };
-        let endpoint = Endpoint { base_url, credentials: Some(credentials) };
-        let ecr_hosts: BTreeMap<String, Endpoint> =
-            own.into_iter().map(|host| (host, endpoint.clone())).collect();
-        let registries = RegistryMap { ecr_hosts, ..RegistryMap::default() };
-        let folder = place.dir.images();
-        let opened = tokio::task::spawn_blocking(move || ImageStore::open(&folder, registries));
-        let store = opened.await.context("opening the images was cut off")?;
-        let store = store.context("cannot open this machine's images")?;
-        Ok(Self { store, access })
-    }
-}
-
-impl Images for LocalImages {
-    fn use_registry(&self, access: &RegistryAccess) {
-        let auth = BasicAuth::new(access.username.clone(), access.password.clone());
-        *self.access.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(auth);
-    }
-
-    async fn pull(&self, reference: &str, architecture: &str) -> Result<Image, String> {
-        let platform = match architecture {
-            "ARM64" => Platform::LinuxArm64,
-            _ => Platform::LinuxAmd64,
-        };
-        let pulled = self.store.pull(reference, None, platform).await;
-        let image = pulled.map_err(|failure| failure.ecs_reason())?;
-        let digest = image.index_digest.unwrap_or(image.digest);
-        Ok(Image {
-            digest: model::Digest::from(digest.to_string()),
-            config: image.config,
-            layers: image.links,
-            hold: Arc::new(image.hold),
-        })
     }
 }

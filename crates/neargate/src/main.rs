@@ -10,13 +10,20 @@ mod env;
 mod http;
 mod image;
 mod local_agent;
+mod local_images;
 mod logs;
 mod machine;
+mod names;
+mod object_store;
+mod outbound;
+mod registry_gc;
+mod s3;
 mod sample;
 mod server;
 mod show;
 mod tasks;
 mod up;
+mod upstream;
 mod world;
 
 use anyhow::{Context, Result};
@@ -63,6 +70,7 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Logs(logs) => logs::run(logs).await,
             Command::Instances(folder) => show::instances(folder).await,
             Command::Image(image) => image::run(image).await,
+            Command::Registry(cli::Registry::Gc(gc)) => registry_gc::run(gc).await,
             Command::Env(_) | Command::Sample => Ok(()),
         }
     })

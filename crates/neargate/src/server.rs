@@ -4,8 +4,9 @@
 use crate::cli::Up;
 use crate::data_dir::{Credentials, DataDir, Endpoint};
 use crate::http::{self, Router};
+use crate::upstream::Upstreams;
 use crate::world::{Clock, Random};
-use crate::{administrator, local_agent, world};
+use crate::{administrator, local_agent, object_store, world};
 use anyhow::{Context, Result, bail};
 use frontend::Frontend;
 use manager::Manager;
@@ -15,13 +16,15 @@ use model::session::RegistryAccess;
 use model::task::{StopCode, Task};
 use model::{AccountId, Region, ZoneName};
 use registry::Registry;
+use runtime::image::{Patience, RegistryMap, RemoteRegistries};
 use std::sync::Arc;
 use std::time::Duration;
-use store::blob::{FolderObjects, Staging};
+use store::blob::{ObjectStore, Staging};
 use store::logs::{Durability, Logs};
 use store::secret::Sealer;
 use store::{CommitFailure, Store};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -49,7 +52,7 @@ struct Parts {
     dir: DataDir,
     store: Store,
     logs: Logs,
-    objects: FolderObjects,
+    objects: Arc<dyn ObjectStore>,
     staging: Staging,
     sealer: Arc<Sealer>,
     locality: Locality,
@@ -79,7 +82,8 @@ pub async fn start(up: &Up) -> Result<Server> {
     let url = format!("http://{address}");
     let agent_password = administrator::password(&parts.random);
     let signer = administrator::registry_signer(dir, &parts.random)?;
-    let registry = make_registry(&parts, signer.clone(), &agent_password);
+    let outbound = up.outbound.registries()?;
+    let registry = make_registry(&parts, outbound, signer.clone(), &agent_password);
     let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer, &registry)));
     let manager = Manager::new(manager::Context {
         store: parts.store.clone(),
@@ -112,6 +116,7 @@ pub async fn start(up: &Up) -> Result<Server> {
             let place = local_agent::Place {
                 dir: &parts.dir,
                 clock: &parts.clock,
+                random: &parts.random,
                 cluster_id: parts.store.cluster_id(),
                 registry_host: parts.locality.registry_host(),
                 address,
@@ -158,8 +163,8 @@ async fn open(up: &Up) -> Result<Parts> {
         dir.keep_locality(&locality)?;
         let logs = Logs::open(&dir.logs(), Durability::Written)
             .with_context(|| format!("cannot open the logs in {path}"))?;
-        let objects = FolderObjects::open(&dir.blobs())
-            .with_context(|| format!("cannot open the images in {path}"))?;
+        let objects = object_store::open(&dir, up.object_store.as_ref());
+        let objects = Handle::current().block_on(objects)?;
         let staging = Staging::open(&dir.uploads())
             .with_context(|| format!("cannot open the uploads in {path}"))?;
         let sealer = Sealer::open(&dir.root_key())
@@ -179,13 +184,17 @@ fn frontend_context(
     frontend::Context {
         store: parts.store.clone(),
         logs: parts.logs.clone(),
-        blobs: Arc::new(parts.objects.clone()),
+        blobs: Arc::clone(&parts.objects),
         staging: parts.staging.clone(),
         collect_images: collect_images(registry),
         locality: Arc::new(parts.locality.clone()),
         sealer: Arc::clone(&parts.sealer),
         clock: Arc::clone(&parts.clock),
         random: Arc::clone(&parts.random),
+        presigned_query: {
+            let signer = signer.clone();
+            Arc::new(move |path, now| signer.presign(path, now))
+        },
         registry_password: Arc::new(move |now| signer.mint(now)),
         family_queues: frontend::FamilyQueues::default(),
     }
@@ -215,17 +224,29 @@ fn collect_images(registry: &Registry) -> frontend::CollectImages {
     })
 }
 
-fn make_registry(parts: &Parts, signer: registry::token::Signer, agent_password: &str) -> Registry {
-    Registry::new(registry::Parts {
+fn make_registry(
+    parts: &Parts,
+    outbound: RegistryMap,
+    signer: registry::token::Signer,
+    agent_password: &str,
+) -> Registry {
+    let upstreams = Upstreams {
+        registries: RemoteRegistries::new(outbound, Patience::default()),
         store: parts.store.clone(),
-        objects: Arc::new(parts.objects.clone()),
+        sealer: Arc::clone(&parts.sealer),
+        locality: parts.locality.clone(),
+    };
+    let parts = registry::Parts {
+        store: parts.store.clone(),
+        objects: Arc::clone(&parts.objects),
         staging: parts.staging.clone(),
         locality: parts.locality.clone(),
         clock: Arc::clone(&parts.clock),
         signer,
         agent_user: AGENT_USER.to_owned(),
         agent_password: agent_password.to_owned(),
-    })
+    };
+    Registry::with_upstream(parts, Arc::new(upstreams))
 }
 
 impl Server {

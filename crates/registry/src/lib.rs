@@ -16,11 +16,15 @@ mod collect;
 mod listing;
 mod manifests;
 mod path;
+mod pull_through;
 mod query;
 mod receive;
 
 pub use answer::{Body, BoxError};
 pub use collect::{CollectFailure, Collected};
+pub use pull_through::{
+    Answer as UpstreamAnswer, Upstream, UpstreamBlob, UpstreamFailure, UpstreamManifest,
+};
 
 use crate::access::Access;
 use crate::answer::{Refusal, bare, set};
@@ -28,6 +32,7 @@ use crate::cache::Cache;
 use crate::collect::Collector;
 use crate::limits::{COLLECT_EVERY_SECONDS, COLLECT_GRACE_SECONDS, MANIFEST_CACHE_BYTES};
 use crate::path::Route;
+use crate::pull_through::PullThrough;
 use crate::query::Query;
 use crate::token::Signer;
 use bytes::Bytes;
@@ -74,6 +79,7 @@ pub(crate) struct Inner {
     pub clock: Clock,
     pub collector: Collector,
     pub manifests: Cache,
+    pub pull_through: Option<Arc<PullThrough>>,
     access: Access,
     random: SystemRandom,
 }
@@ -87,7 +93,18 @@ pub(crate) struct Call {
 }
 
 impl Registry {
+    /// One that knows no other registries.
     pub fn new(parts: Parts) -> Self {
+        Self::made(parts, None)
+    }
+
+    /// One that follows pull-through cache rules.
+    pub fn with_upstream(parts: Parts, upstream: Arc<dyn Upstream>) -> Self {
+        let pull_through = PullThrough::new(&parts, upstream);
+        Self::made(parts, Some(Arc::new(pull_through)))
+    }
+
+    fn made(parts: Parts, pull_through: Option<Arc<PullThrough>>) -> Self {
         let access = Access::new(parts.signer, &parts.agent_user, &parts.agent_password);
         Self {
             inner: Arc::new(Inner {
@@ -98,6 +115,7 @@ impl Registry {
                 clock: parts.clock,
                 collector: Collector::default(),
                 manifests: Cache::new(MANIFEST_CACHE_BYTES),
+                pull_through,
                 access,
                 random: SystemRandom::new(),
             }),
@@ -136,10 +154,16 @@ impl Registry {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let allowed = self.inner.access.check(&head.headers, &head.uri, (self.inner.clock)());
+        let now = (self.inner.clock)();
+        let query = Query::parse(head.uri.query().unwrap_or(""));
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let allowed = match reads && self.inner.access.presigned(head.uri.path(), &query, now) {
+            true => Ok(()),
+            false => self.inner.access.check(&head.headers, &head.uri, now),
+        };
         let call = Call {
             path: head.uri.path().to_owned(),
-            query: Query::parse(head.uri.query().unwrap_or("")),
+            query,
             method: head.method,
             headers: head.headers,
         };

@@ -26,3 +26,12 @@ pub const COLLECT_EVERY_SECONDS: u64 = 3600;
 pub const COLLECT_GRACE_SECONDS: u64 = 24 * 3600;
 /// Bytes of manifests kept in memory.
 pub const MANIFEST_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// How long a tag of a pull-through cache is served without a look at its upstream, in seconds.
+/// Source: ECR user guide, pull-through-cache.
+pub const TAG_FRESH_SECONDS: i64 = 24 * 3600;
+/// Blobs that are fetched from upstreams at the same time.
+pub const ARRIVING_AT_ONCE_MAX: usize = 8;
+/// Bytes that a client is sent at a time of a blob that is still arriving.
+pub const ARRIVING_PIECE_BYTES: u64 = 256 * 1024;
+/// Names of manifests asked for whose turns are remembered before the idle ones are forgotten.
+pub const TURNS_KEPT_MAX: usize = 1024;

@@ -31,6 +31,9 @@ impl Inner {
         name: RepositoryName,
         reference: Reference,
     ) -> Result<Response<Body>, Refusal> {
+        if let Some(pull_through) = &self.pull_through {
+            pull_through.bring_manifest(&name, &reference).await?;
+        }
         self.repository(&name)?;
         let snapshot = self.store.snapshot();
         let manifest = find(&snapshot, &name, &reference).ok_or_else(Refusal::manifest_unknown)?;
@@ -254,7 +257,7 @@ fn blobs(document: &Document) -> Vec<&Digest> {
     document.blobs.iter().map(|needed| &needed.digest).collect()
 }
 
-fn needs(document: &Document) -> impl Iterator<Item = &Needed> {
+pub fn needs(document: &Document) -> impl Iterator<Item = &Needed> {
     document.blobs.iter().chain(&document.manifests)
 }
 

@@ -31,6 +31,9 @@ pub async fn run(demo: &cli::Demo) -> Result<()> {
         cpu_overcommit: 8,
         memory_overcommit: 1,
         no_agent: false,
+        object_store: None,
+        outbound: crate::outbound::Outbound::default(),
+        retention: crate::local_images::Retention::default(),
         log_format: LogFormat::Text,
     };
     let steps = Steps::new();

@@ -250,6 +250,11 @@ impl Held {
         self.session.bytes
     }
 
+    /// The file with the bytes so far, for who reads along.
+    pub fn data(&self) -> PathBuf {
+        self.session.folder.join(DATA)
+    }
+
     /// Adds pieces at the end. The write begins at once and runs to its end whether or not the
     /// answer is waited for. After a failure what did arrive stays; `hold` it again to learn how
     /// much that is.
