@@ -2,6 +2,7 @@
 packages. Each is made once with umoci as an OCI layout and kept under target/test-images, so that
 only the first run pays for it."""
 
+import importlib
 import os
 import pathlib
 import shutil
@@ -99,6 +100,29 @@ def _python(rootfs):
             "--config.entrypoint", "/usr/bin/python3"]
 
 
+def _boto3(rootfs):
+    """Python with the AWS SDK of the suite itself, and the models of a few services."""
+    config = _python(rootfs)
+    target = rootfs / "usr/lib/python3/dist-packages"
+    target.mkdir(parents=True, exist_ok=True)
+    for package in ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"):
+        source = pathlib.Path(importlib.import_module(package).__file__)
+        if source.name != "__init__.py":
+            shutil.copy(source, target / source.name)
+            continue
+        keep = {"ecs", "sts", "servicediscovery", "logs"}
+
+        def models(folder, names, keep=keep):
+            dropped = {it for it in names if it == "__pycache__"}
+            if folder.endswith("botocore/data"):
+                at = pathlib.Path(folder)
+                dropped |= {it for it in names if (at / it).is_dir() and it not in keep}
+            return dropped
+
+        shutil.copytree(source.parent, target / package, ignore=models)
+    return config
+
+
 def _debian(rootfs, packages):
     """Unpacks packages without running their scripts, which need a running system."""
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{it}/*" for it in ("doc", "man", "locale")]
@@ -127,4 +151,4 @@ def _run(*command):
     return ran.stdout
 
 
-RECIPES = {"busybox": _busybox, "nginx": _nginx, "python": _python}
+RECIPES = {"boto3": _boto3, "busybox": _busybox, "nginx": _nginx, "python": _python}

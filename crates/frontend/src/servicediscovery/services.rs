@@ -11,7 +11,6 @@ use model::discovery::{
     NamespaceKind, RecordKind, RoutingPolicy,
 };
 use store::kinds::discovery_instance_prefix;
-use wire::NoOutput;
 use wire::servicediscovery as sd;
 use wire::servicediscovery::ErrorCode;
 
@@ -235,7 +234,7 @@ pub async fn delete(
     cx: &Context,
     _caller: &Caller,
     input: sd::DeleteServiceRequest,
-) -> Result<NoOutput, Fault> {
+) -> Result<sd::DeleteServiceResponse, Fault> {
     let id = id(input.id);
     cx.transact(|txn| {
         // RegisterInstance writes its service, so one that comes in between is noticed.
@@ -250,7 +249,7 @@ pub async fn delete(
         Ok(())
     })
     .await?;
-    Ok(NoOutput)
+    Ok(sd::DeleteServiceResponse {})
 }
 
 pub async fn get_attributes(
@@ -272,7 +271,7 @@ pub async fn update_attributes(
     cx: &Context,
     _caller: &Caller,
     input: sd::UpdateServiceAttributesRequest,
-) -> Result<NoOutput, Fault> {
+) -> Result<sd::UpdateServiceAttributesResponse, Fault> {
     let (id, more) = (id(input.service_id), input.attributes.unwrap_or_default());
     cx.transact(|txn| {
         let found = txn.get::<DiscoveryService>(&id).ok_or_else(|| shown::no_service(&id))?;
@@ -286,14 +285,14 @@ pub async fn update_attributes(
         Ok(())
     })
     .await?;
-    Ok(NoOutput)
+    Ok(sd::UpdateServiceAttributesResponse {})
 }
 
 pub async fn delete_attributes(
     cx: &Context,
     _caller: &Caller,
     input: sd::DeleteServiceAttributesRequest,
-) -> Result<NoOutput, Fault> {
+) -> Result<sd::DeleteServiceAttributesResponse, Fault> {
     let (id, names) = (id(input.service_id), input.attributes.unwrap_or_default());
     cx.transact(|txn| {
         let found = txn.get::<DiscoveryService>(&id).ok_or_else(|| shown::no_service(&id))?;
@@ -303,5 +302,5 @@ pub async fn delete_attributes(
         Ok(())
     })
     .await?;
-    Ok(NoOutput)
+    Ok(sd::DeleteServiceAttributesResponse {})
 }

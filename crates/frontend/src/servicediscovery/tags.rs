@@ -9,7 +9,6 @@ use model::arn::Arn;
 use model::discovery::{DiscoveryService, Namespace};
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use store::Txn;
-use wire::NoOutput;
 use wire::servicediscovery as sd;
 use wire::servicediscovery::ErrorCode;
 
@@ -88,7 +87,7 @@ pub async fn tag(
     cx: &Context,
     _caller: &Caller,
     input: sd::TagResourceRequest,
-) -> Result<NoOutput, Fault> {
+) -> Result<sd::TagResourceResponse, Fault> {
     let arn = input.resource_arn.unwrap_or_default();
     let parts = taken_apart(cx, &arn)?;
     let more = read(input.tags)?;
@@ -99,14 +98,14 @@ pub async fn tag(
         })
     })
     .await?;
-    Ok(NoOutput)
+    Ok(sd::TagResourceResponse {})
 }
 
 pub async fn untag(
     cx: &Context,
     _caller: &Caller,
     input: sd::UntagResourceRequest,
-) -> Result<NoOutput, Fault> {
+) -> Result<sd::UntagResourceResponse, Fault> {
     let arn = input.resource_arn.unwrap_or_default();
     let parts = taken_apart(cx, &arn)?;
     let keys = input.tag_keys.unwrap_or_default();
@@ -117,7 +116,7 @@ pub async fn untag(
         })
     })
     .await?;
-    Ok(NoOutput)
+    Ok(sd::UntagResourceResponse {})
 }
 
 pub async fn list(
