@@ -94,6 +94,11 @@ impl Client {
         self.send("neargate", "GET", path, &[], Vec::new()).await
     }
 
+    /// One call of the operator API that changes something.
+    pub async fn operate(&self, path: &str) -> Result<Value> {
+        self.send("neargate", "POST", path, &[], Vec::new()).await
+    }
+
     async fn send(
         &self,
         service: &str,

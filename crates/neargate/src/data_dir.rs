@@ -58,6 +58,11 @@ impl DataDir {
         self.root.join("uploads")
     }
 
+    /// What waits to be put to an object store that is not a folder.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
@@ -141,6 +146,22 @@ impl DataDir {
                 kept.account,
                 kept.region
             );
+        }
+        Ok(())
+    }
+
+    /// Remembers where the folder's images are kept and refuses another place: what the state names
+    /// would be nowhere. A folder that is older than this record keeps its images in itself.
+    pub fn keep_object_store(&self, name: &str) -> Result<()> {
+        let path = self.root.join("object-store");
+        let kept = match read(&path)? {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None if self.blobs().exists() => "folder".to_owned(),
+            None => return write_private(&path, name.as_bytes()),
+        };
+        if kept != name {
+            let root = self.root.display();
+            bail!("the images of the data folder {root} are kept in {kept}, not in {name}");
         }
         Ok(())
     }
