@@ -17,6 +17,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 /// Makes a password for the image registry, with its end; the registry knows how.
 pub type RegistryPassword = Arc<dyn Fn(Timestamp) -> (String, Timestamp) + Send + Sync>;
+/// Makes the query with which a plain GET of a path of the registry is answered for a while.
+pub type PresignedQuery = Arc<dyn Fn(&str, Timestamp) -> String + Send + Sync>;
 /// Collects the images' garbage; what nobody needed for this long counts as such. None: it failed.
 pub type CollectImages =
     Arc<dyn Fn(Duration) -> BoxFuture<'static, Option<Collected>> + Send + Sync>;
@@ -50,6 +52,7 @@ pub struct Context {
     pub clock: Clock,
     pub random: Random,
     pub registry_password: RegistryPassword,
+    pub presigned_query: PresignedQuery,
     pub collect_images: CollectImages,
     /// `FamilyQueues::default()`; one for all that serve one store in this process.
     pub family_queues: FamilyQueues,

@@ -41,6 +41,7 @@ impl Fixture {
             clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))),
             random: Arc::new(move || u128::from(count.fetch_add(1, Ordering::SeqCst))),
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
+            presigned_query: Arc::new(|path, _| format!("signed={}", path.len())),
             collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             family_queues: crate::ecs::FamilyQueues::default(),
         };

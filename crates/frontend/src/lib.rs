@@ -22,7 +22,9 @@ mod servicediscovery;
 mod sts;
 
 pub use auth::root_access_key;
-pub use context::{Caller, Clock, CollectImages, Collected, Context, Random, RegistryPassword};
+pub use context::{
+    Caller, Clock, CollectImages, Collected, Context, PresignedQuery, Random, RegistryPassword,
+};
 pub use ec2::ensure_default_network;
 pub use ecs::FamilyQueues;
 pub use http::Frontend;

@@ -4,6 +4,12 @@
 /// Bytes of a request's body. CloudWatch Logs takes batches of 1 MiB, which JSON's escapes make
 /// longer.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the body of UploadLayerPart: 20 MiB in base64, and its other members.
+pub const LAYER_BODY_BYTES_MAX: usize = 28 * 1024 * 1024;
+/// Such bodies read at a time.
+pub const LAYER_BODIES_MAX: usize = 4;
+/// How long a client may take to send one, in milliseconds.
+pub const LAYER_BODY_TIMEOUT_MS: u64 = 120_000;
 /// How long a client may take to send its body, in milliseconds.
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
 /// Items of one page, in every ECS list.

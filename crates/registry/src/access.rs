@@ -2,7 +2,8 @@
 //! have a fixed pair of their own. Basic authentication, as ECR's.
 
 use crate::answer::Refusal;
-use crate::token::{Signer, USER, Verdict};
+use crate::query::Query;
+use crate::token::{PRESIGNED_END, PRESIGNED_MAC, Signer, USER, Verdict};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HOST};
@@ -36,6 +37,14 @@ impl Pair {
 }
 
 impl Access {
+    /// Whether a path was presigned: layers' download URLs, which plain clients fetch.
+    pub fn presigned(&self, path: &str, query: &Query, now: Timestamp) -> bool {
+        let given = query.get(PRESIGNED_END).zip(query.get(PRESIGNED_MAC));
+        given.is_some_and(|(end, mac)| {
+            self.signer.verify_presigned(path, end, mac, now) == Verdict::Good
+        })
+    }
+
     /// An empty agent password is refused always, not accepted.
     pub fn new(signer: Signer, agent_user: &str, agent_password: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"registry agent credentials");

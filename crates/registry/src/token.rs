@@ -18,11 +18,23 @@ const MAC_BYTES: usize = 32;
 /// big-endian) and the signature over both.
 const FORMAT: u8 = 1;
 const SIGNED_BYTES: usize = 1 + 8;
+/// The first byte of what is signed for a presigned path.
+const PRESIGNED_FORMAT: u8 = 2;
+/// How long a presigned path can be fetched, in seconds.
+const PRESIGNED_SECONDS: i64 = 3600;
+/// The members of a presigned query.
+pub const PRESIGNED_END: &str = "expires";
+pub const PRESIGNED_MAC: &str = "signature";
 
 /// Makes and checks passwords. Clones share the secret.
 #[derive(Clone)]
 pub struct Signer {
     key: hmac::Key,
+}
+
+/// What a presigned path and its end are signed as; no password begins so.
+fn presigned(path: &str, end: &str) -> Vec<u8> {
+    [&[PRESIGNED_FORMAT], end.as_bytes(), b" ", path.as_bytes()].concat()
 }
 
 /// What a password turned out to be.
@@ -49,6 +61,26 @@ impl Signer {
         let mac = hmac::sign(&self.key, &content);
         content.extend_from_slice(mac.as_ref());
         (URL_SAFE_NO_PAD.encode(content), expires_at)
+    }
+
+    /// A query with which a GET of this path needs no password for a while.
+    pub fn presign(&self, path: &str, now: Timestamp) -> String {
+        let end = now.plus_seconds(PRESIGNED_SECONDS).0.to_string();
+        let mac = hmac::sign(&self.key, &presigned(path, &end));
+        let mac = URL_SAFE_NO_PAD.encode(mac.as_ref());
+        format!("{PRESIGNED_END}={end}&{PRESIGNED_MAC}={mac}")
+    }
+
+    /// `end` and `mac` are what the query holds under `PRESIGNED_END` and `PRESIGNED_MAC`.
+    pub fn verify_presigned(&self, path: &str, end: &str, mac: &str, now: Timestamp) -> Verdict {
+        let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else { return Verdict::Wrong };
+        if hmac::verify(&self.key, &presigned(path, end), &mac).is_err() {
+            return Verdict::Wrong;
+        }
+        match end.parse().is_ok_and(|end| now < Timestamp(end)) {
+            true => Verdict::Good,
+            false => Verdict::Expired,
+        }
     }
 
     /// The signature is compared in constant time, and before anything else is believed.
@@ -85,6 +117,26 @@ mod tests {
         assert_eq!(signer.verify(&password, end.plus_ms(-1)), Verdict::Good);
         assert_eq!(signer.verify(&password, end), Verdict::Expired);
         assert_eq!(Signer::new(b"another").verify(&password, NOW), Verdict::Wrong);
+    }
+
+    #[test]
+    fn a_presigned_path_is_good_for_an_hour_and_for_itself_alone() {
+        let signer = Signer::new(b"one secret");
+        let query = signer.presign("/v2/web/blobs/sha256:00", NOW);
+        let (end, mac) = query.split_once('&').expect("two members");
+        let end = end.strip_prefix("expires=").expect("an end");
+        let mac = mac.strip_prefix("signature=").expect("a signature");
+        let check = |path: &str, end: &str, seconds: i64| {
+            signer.verify_presigned(path, end, mac, NOW.plus_seconds(seconds))
+        };
+        assert_eq!(check("/v2/web/blobs/sha256:00", end, 0), Verdict::Good);
+        assert_eq!(check("/v2/web/blobs/sha256:00", end, 3599), Verdict::Good);
+        assert_eq!(check("/v2/web/blobs/sha256:00", end, 3600), Verdict::Expired);
+        assert_eq!(check("/v2/web/blobs/sha256:01", end, 0), Verdict::Wrong);
+        assert_eq!(check("/v2/web/blobs/sha256:00", "9999999999999", 0), Verdict::Wrong);
+        let other = Signer::new(b"another");
+        let verdict = other.verify_presigned("/v2/web/blobs/sha256:00", end, mac, NOW);
+        assert_eq!(verdict, Verdict::Wrong);
     }
 
     #[test]

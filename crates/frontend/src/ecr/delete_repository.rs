@@ -6,8 +6,8 @@ use crate::context::{Caller, Context};
 use crate::fault::{self, Fault};
 use model::RepositoryName;
 use model::image::{
-    BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview, Manifest,
-    Repository, RepositoryPolicy,
+    BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview,
+    Manifest, Repository, RepositoryPolicy,
 };
 use store::kinds::repository_prefix;
 use store::{Record, Txn};

@@ -11,6 +11,7 @@ mod describe_registry;
 mod describe_repositories;
 mod get_authorization_token;
 mod images;
+mod layers;
 mod lifecycle_policy;
 mod lifecycle_policy_preview;
 mod list_image_referrers;
@@ -65,21 +66,81 @@ pub const ROUTES: &[Route] = &[
     route!(ecr, DeleteLifecyclePolicyRequest, lifecycle_policy::delete_lifecycle_policy),
     route!(ecr, GetLifecyclePolicyRequest, lifecycle_policy::get_lifecycle_policy),
     route!(ecr, PutLifecyclePolicyRequest, lifecycle_policy::put_lifecycle_policy),
-    route!(ecr, StartLifecyclePolicyPreviewRequest, lifecycle_policy_preview::start_lifecycle_policy_preview),
-    route!(ecr, GetLifecyclePolicyPreviewRequest, lifecycle_policy_preview::get_lifecycle_policy_preview),
-    route!(ecr, SetRepositoryPolicyRequest, policies::set_repository_policy, ignores ["force (nobody is locked out by a policy yet)", "policyText (no authorization yet)"]),
+    route!(
+        ecr,
+        StartLifecyclePolicyPreviewRequest,
+        lifecycle_policy_preview::start_lifecycle_policy_preview
+    ),
+    route!(
+        ecr,
+        GetLifecyclePolicyPreviewRequest,
+        lifecycle_policy_preview::get_lifecycle_policy_preview
+    ),
+    route!(
+        ecr,
+        SetRepositoryPolicyRequest,
+        policies::set_repository_policy,
+        ignores["force (no authorization yet)", "policyText (no authorization yet)"]
+    ),
     route!(ecr, GetRepositoryPolicyRequest, policies::get_repository_policy),
     route!(ecr, DeleteRepositoryPolicyRequest, policies::delete_repository_policy),
-    route!(ecr, PutRegistryPolicyRequest, policies::put_registry_policy, ignores ["policyText (no authorization yet)"]),
+    route!(
+        ecr,
+        PutRegistryPolicyRequest,
+        policies::put_registry_policy,
+        ignores["policyText (no authorization yet)"]
+    ),
     route!(ecr, GetRegistryPolicyRequest, policies::get_registry_policy),
     route!(ecr, DeleteRegistryPolicyRequest, policies::delete_registry_policy),
-    route!(ecr, PutReplicationConfigurationRequest, settings::put_replication_configuration, ignores ["replicationConfiguration (there is no other registry)"]),
-    route!(ecr, GetRegistryScanningConfigurationRequest, settings::get_registry_scanning_configuration),
-    route!(ecr, PutRegistryScanningConfigurationRequest, settings::put_registry_scanning_configuration, ignores ["rules (there is no scanner)", "scanType (there is no scanner)"]),
-    route!(ecr, CreatePullThroughCacheRuleRequest, pull_through_cache::create_pull_through_cache_rule, ignores ["customRoleArn"]),
-    route!(ecr, DescribePullThroughCacheRulesRequest, pull_through_cache::describe_pull_through_cache_rules),
-    route!(ecr, UpdatePullThroughCacheRuleRequest, pull_through_cache::update_pull_through_cache_rule, ignores ["customRoleArn"]),
-    route!(ecr, DeletePullThroughCacheRuleRequest, pull_through_cache::delete_pull_through_cache_rule),
-    route!(ecr, ValidatePullThroughCacheRuleRequest, pull_through_cache::validate_pull_through_cache_rule, ignores ["ecrRepositoryPrefix (the upstream itself is not asked)"]),
+    route!(
+        ecr,
+        PutReplicationConfigurationRequest,
+        settings::put_replication_configuration,
+        ignores["replicationConfiguration (there is no other registry)"]
+    ),
+    route!(
+        ecr,
+        GetRegistryScanningConfigurationRequest,
+        settings::get_registry_scanning_configuration
+    ),
+    route!(
+        ecr,
+        PutRegistryScanningConfigurationRequest,
+        settings::put_registry_scanning_configuration,
+        ignores["rules (there is no scanner)", "scanType (there is no scanner)"]
+    ),
+    route!(
+        ecr,
+        CreatePullThroughCacheRuleRequest,
+        pull_through_cache::create_pull_through_cache_rule,
+        ignores["customRoleArn"]
+    ),
+    route!(
+        ecr,
+        DescribePullThroughCacheRulesRequest,
+        pull_through_cache::describe_pull_through_cache_rules
+    ),
+    route!(
+        ecr,
+        UpdatePullThroughCacheRuleRequest,
+        pull_through_cache::update_pull_through_cache_rule,
+        ignores["customRoleArn"]
+    ),
+    route!(
+        ecr,
+        DeletePullThroughCacheRuleRequest,
+        pull_through_cache::delete_pull_through_cache_rule
+    ),
+    route!(
+        ecr,
+        ValidatePullThroughCacheRuleRequest,
+        pull_through_cache::validate_pull_through_cache_rule,
+        ignores["ecrRepositoryPrefix (the upstream itself is not asked)"]
+    ),
     route!(ecr, ListImageReferrersRequest, list_image_referrers::list_image_referrers),
+    route!(ecr, InitiateLayerUploadRequest, layers::initiate_layer_upload),
+    route!(ecr, UploadLayerPartRequest, layers::upload_layer_part),
+    route!(ecr, CompleteLayerUploadRequest, layers::complete_layer_upload),
+    route!(ecr, BatchCheckLayerAvailabilityRequest, layers::batch_check_layer_availability),
+    route!(ecr, GetDownloadUrlForLayerRequest, layers::get_download_url_for_layer),
 ];

@@ -263,8 +263,8 @@ fn read_prefix(member: &str, given: Option<&str>) -> Result<String, Fault> {
         true => Ok(prefix.to_owned()),
         false => Err(invalid(
             member,
-            "must satisfy regular expression \
-             '^([a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(\\/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*\\/?|ROOT)$'",
+            "must satisfy regular expression '^([a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*\
+             (\\/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*\\/?|ROOT)$'",
         )),
     }
 }
@@ -319,7 +319,8 @@ fn check_credentials(cx: &Context, snapshot: &Snapshot, arn: &str) -> Result<(),
         ErrorCode::UnableToDecryptSecretValueException.fault(text)
     })?;
     let object: Option<Map<String, Value>> = serde_json::from_slice(value.expose()).ok();
-    let has = |name: &str| object.as_ref().and_then(|it| it.get(name)).is_some_and(Value::is_string);
+    let has =
+        |name: &str| object.as_ref().and_then(|it| it.get(name)).is_some_and(Value::is_string);
     match has("username") && has("accessToken") {
         true => Ok(()),
         false => Err(ErrorCode::UnableToAccessSecretException.fault(format!(

@@ -5,11 +5,12 @@ use super::repositories::{named, not_found};
 use crate::context::{Caller, Context};
 use crate::fault::{self, Fault};
 use bytes::Bytes;
-use model::image::{BlobLink, ImageTag, Manifest, Repository};
+use model::image::{ImageTag, Manifest, Repository};
 use model::manifest::{Document, Malformed, is_tag, parse_digest};
-use model::{Digest, RepositoryName};
-use store::Txn;
-use store::kinds::{blob_link_key, image_tag_key, manifest_key};
+use model::{Digest, RepositoryName, Timestamp};
+use store::blob::links;
+use store::kinds::{image_tag_key, manifest_key};
+use store::{TransactFailure, Txn};
 use wire::ecr::{ErrorCode, Image, ImageIdentifier, PutImageRequest, PutImageResponse};
 
 pub async fn put_image(
@@ -29,11 +30,18 @@ pub async fn put_image(
         tracing::error!(%failure, "a manifest could not be stored");
         fault::internal(wire::Protocol::AwsJson11)
     })?;
+    let blobs: Vec<&Digest> = document.blobs.iter().map(|needed| &needed.digest).collect();
+    let early = links::renew_early(&cx.store, &name, &blobs, manifest.pushed_at).await;
+    early.map_err(|failure| match failure {
+        TransactFailure::Aborted(links::Missing(missing)) => lacking(cx, &name, "Layers", &missing),
+        TransactFailure::Commit(failure) => fault::commit(&failure),
+        TransactFailure::Contended { .. } => fault::internal(wire::Protocol::AwsJson11),
+    })?;
     let tag = input.image_tag.as_deref();
     let put = cx.store.transact(|txn| {
         let repository = txn.get::<Repository>(name.as_str());
         let repository = repository.ok_or_else(|| not_found(cx, name.as_str()))?;
-        check_needs(cx, txn, &name, &document)?;
+        check_needs(cx, txn, &name, &document, manifest.pushed_at)?;
         let known = txn.get::<Manifest>(&manifest_key(&name, &digest));
         let tagged = set_tag(cx, txn, &repository, &manifest, tag)?;
         if known.is_some() && !tagged {
@@ -103,37 +111,37 @@ fn check_needs(
     txn: &mut Txn,
     name: &RepositoryName,
     document: &Document,
+    now: Timestamp,
 ) -> Result<(), Fault> {
-    let lacking = |kind: &str, digests: &[&str]| {
-        format!(
-            "{kind} with digests '[{}]' required for pushing image into repository with name \
-             '{name}' in the registry with id '{}' do not exist",
-            digests.join(", "),
-            cx.locality.account
-        )
-    };
+    let blobs: Vec<&Digest> = document.blobs.iter().map(|needed| &needed.digest).collect();
+    links::renew(txn, name, &blobs, now)
+        .map_err(|links::Missing(missing)| lacking(cx, name, "Layers", &missing))?;
     let mut missing = Vec::new();
-    for needed in &document.blobs {
-        if txn.peek::<BlobLink>(&blob_link_key(name, &needed.digest)).is_none() {
-            missing.push(needed.digest.as_str());
-        }
-    }
-    if !missing.is_empty() {
-        return Err(ErrorCode::LayersNotFoundException.fault(lacking("Layers", &missing)));
-    }
     for needed in &document.manifests {
         match txn.get::<Manifest>(&manifest_key(name, &needed.digest)) {
             // Written anew: who deletes it meanwhile has not seen the index that names it.
             Some(manifest) => txn.put(Manifest::clone(&manifest)),
-            None => missing.push(needed.digest.as_str()),
+            None => missing.push(needed.digest.clone()),
         }
     }
     match missing.is_empty() {
         true => Ok(()),
-        false => {
-            Err(ErrorCode::ReferencedImagesNotFoundException.fault(lacking("Images", &missing)))
-        }
+        false => Err(lacking(cx, name, "Images", &missing)),
     }
+}
+
+fn lacking(cx: &Context, name: &RepositoryName, kind: &str, digests: &[Digest]) -> Fault {
+    let code = match kind {
+        "Layers" => ErrorCode::LayersNotFoundException,
+        _ => ErrorCode::ReferencedImagesNotFoundException,
+    };
+    let digests: Vec<&str> = digests.iter().map(Digest::as_str).collect();
+    code.fault(format!(
+        "{kind} with digests '[{}]' required for pushing image into repository with name \
+         '{name}' in the registry with id '{}' do not exist",
+        digests.join(", "),
+        cx.locality.account
+    ))
 }
 
 /// Whether the tag was new for this image. No tag is none.

@@ -126,9 +126,7 @@ pub fn mutability(repository: &Repository) -> &'static str {
 }
 
 /// The tags that are excluded, None without any.
-pub fn exclusions(
-    repository: &Repository,
-) -> Option<Vec<ecr::ImageTagMutabilityExclusionFilter>> {
+pub fn exclusions(repository: &Repository) -> Option<Vec<ecr::ImageTagMutabilityExclusionFilter>> {
     let filter = |pattern: &String| ecr::ImageTagMutabilityExclusionFilter {
         filter: Some(pattern.clone()),
         filter_type: Some("WILDCARD".into()),

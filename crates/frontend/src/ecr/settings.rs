@@ -32,11 +32,7 @@ pub fn kept<T: DeserializeOwned>(snapshot: &Snapshot, name: &str) -> Option<T> {
     serde_json::from_str(found.document.as_str()).ok()
 }
 
-pub async fn keep<T: Serialize + ?Sized>(
-    cx: &Context,
-    name: &str,
-    value: &T,
-) -> Result<(), Fault> {
+pub async fn keep<T: Serialize + ?Sized>(cx: &Context, name: &str, value: &T) -> Result<(), Fault> {
     let record = record(name, value);
     cx.transact(|txn| {
         txn.put(record.clone());

@@ -21,9 +21,8 @@ pub async fn put_secret_value(
 ) -> Result<PutSecretValueResponse, Fault> {
     let token = token(input.client_request_token)?;
     let given = given(input.secret_string, input.secret_binary)?;
-    let given = given.ok_or_else(|| {
-        invalid_request("You must provide either SecretString or SecretBinary.")
-    })?;
+    let given = given
+        .ok_or_else(|| invalid_request("You must provide either SecretString or SecretBinary."))?;
     let stages = input.version_stages.filter(|stages| !stages.is_empty());
     let (secret, ()) = change(cx, input.secret_id.as_deref(), |txn, secret| {
         check_live(secret)?;

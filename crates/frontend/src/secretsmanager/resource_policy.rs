@@ -1,5 +1,5 @@
-//! PutResourcePolicy, GetResourcePolicy, DeleteResourcePolicy: kept and shown; nothing is decided by
-//! it yet.
+//! PutResourcePolicy, GetResourcePolicy, DeleteResourcePolicy: kept and shown; nothing is decided
+//! by it yet.
 
 use super::secrets::{change, check_live, find_live};
 use crate::context::{Caller, Context};

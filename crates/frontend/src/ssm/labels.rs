@@ -35,8 +35,8 @@ pub async fn label_parameter_version(
             let number = version(&parameter, input.parameter_version)?;
             let all = versions(&txn.snapshot().clone(), &parameter.name);
             let target = all.iter().find(|version| version.number == number);
-            let target = target
-                .ok_or_else(|| version_not_found(&parameter.name, &number.to_string()))?;
+            let target =
+                target.ok_or_else(|| version_not_found(&parameter.name, &number.to_string()))?;
             let mut labels = target.labels.clone();
             labels.extend(good.iter().cloned());
             if labels.len() > LABELS_MAX {
@@ -73,8 +73,8 @@ pub async fn unlabel_parameter_version(
             let number = version(&parameter, input.parameter_version)?;
             let key = parameter_version_key(&parameter.name, number);
             let target = txn.get::<ParameterVersion>(&key);
-            let target = target
-                .ok_or_else(|| version_not_found(&parameter.name, &number.to_string()))?;
+            let target =
+                target.ok_or_else(|| version_not_found(&parameter.name, &number.to_string()))?;
             let split = labels.iter().cloned().partition(|label| target.labels.contains(label));
             let (removed, missing): (Vec<String>, Vec<String>) = split;
             set(txn, &target, |now| now.retain(|label| !removed.contains(label)));

@@ -30,7 +30,10 @@ pub const ROUTES: &[Route] = &[
         ssm,
         PutParameterRequest,
         put_parameter::put_parameter,
-        ignores["dataType (images and integrations are not looked up)", "keyId (sealed under our own root key)"]
+        ignores[
+            "dataType (images and integrations are not looked up)",
+            "keyId (sealed under our own root key)"
+        ]
     ),
     route!(ssm, RemoveTagsFromResourceRequest, tags::remove_tags_from_resource),
     route!(ssm, UnlabelParameterVersionRequest, labels::unlabel_parameter_version),

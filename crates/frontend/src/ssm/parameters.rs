@@ -55,9 +55,8 @@ pub fn check_name(name: &str) -> Result<(), Fault> {
         return Err(invalid("Parameter name must be a fully qualified name."));
     }
     if bare.split('/').count() > LEVELS_MAX {
-        return Err(ErrorCode::HierarchyLevelLimitExceededException.fault(format!(
-            "A hierarchy can have a maximum of {LEVELS_MAX} levels."
-        )));
+        return Err(ErrorCode::HierarchyLevelLimitExceededException
+            .fault(format!("A hierarchy can have a maximum of {LEVELS_MAX} levels.")));
     }
     Ok(())
 }

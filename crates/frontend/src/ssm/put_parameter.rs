@@ -41,10 +41,7 @@ pub async fn put_parameter(
 ) -> Result<PutParameterResult, Fault> {
     let wanted = read(caller, input)?;
     let (number, tier) = cx.transact(|txn| put(cx, txn, &wanted)).await?;
-    Ok(PutParameterResult {
-        tier: Some(tier.as_str().into()),
-        version: i64::try_from(number).ok(),
-    })
+    Ok(PutParameterResult { tier: Some(tier.as_str().into()), version: i64::try_from(number).ok() })
 }
 
 fn read(caller: &Caller, input: PutParameterRequest) -> Result<Wanted, Fault> {

@@ -112,8 +112,7 @@ pub fn read(tags: Option<Vec<Tag>>) -> Result<Tags, Fault> {
 fn check_count(tags: &Tags) -> Result<(), Fault> {
     match tags.len() <= TAGS_PER_RESOURCE_MAX {
         true => Ok(()),
-        false => Err(ErrorCode::TooManyTagsError.fault(format!(
-            "A resource can have at most {TAGS_PER_RESOURCE_MAX} tags."
-        ))),
+        false => Err(ErrorCode::TooManyTagsError
+            .fault(format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags."))),
     }
 }

@@ -205,7 +205,6 @@ async fn definitions_that_would_run_wrongly_are_not_run() {
         with(definition("later"), json!({"containerDefinitions": containers}))
     };
     for (input, field) in [
-        (changed(json!({"secrets": [{"name": "A", "valueFrom": "b"}]})), "secrets"),
         (changed(json!({"environmentFiles": [{"value": "a", "type": "s3"}]})), "environmentFiles"),
         (changed(json!({"logConfiguration": {"logDriver": "splunk"}})), "logDriver splunk"),
         (

@@ -72,7 +72,10 @@ fn failed(why: &str) -> String {
 fn value(cx: &Context, snapshot: &Snapshot, value_from: &str) -> Result<Hidden, String> {
     let value = match parse(value_from) {
         Some(ValueFrom::Parameter(name)) => parameter(cx, snapshot, &name).map_err(|why| {
-            format!("unable to retrieve secrets from ssm: service call has been retried 1 time(s): {why}")
+            format!(
+                "unable to retrieve secrets from ssm: service call has been retried 1 time(s): \
+                 {why}"
+            )
         })?,
         Some(ValueFrom::Secret { arn, json_key, stage, version }) => {
             let whole = secret(cx, snapshot, &arn, stage.as_deref(), version.as_deref());
@@ -157,13 +160,14 @@ fn registry_user(
     id: &str,
 ) -> Result<RegistryCredentials, String> {
     let retried = "service call has been retried 1 time(s)";
-    let text = secret(cx, snapshot, id, None, None)
-        .map_err(|why| format!("{retried}: asm fetching secret from the service for {id}: {why}"))?;
+    let text = secret(cx, snapshot, id, None, None).map_err(|why| {
+        format!("{retried}: asm fetching secret from the service for {id}: {why}")
+    })?;
     // What is wrong with the text is not told: it may be the password.
     let user: User = serde_json::from_str(&text).map_err(|_| {
         format!(
-            "{retried}: asm fetching authorization data from {id}: the secret must be a JSON object \
-             with username and password"
+            "{retried}: asm fetching authorization data from {id}: the secret must be a JSON \
+             object with username and password"
         )
     })?;
     Ok(RegistryCredentials { username: user.username, password: user.password })
