@@ -35,6 +35,7 @@ impl Manager {
             reconcile::expiry::run(&self.cx),
             reconcile::fleet::run(&self.cx, &self.connected),
             reconcile::lifecycle_policy::run(&self.cx),
+            reconcile::secret_deletion::run(&self.cx),
             reconcile::services::run(&self.cx),
             reconcile::targets::run(&self.cx),
         );

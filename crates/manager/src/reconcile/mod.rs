@@ -6,5 +6,6 @@ pub mod fleet;
 pub mod lifecycle_policy;
 pub mod placement;
 pub mod release;
+pub mod secret_deletion;
 pub mod services;
 pub mod targets;
