@@ -6,7 +6,9 @@ import uuid
 
 import pytest
 
+from conftest import Clients
 from refusals import refused
+from server import Server
 from tasks import container
 
 PUBLIC = ipaddress.ip_network("198.19.0.0/17")
@@ -567,20 +569,47 @@ def test_pages_join_to_the_whole(aws, operation, key, size):
     assert order(found) == order(whole)
 
 
-def test_the_default_vpc_can_be_made_again(aws, server, cluster):
-    ec2 = aws.ec2
+@pytest.fixture
+def alone(tmp_path):
+    """A Neargate of this test's own, whose default VPC may be taken apart."""
+    server = Server(tmp_path / "data").start()
+    try:
+        yield server
+        server.stop()
+    finally:
+        if server.is_running():
+            server.kill()
+
+
+def test_the_default_vpc_can_be_made_again(alone):
+    ec2 = Clients(alone.environment()).ec2
     refused("DefaultVpcAlreadyExists", ec2.create_default_vpc)
     zone = ec2.describe_availability_zones()["AvailabilityZones"][2]["ZoneName"]
     refused("DefaultSubnetAlreadyExistsInAvailabilityZone", ec2.create_default_subnet,
             AvailabilityZone=zone)
     subnet, = ec2.describe_subnets(Filters=[
-        {"Name": "default-for-az", "Values": ["true"]},
         {"Name": "availability-zone", "Values": [zone]}])["Subnets"]
-    if subnet["AvailableIpAddressCount"] == 4091:
+    ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+    made = ec2.create_default_subnet(AvailabilityZone=zone)["Subnet"]
+    assert made["CidrBlock"] == subnet["CidrBlock"] and made["DefaultForAz"] is True
+    assert made["MapPublicIpOnLaunch"] is True
+    default, = ec2.describe_vpcs()["Vpcs"]
+    for subnet in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=subnet["SubnetId"])
-        made = ec2.create_default_subnet(AvailabilityZone=zone)["Subnet"]
-        assert made["CidrBlock"] == subnet["CidrBlock"] and made["DefaultForAz"] is True
-        assert made["MapPublicIpOnLaunch"] is True
+    gateway, = ec2.describe_internet_gateways()["InternetGateways"]
+    gateway = gateway["InternetGatewayId"]
+    ec2.detach_internet_gateway(InternetGatewayId=gateway, VpcId=default["VpcId"])
+    ec2.delete_internet_gateway(InternetGatewayId=gateway)
+    ec2.delete_vpc(VpcId=default["VpcId"])
+    refused("DefaultVpcDoesNotExist", ec2.create_default_subnet, AvailabilityZone=zone)
+    alone.stop()
+    alone.start()
+    assert ec2.describe_vpcs()["Vpcs"] == []
+    made = ec2.create_default_vpc()["Vpc"]
+    assert made["IsDefault"] is True and made["CidrBlock"] == "172.31.0.0/16"
+    assert len(ec2.describe_subnets()["Subnets"]) == 3
+    table, = ec2.describe_route_tables()["RouteTables"]
+    assert {it["State"] for it in table["Routes"]} == {"active"}
 
 
 def test_a_tasks_public_address_is_shown_and_goes(cluster, busybox, aws, network):
