@@ -29,7 +29,7 @@ pub struct Docker {
     pub start_ms: f64,
     socket: PathBuf,
     // The server ends before its group is looked through.
-    _server: Server,
+    server: Server,
     pub meter: Meter,
 }
 
@@ -53,7 +53,7 @@ impl Docker {
         let mut connection = Connection::unix(&socket).await?;
         connection.json(&Method::GET, "/_ping", &Value::Null).await?;
         let start_ms = ms(began.elapsed());
-        Ok(Docker { version, start_ms, socket, _server: server, meter })
+        Ok(Docker { version, start_ms, socket, server, meter })
     }
 
     pub async fn import(&self, image: &Image) -> Result<()> {
@@ -68,7 +68,16 @@ impl Docker {
     }
 
     pub async fn client(&self) -> Result<DockerClient> {
-        Ok(DockerClient(Connection::unix(&self.socket).await?))
+        Ok(DockerClient(self.connect().await?))
+    }
+
+    pub async fn connect(&self) -> Result<Connection> {
+        Connection::unix(&self.socket).await
+    }
+
+    /// Its network namespace, to be entered while it runs.
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.server.id()))
     }
 }
 

@@ -10,6 +10,9 @@ mod docker;
 mod etcd;
 mod idle;
 mod image;
+mod images;
+mod images_made;
+mod images_peer;
 mod launch;
 mod load;
 mod machine;
@@ -131,6 +134,7 @@ async fn measure(args: &[String]) -> Result<()> {
         "api" => Box::pin(api::run(&setting)).await,
         "store" => Box::pin(store::run(&setting)).await,
         "idle" => Box::pin(idle::run(&setting)).await,
+        "images" => Box::pin(images::run(&setting)).await,
         other => bail!("no benchmark `{other}`"),
     }
 }

@@ -12,11 +12,14 @@ const BENCHMARKS: &str = "\
   api                 calls a second, beside moto_server
   store               durable commits a second, beside etcd
   idle                memory, CPU and start-up when nothing happens, beside moto_server and dockerd
+  images              push, pull and manifests of a 300 MiB image, beside docker-registry and dockerd
+  network [--rounds N] a task's network set up and removed, and what goes through it, on one
+                      instance and between two, beside Docker's kind of bridge
 options: --rounds N   how often each is measured, in turn with its peers (5)
          --folder DIR where all of them keep their data (/var/tmp); in memory (/dev/shm), the
                       difference tells what the disk costs";
 
-const NAMES: [&str; 4] = ["launch", "api", "store", "idle"];
+const NAMES: [&str; 6] = ["launch", "api", "store", "idle", "images", "network"];
 
 /// Builds what is measured, then measures.
 pub fn run(args: &[String]) -> Result<()> {
@@ -27,6 +30,12 @@ pub fn run(args: &[String]) -> Result<()> {
         }
         Some("store") => {
             Run::line("cargo build --release --quiet -p store --example store_rate").check()?;
+        }
+        Some("network") => {
+            // Of the runtime alone: no control plane is in it.
+            let line = "cargo run --release --quiet -p runtime --example network_rate --";
+            let rounds = args.iter().skip(1).filter(|arg| *arg != "--rounds");
+            return Run::line(line).args(rounds).check();
         }
         Some(_) => Run::line("cargo build --release --quiet -p neargate").check()?,
     }
