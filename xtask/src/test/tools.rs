@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, Run};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("python3", "python3"),
     ("git", "git"),
     // Images for the conformance suite, without any public registry.
@@ -17,6 +17,10 @@ const COMMANDS: [(&str, &str); 9] = [
     ("mmdebstrap", "mmdebstrap"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
+    // The others that people push and pull with.
+    ("dockerd", "docker.io"),
+    ("podman", "podman"),
+    ("buildah", "buildah"),
     // Version 2 of the aws CLI, which has `logs tail`; version 1 is on PyPI.
     ("/usr/bin/aws", "awscli"),
     // The census after the tests lists tables with it; Neargate itself speaks netlink.
