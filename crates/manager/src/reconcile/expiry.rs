@@ -3,10 +3,10 @@
 //! of log events is done here too.
 
 use crate::Context;
+use crate::reconcile::release;
 use model::account::ClientToken;
 use model::limits::STOPPED_TASK_KEPT_SECONDS;
 use model::logs::LogGroup;
-use model::network::NetworkInterface;
 use model::task::Task;
 use model::task_definition::{TaskDefinition, TaskDefinitionStatus};
 use model::{Family, TaskDefinitionRevision, Timestamp};
@@ -52,7 +52,7 @@ fn expired(snapshot: &Snapshot, now: Timestamp) -> Vec<Expired> {
     let mut all = Vec::new();
     let mut in_use = BTreeSet::<(Family, TaskDefinitionRevision)>::new();
     for (key, task) in snapshot.scan::<Task>("") {
-        if task_expired(&task, now) && !holds_interface(snapshot, &task) {
+        if task_expired(&task, now) && !release::holds(snapshot, &task) {
             all.push(Expired::Task(key.to_owned()));
         } else {
             in_use.insert((task.family.clone(), task.revision));
@@ -74,12 +74,6 @@ fn expired(snapshot: &Snapshot, now: Timestamp) -> Vec<Expired> {
 
 fn task_expired(task: &Task, now: Timestamp) -> bool {
     task.stopped_at.is_some_and(|at| now >= at.plus_seconds(STOPPED_TASK_KEPT_SECONDS))
-}
-
-/// Whether `release` has not done its part yet.
-fn holds_interface(snapshot: &Snapshot, task: &Task) -> bool {
-    let interface = task.interface.as_ref();
-    interface.is_some_and(|i| snapshot.get::<NetworkInterface>(i.interface.as_str()).is_some())
 }
 
 fn forget(txn: &mut Txn, one: &Expired, now: Timestamp) {

@@ -5,11 +5,10 @@
 use crate::Context;
 use crate::limits::RETRY_AFTER_MS;
 use crate::session::Connected;
-use model::Timestamp;
 use model::facts::TaskStatus;
 use model::instance::{Instance, InstanceState};
-use model::limits::{INSTANCE_GRACE_SECONDS, SESSION_LEASE_SECONDS};
 use model::task::Task;
+use plan::instance::Lease;
 use std::sync::Arc;
 use std::time::Duration;
 use store::CommitFailure;
@@ -30,17 +29,15 @@ pub async fn run(cx: &Context, connected: &Connected) {
         for (_, instance) in snapshot.scan::<Instance>("") {
             if instance.state == InstanceState::Lost {
                 finish(cx, &instance).await;
-            } else if !connected.has(&instance.id) && is_lost(&instance, began, cx.now()) {
+                continue;
+            }
+            let heard_at = instance.seen_at.max(began);
+            let lease = plan::instance::lease(instance.state, heard_at, cx.now());
+            if lease == Lease::Lost && !connected.has(&instance.id) {
                 lose(cx, &instance).await;
             }
         }
     }
-}
-
-fn is_lost(instance: &Instance, began: Timestamp, now: Timestamp) -> bool {
-    let silent_since = instance.seen_at.max(began);
-    let patience_seconds = SESSION_LEASE_SECONDS + INSTANCE_GRACE_SECONDS;
-    now >= silent_since.plus_seconds(patience_seconds)
 }
 
 async fn lose(cx: &Context, instance: &Instance) {

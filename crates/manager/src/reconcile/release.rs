@@ -94,7 +94,8 @@ fn is_over(task: &Task) -> bool {
     task.last_status() == TaskStatus::Stopped
 }
 
-fn holds(snapshot: &Snapshot, task: &Task) -> bool {
+/// Whether a task's address and room have not been given back.
+pub fn holds(snapshot: &Snapshot, task: &Task) -> bool {
     let interface = task.interface.as_ref();
     interface.is_some_and(|i| snapshot.get::<NetworkInterface>(i.interface.as_str()).is_some())
 }
