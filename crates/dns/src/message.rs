@@ -411,11 +411,8 @@ mod tests {
     #[test]
     fn an_answer_that_does_not_fit_is_marked() {
         let question = Question::read(&query("web.local", Kind::A, None)).expect("valid");
-        let record = Record {
-            name: None,
-            ttl_seconds: 60,
-            data: Data::A(Ipv4Addr::new(10, 0, 0, 1)),
-        };
+        let record =
+            Record { name: None, ttl_seconds: 60, data: Data::A(Ipv4Addr::new(10, 0, 0, 1)) };
         let mut reply = Reply::of(Code::NoError);
         reply.answers = vec![record; 40];
         let cut = reply.write(&question, UDP_BYTES_DEFAULT);

@@ -273,10 +273,10 @@ mod tests {
         for name in ["ip-10-0-1-5.ec2.internal", "ip-10-0-1-5.eu-west-1.compute.internal"] {
             let told = &reply(name, Kind::A).answers;
             assert_eq!(told[0].data, Data::A(Ipv4Addr::new(10, 0, 1, 5)), "{name}");
-            assert_eq!(reply(name, Kind::AAAA), Reply {
-                authoritative: true,
-                ..Reply::of(Code::NoError)
-            });
+            assert_eq!(
+                reply(name, Kind::AAAA),
+                Reply { authoritative: true, ..Reply::of(Code::NoError) }
+            );
         }
         for absent in ["ip-10-1-0-1.ec2.internal", "web.ec2.internal", "x.compute.internal"] {
             assert_eq!(reply(absent, Kind::A).code, Code::NxDomain, "{absent}");

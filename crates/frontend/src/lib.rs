@@ -14,6 +14,7 @@ mod fault;
 mod fixture;
 pub mod gap;
 mod http;
+mod iam;
 mod limits;
 mod logs;
 mod secretsmanager;

@@ -59,10 +59,8 @@ pub async fn register(
                 let text = format!("{INITIAL_HEALTH} needs a service with HealthCheckCustomConfig");
                 return Err(invalid(text));
             }
-            let known = txn.get::<DiscoveryInstance>(&discovery_instance_key(
-                &service.id,
-                &instance_id,
-            ));
+            let known =
+                txn.get::<DiscoveryInstance>(&discovery_instance_key(&service.id, &instance_id));
             let healthy = match (attributes.contains_key(INITIAL_HEALTH), &known) {
                 (false, Some(known)) => known.healthy,
                 _ => initial,
@@ -112,7 +110,9 @@ fn check(service: &DiscoveryService, given: &BTreeMap<String, String>) -> Result
     if read(ALIAS).is_some() {
         let own = given.keys().any(|key| key.starts_with("AWS_INSTANCE_"));
         return match own {
-            true => Err(invalid(format!("{ALIAS} can't be combined with AWS_INSTANCE_ attributes"))),
+            true => {
+                Err(invalid(format!("{ALIAS} can't be combined with AWS_INSTANCE_ attributes")))
+            }
             false => Ok(()),
         };
     }

@@ -48,9 +48,8 @@ pub async fn get(
 ) -> Result<sd::GetOperationResponse, Fault> {
     let id = input.operation_id.unwrap_or_default();
     let found = cx.store.snapshot().get::<DiscoveryOperation>(&id);
-    let found = found.ok_or_else(|| {
-        ErrorCode::OperationNotFound.fault(format!("Operation not found: {id}"))
-    })?;
+    let found = found
+        .ok_or_else(|| ErrorCode::OperationNotFound.fault(format!("Operation not found: {id}")))?;
     let at = Some(shown::time(found.created_at));
     Ok(sd::GetOperationResponse {
         operation: Some(sd::Operation {

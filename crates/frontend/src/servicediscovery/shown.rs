@@ -74,7 +74,11 @@ pub fn namespace(cx: &Context, snapshot: &Snapshot, it: &Namespace) -> sd::Names
     }
 }
 
-pub fn namespace_summary(cx: &Context, snapshot: &Snapshot, it: &Namespace) -> sd::NamespaceSummary {
+pub fn namespace_summary(
+    cx: &Context,
+    snapshot: &Snapshot,
+    it: &Namespace,
+) -> sd::NamespaceSummary {
     let whole = namespace(cx, snapshot, it);
     sd::NamespaceSummary {
         arn: whole.arn,
@@ -125,9 +129,9 @@ pub fn service(cx: &Context, snapshot: &Snapshot, it: &DiscoveryService) -> sd::
             resource_path: check.resource_path.clone(),
             r#type: Some(check.kind.as_str().into()),
         }),
-        health_check_custom_config: it.custom_health_threshold.map(|threshold| {
-            sd::HealthCheckCustomConfig { failure_threshold: small(threshold) }
-        }),
+        health_check_custom_config: it
+            .custom_health_threshold
+            .map(|threshold| sd::HealthCheckCustomConfig { failure_threshold: small(threshold) }),
         id: Some(it.id.to_string()),
         instance_count: i32::try_from(instances).ok(),
         name: Some(it.name.clone()),
