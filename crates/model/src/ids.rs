@@ -73,6 +73,14 @@ id!(/// A task definition's family: 1 to 255 letters, digits, `-` and `_`.
     Family);
 id!(/// 32 lower-case hexadecimal digits, as in new-format task ARNs.
     TaskId);
+id!(/// 16 hexadecimal digits: the last part of a load balancer's ARN.
+    LoadBalancerId);
+id!(/// 16 hexadecimal digits: the last part of a target group's ARN.
+    TargetGroupId);
+id!(/// 16 hexadecimal digits: the last part of a listener's ARN.
+    ListenerId);
+id!(/// 16 hexadecimal digits: the last part of a listener rule's ARN.
+    RuleId);
 id!(/// 1 to 255 letters, digits, `-` and `_`.
     ServiceName);
 id!(/// `ecs-svc/` and 19 digits; what starts its tasks.

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod arn;
+pub mod balancing;
 pub mod cluster;
 pub mod container;
 pub mod credentials;

@@ -3,14 +3,17 @@
 
 use crate::record::{Kinds, Record};
 use model::account::{AccessKey, AccountSetting, ClientToken};
+use model::balancing::{
+    Certificate, Listener, LoadBalancer, Rule, Target, TargetGroup, TargetHealth,
+};
 use model::cluster::Cluster;
 use model::discovery::{
     DiscoveryInstance, DiscoveryOperation, DiscoveryService, Namespace, NamespacePlace,
 };
 use model::iam::{ManagedPolicy, Role};
 use model::image::{
-    BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview, Manifest,
-    PullThroughCacheRule, RegistryDocument, Repository, RepositoryPolicy,
+    BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview,
+    Manifest, PullThroughCacheRule, RegistryDocument, Repository, RepositoryPolicy,
 };
 use model::instance::{Allocation, Instance};
 use model::logs::{LogGroup, LogStream};
@@ -23,8 +26,8 @@ use model::service::{Service, ServiceProgress};
 use model::task::Task;
 use model::task_definition::{TaskDefinition, TaskDefinitionFamily};
 use model::{
-    ClusterName, Digest, DiscoveryServiceId, Family, RepositoryName, ServiceName,
-    TaskDefinitionRevision, TaskId,
+    ClusterName, Digest, DiscoveryServiceId, Family, ListenerId, LoadBalancerId, RepositoryName,
+    RuleId, ServiceName, TargetGroupId, TaskDefinitionRevision, TaskId,
 };
 
 /// Every kind there is.
@@ -36,6 +39,7 @@ pub fn all() -> Kinds {
         .with::<AddressPool>()
         .with::<Allocation>()
         .with::<BlobLink>()
+        .with::<Certificate>()
         .with::<ClientToken>()
         .with::<Cluster>()
         .with::<DhcpOptions>()
@@ -49,6 +53,8 @@ pub fn all() -> Kinds {
         .with::<LifecycleEvaluation>()
         .with::<LifecyclePolicy>()
         .with::<LifecyclePreview>()
+        .with::<Listener>()
+        .with::<LoadBalancer>()
         .with::<LogGroup>()
         .with::<LogStream>()
         .with::<ManagedPolicy>()
@@ -70,10 +76,14 @@ pub fn all() -> Kinds {
         .with::<RouteTable>()
         .with::<Secret>()
         .with::<SecretVersion>()
+        .with::<Rule>()
         .with::<SecurityGroup>()
         .with::<Service>()
         .with::<ServiceProgress>()
         .with::<Subnet>()
+        .with::<Target>()
+        .with::<TargetGroup>()
+        .with::<TargetHealth>()
         .with::<Task>()
         .with::<TaskDefinition>()
         .with::<TaskDefinitionFamily>()
@@ -88,6 +98,33 @@ pub fn task_key(cluster: &ClusterName, id: &TaskId) -> String {
 
 pub fn task_prefix(cluster: &ClusterName) -> String {
     format!("{cluster}/")
+}
+
+/// Targets of a group share the prefix `target_prefix(group)`; a target's health has its key.
+pub fn target_key(group: &TargetGroupId, id: &str, port: u16) -> String {
+    format!("{group}/{id}:{port}")
+}
+
+pub fn target_prefix(group: &TargetGroupId) -> String {
+    format!("{group}/")
+}
+
+/// Listeners of a load balancer share the prefix `listener_prefix(balancer)`.
+pub fn listener_key(balancer: &LoadBalancerId, id: &ListenerId) -> String {
+    format!("{balancer}/{id}")
+}
+
+pub fn listener_prefix(balancer: &LoadBalancerId) -> String {
+    format!("{balancer}/")
+}
+
+/// Rules of a listener share the prefix `rule_prefix(listener)`.
+pub fn rule_key(listener: &ListenerId, id: &RuleId) -> String {
+    format!("{listener}/{id}")
+}
+
+pub fn rule_prefix(listener: &ListenerId) -> String {
+    format!("{listener}/")
 }
 
 /// Services of a cluster share the prefix `service_prefix(cluster)`; a service's progress has the
@@ -201,6 +238,7 @@ record!(Address, "address", 1, r => r.allocation.to_string());
 record!(AddressPool, "address-pool", 1, r => r.subnet.to_string());
 record!(Allocation, "allocation", 1, r => r.instance.to_string());
 record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
+record!(Certificate, "certificate", 1, r => r.arn.clone());
 record!(ClientToken, "client-token", 1, r => client_token_key(&r.scope, &r.token));
 record!(Cluster, "cluster", 1, r => r.name.to_string());
 record!(DhcpOptions, "dhcp-options", 1, r => r.id.to_string());
@@ -215,6 +253,8 @@ record!(LifecycleEvaluation, "lifecycle-evaluation", 1, r => r.repository.to_str
 record!(LifecyclePolicy, "lifecycle-policy", 1, r => r.repository.to_string());
 record!(LifecyclePreview, "lifecycle-preview", 1, r => r.repository.to_string());
 record!(InternetGateway, "internet-gateway", 1, r => r.id.to_string());
+record!(Listener, "listener", 1, r => listener_key(&r.load_balancer, &r.id));
+record!(LoadBalancer, "load-balancer", 1, r => r.id.to_string());
 record!(LogGroup, "log-group", 1, r => r.name.clone());
 record!(LogStream, "log-stream", 1, r => log_stream_key(&r.group, &r.name));
 record!(ManagedPolicy, "managed-policy", 1, r => r.arn.clone());
@@ -234,6 +274,7 @@ record!(PublicPool, "public-pool", 1, _pool => PUBLIC_POOL_KEY.to_owned());
 record!(Repository, "repository", 1, r => r.name.to_string());
 record!(RepositoryPolicy, "repository-policy", 1, r => r.repository.to_string());
 record!(Role, "role", 1, r => role_key(&r.name));
+record!(Rule, "listener-rule", 1, r => rule_key(&r.listener, &r.id));
 record!(Secret, "secret", 1, r => r.name.clone());
 record!(SecretVersion, "secret-version", 1, r => secret_version_key(&r.secret, &r.id));
 record!(RouteTable, "route-table", 1, r => r.id.to_string());
@@ -241,6 +282,9 @@ record!(SecurityGroup, "security-group", 1, r => r.id.to_string());
 record!(Service, "service", 1, r => service_key(&r.cluster, &r.name));
 record!(ServiceProgress, "service-progress", 1, r => service_key(&r.cluster, &r.name));
 record!(Subnet, "subnet", 1, r => r.id.to_string());
+record!(Target, "target", 1, r => target_key(&r.group, &r.id, r.port));
+record!(TargetGroup, "target-group", 1, r => r.id.to_string());
+record!(TargetHealth, "target-health", 1, r => target_key(&r.group, &r.id, r.port));
 record!(Task, "task", 1, r => task_key(&r.cluster, &r.id));
 record!(TaskDefinition, "task-definition", 1, r => task_definition_key(&r.family, r.revision));
 record!(TaskDefinitionFamily, "family", 1, r => r.family.to_string());
