@@ -50,7 +50,7 @@ impl Fault {
         request_id: &str,
     ) -> Response<Vec<u8>> {
         let body = match protocol {
-            Protocol::AwsJson10 | Protocol::AwsJson11 => self.json(),
+            Protocol::AwsJson10 | Protocol::AwsJson11 => self.json(service),
             Protocol::AwsQuery => self.query_xml(service, request_id),
             Protocol::Ec2Query => self.ec2_xml(request_id),
             Protocol::RpcV2Cbor => self.cbor(),
@@ -71,12 +71,23 @@ impl Fault {
         response
     }
 
-    fn json(&self) -> Vec<u8> {
+    fn json(&self, service: Option<&Service>) -> Vec<u8> {
         let mut body = Map::new();
         body.insert("__type".to_owned(), Value::from(self.code.as_ref()));
-        body.insert("message".to_owned(), Value::from(self.message.as_str()));
+        let member = self.message_member(service.map_or("", |service| service.id));
+        body.insert(member.to_owned(), Value::from(self.message.as_str()));
         body.extend(self.fields.clone());
         serde_json::to_vec(&body).expect("a map of values has string keys only")
+    }
+
+    /// What the model calls an error's message: all errors of some services, and some of Systems
+    /// Manager's, write it with a capital.
+    fn message_member(&self, service: &str) -> &'static str {
+        match (service, &*self.code) {
+            ("secretsmanager" | "servicediscovery" | "application-autoscaling", _)
+            | ("ssm", "InvalidNextToken" | "InvalidFilterValue") => "Message",
+            _ => "message",
+        }
     }
 
     fn query_xml(&self, service: Option<&Service>, request_id: &str) -> Vec<u8> {
