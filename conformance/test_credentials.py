@@ -4,7 +4,11 @@ use to anybody else and never after."""
 import json
 
 import boto3
+import botocore.auth
+import botocore.awsrequest
 import botocore.config
+import botocore.credentials
+import botocore.httpsession
 import pytest
 from botocore.exceptions import ClientError
 
@@ -35,6 +39,17 @@ def caller(environment, keys, service="sts"):
         aws_session_token=keys["Token"],
         config=botocore.config.Config(retries={"total_max_attempts": 1}),
     )
+
+
+def operator(environment, keys):
+    """The status of a call of the operator API."""
+    url = environment["AWS_ENDPOINT_URL"] + "/neargate/v1/instances"
+    request = botocore.awsrequest.AWSRequest("GET", url)
+    credentials = botocore.credentials.Credentials(
+        keys["AccessKeyId"], keys["SecretAccessKey"], keys["Token"])
+    botocore.auth.SigV4Auth(
+        credentials, "neargate", environment["AWS_DEFAULT_REGION"]).add_auth(request)
+    return botocore.httpsession.URLLib3Session().send(request.prepare()).status_code
 
 
 def start(cluster, aws, image, script, **more):
@@ -77,6 +92,9 @@ def test_keys_are_good_while_the_task_lives(cluster, python, role, aws, environm
     assert who["Arn"] == f"arn:aws:sts::{account}:assumed-role/web/{id}"
     assert who["UserId"].startswith("AROA") and who["UserId"].endswith(f":{id}")
     assert caller(environment, keys, "ecs").list_clusters()["clusterArns"]
+
+    # The operator's business is not a task's.
+    assert operator(environment, keys) == 403
 
     # Each part alone is nothing.
     for change in ({"Token": keys["Token"][:-4] + "AAAA"}, {"SecretAccessKey": "x" * 40},

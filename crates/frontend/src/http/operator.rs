@@ -55,6 +55,11 @@ pub async fn answer(
         let message = format!("sign for service {SERVICE}, not {}", signed.service);
         return refuse(StatusCode::FORBIDDEN, "WrongService", message, request_id);
     }
+    // What a task's keys are good for ends where the operator's business begins.
+    if *signed.caller.principal_arn != *cx.locality.root_principal() {
+        let message = format!("{} is not the account's root", signed.caller.principal_arn);
+        return refuse(StatusCode::FORBIDDEN, "AccessDenied", message, request_id);
+    }
     match (parts.method, parts.path) {
         ("GET", "/neargate/v1/instances") => instances(cx, request_id),
         ("POST", "/neargate/v1/registry/gc") => collect(cx, parts.query, request_id).await,
