@@ -27,8 +27,8 @@ COMMON_ERRORS = {
 }
 
 # What EC2 itself answers and its model does not list: gateways are `available` where the model
-# says attached, states of endpoints are in lower case, and a NAT gateway's interface is nat_gateway.
-# Terraform's provider, for one, waits for these words.
+# says attached, states of endpoints are in lower case, and a NAT gateway's interface is a
+# nat_gateway. Terraform's provider, for one, waits for these words.
 ANSWERED_BY_AWS = {
     "AttachmentStatus": {"available"},
     "State": {"available", "pending", "deleting", "deleted"},

@@ -1,4 +1,4 @@
-//! CreateDhcpOptions.
+//! CreateDhcpOptions: each option once, with as many values as DHCP has room for.
 
 use super::change::{invalid, missing_parameter};
 use super::describe::dry_run;

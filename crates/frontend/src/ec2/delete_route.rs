@@ -1,4 +1,4 @@
-//! DeleteRoute.
+//! DeleteRoute: any but the local ones, and those of endpoints.
 
 use super::change::{invalid, within};
 use super::describe::dry_run;

@@ -1,4 +1,4 @@
-//! DescribeAddresses.
+//! DescribeAddresses: the elastic addresses, and what they stand for.
 
 use super::allocate_address::POOL;
 use super::derived;

@@ -1,4 +1,4 @@
-//! DescribeVpcs.
+//! DescribeVpcs: each with all its ranges.
 
 use super::derived;
 use super::describe::{by_ids, dry_run, page};

@@ -41,7 +41,10 @@ pub fn services(cx: &Context) -> Vec<(String, VpcEndpointKind)> {
 }
 
 /// What an endpoint allows when nothing is said.
-pub const POLICY_DEFAULT: &str = r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}],"Version":"2008-10-17"}"#;
+pub const POLICY_DEFAULT: &str = concat!(
+    r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}],"#,
+    r#""Version":"2008-10-17"}"#
+);
 
 pub fn check_policy(text: &str) -> Result<(), Fault> {
     let fits = text.len() <= crate::limits::ENDPOINT_POLICY_BYTES_MAX;

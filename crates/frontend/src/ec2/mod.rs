@@ -1,5 +1,5 @@
-//! Amazon EC2: the network as ECS users need it: VPCs, subnets, routes, gateways, addresses, security
-//! groups, network ACLs, endpoints and interfaces. There are no instances.
+//! Amazon EC2: the network as ECS users need it: VPCs, subnets, routes, gateways, addresses,
+//! security groups, network ACLs, endpoints and interfaces. There are no instances.
 
 mod acl_entries;
 mod allocate_address;
@@ -214,7 +214,7 @@ pub const ROUTES: &[Route] = &[
         ignores["IncludeManagedResources"]
     ),
     route!(ec2, DescribePrefixListsRequest, describe_prefix_lists::describe_prefix_lists),
-    route!(ec2, DescribeRegionsRequest, describe_regions::describe_regions, ignores ["AllRegions"]),
+    route!(ec2, DescribeRegionsRequest, describe_regions::describe_regions, ignores["AllRegions"]),
     route!(ec2, DescribeRouteTablesRequest, describe_route_tables::describe_route_tables),
     route!(
         ec2,
@@ -319,11 +319,11 @@ pub const ROUTES: &[Route] = &[
     route!(
         ec2,
         UpdateSecurityGroupRuleDescriptionsEgressRequest,
-        update_security_group_rule_descriptions_egress::update_security_group_rule_descriptions_egress
+        update_security_group_rule_descriptions_egress::update
     ),
     route!(
         ec2,
         UpdateSecurityGroupRuleDescriptionsIngressRequest,
-        update_security_group_rule_descriptions_ingress::update_security_group_rule_descriptions_ingress
+        update_security_group_rule_descriptions_ingress::update
     ),
 ];

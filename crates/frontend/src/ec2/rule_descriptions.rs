@@ -1,5 +1,5 @@
-//! What UpdateSecurityGroupRuleDescriptionsIngress and …Egress share: rules by id, or by what they
-//! allow, get another description; without one they lose theirs.
+//! What UpdateSecurityGroupRuleDescriptionsIngress and …Egress share: rules by id, or by what
+//! they allow, get another description; without one they lose theirs.
 
 use super::change::{missing_parameter, within};
 use super::permissions::{check_description, group_given, is_same, rules};

@@ -2,6 +2,10 @@
 
 use super::default_network::ensure_default_network;
 use super::{
+    create_network_interface::create_network_interface,
+    create_security_group::create_security_group, create_subnet::create_subnet,
+    create_vpc::create_vpc, delete_network_interface::delete_network_interface,
+    delete_security_group::delete_security_group, delete_vpc::delete_vpc,
     describe_account_attributes::describe_account_attributes,
     describe_availability_zones::describe_availability_zones,
     describe_internet_gateways::describe_internet_gateways,
@@ -250,4 +254,123 @@ async fn tags_are_listed_by_resource() {
         DescribeVpcsRequest { filters: filter("tag:a", "1"), ..Default::default() },
     );
     assert_eq!(found.await.expect("found").vpcs.expect("a list").len(), 1);
+}
+
+async fn vpc(fixture: &Fixture, range: &str) -> String {
+    let input = CreateVpcRequest { cidr_block: Some(range.to_owned()), ..Default::default() };
+    let made = create_vpc(&fixture.cx, &fixture.caller, input).await.expect("made");
+    made.vpc.expect("a VPC").vpc_id.expect("an id")
+}
+
+fn subnet_of(vpc: &str, range: &str) -> CreateSubnetRequest {
+    CreateSubnetRequest {
+        vpc_id: Some(vpc.to_owned()),
+        cidr_block: Some(range.to_owned()),
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_of_one_vpc_at_once_never_pass_each_other() {
+    let fixture = fixture().await;
+    let (mut made, mut deleted) = (0, 0);
+    for _ in 0..100 {
+        let vpc = vpc(&fixture, "10.9.0.0/16").await;
+        let (cx, caller) = (fixture.cx.clone(), fixture.caller.clone());
+        let input = subnet_of(&vpc, "10.9.1.0/24");
+        let subnet = tokio::spawn(async move { create_subnet(&cx, &caller, input).await });
+        let (cx, caller) = (fixture.cx.clone(), fixture.caller.clone());
+        let input = DeleteVpcRequest { vpc_id: Some(vpc.clone()), dry_run: None };
+        let gone = tokio::spawn(async move { delete_vpc(&cx, &caller, input).await });
+        let (subnet, gone) = (subnet.await.expect("ended"), gone.await.expect("ended"));
+        // Whoever is first wins, and the other says why it can't.
+        match (subnet, gone) {
+            (Ok(_), Err(fault)) => {
+                assert_eq!(fault.code, "DependencyViolation");
+                made += 1;
+            }
+            (Err(fault), Ok(_)) => {
+                assert_eq!(fault.code, "InvalidVpcID.NotFound");
+                deleted += 1;
+            }
+            (subnet, gone) => panic!("{subnet:?} {gone:?}"),
+        }
+    }
+    let snapshot = fixture.cx.store.snapshot();
+    let default_subnets = model::network::ZONE_LETTERS.len();
+    assert_eq!(snapshot.count::<model::network::Subnet>(""), default_subnets + made);
+    assert_eq!(snapshot.count::<model::network::Vpc>(""), 1 + made);
+    assert_eq!(made + deleted, 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_address_is_given_twice_and_all_come_back() {
+    let fixture = fixture().await;
+    let vpc = vpc(&fixture, "10.9.0.0/16").await;
+    let input = subnet_of(&vpc, "10.9.1.0/28");
+    let made = create_subnet(&fixture.cx, &fixture.caller, input).await.expect("made");
+    let subnet = made.subnet.and_then(|it| it.subnet_id).expect("an id");
+    for round in 0..20 {
+        let calls: Vec<_> = (0..16)
+            .map(|_| {
+                let (cx, caller) = (fixture.cx.clone(), fixture.caller.clone());
+                let subnet_id = Some(subnet.clone());
+                let input = CreateNetworkInterfaceRequest { subnet_id, ..Default::default() };
+                tokio::spawn(async move { create_network_interface(&cx, &caller, input).await })
+            })
+            .collect();
+        let mut interfaces = Vec::new();
+        let mut refused = 0;
+        for call in calls {
+            match call.await.expect("ended") {
+                Ok(made) => interfaces.push(made.network_interface.expect("one")),
+                Err(fault) => {
+                    assert_eq!(fault.code, "InsufficientFreeAddressesInSubnet");
+                    refused += 1;
+                }
+            }
+        }
+        // A /28 has eleven addresses to give.
+        assert_eq!((interfaces.len(), refused), (11, 5), "round {round}");
+        let ips: std::collections::BTreeSet<_> =
+            interfaces.iter().filter_map(|it| it.private_ip_address.clone()).collect();
+        assert_eq!(ips.len(), 11);
+        for interface in interfaces {
+            let network_interface_id = interface.network_interface_id;
+            let input = DeleteNetworkInterfaceRequest { network_interface_id, dry_run: None };
+            delete_network_interface(&fixture.cx, &fixture.caller, input).await.expect("gone");
+        }
+        let pool = fixture.cx.store.snapshot().get::<AddressPool>(&subnet).expect("there");
+        assert!(pool.taken.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_group_of_a_task_that_is_there_stays() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let input = CreateSecurityGroupRequest {
+        group_name: Some("web".to_owned()),
+        description: Some("a".to_owned()),
+        ..Default::default()
+    };
+    let made = create_security_group(cx, caller, input).await.expect("made");
+    let group = made.group_id.expect("an id");
+    let (_, of) = cx.store.snapshot().scan::<model::network::Subnet>("").next().expect("one");
+    let (id, ip) = (InterfaceId::mint(77), "172.31.0.9".parse().expect("an address"));
+    let mut txn = cx.store.begin();
+    txn.put(NetworkInterface {
+        security_groups: vec![SecurityGroupId::from(group.as_str())],
+        task: Some(TaskId::mint(1)),
+        ..NetworkInterface::new(id.clone(), &of, ip, "02:00:00:00:00:09".to_owned(), cx.now())
+    });
+    txn.commit().await.expect("committed");
+    let delete =
+        || DeleteSecurityGroupRequest { group_id: Some(group.clone()), ..Default::default() };
+    let fault = delete_security_group(cx, caller, delete()).await.expect_err("in use");
+    assert_eq!(fault.code, "DependencyViolation");
+    let mut txn = cx.store.begin();
+    txn.delete::<NetworkInterface>(id.as_str());
+    txn.commit().await.expect("committed");
+    delete_security_group(cx, caller, delete()).await.expect("gone");
 }

@@ -9,11 +9,7 @@ use wire::ec2::{
     UpdateSecurityGroupRuleDescriptionsEgressResult as Answer,
 };
 
-pub async fn update_security_group_rule_descriptions_egress(
-    cx: &Context,
-    _caller: &Caller,
-    input: Request,
-) -> Result<Answer, Fault> {
+pub async fn update(cx: &Context, _caller: &Caller, input: Request) -> Result<Answer, Fault> {
     dry_run(input.dry_run)?;
     let described = Described {
         group_id: input.group_id,
