@@ -14,6 +14,7 @@ pub mod names;
 pub mod network;
 pub mod overrides;
 pub mod placement;
+pub mod routes;
 pub mod service;
 pub mod strategy;
 pub mod value_from;
