@@ -80,7 +80,7 @@ def test_boto3_needs_no_configuration(cluster, boto3_image, role, account):
 
 
 def test_keys_are_good_while_the_task_lives(cluster, python, role, aws, environment, account):
-    arn, lines = start(cluster, aws, python, SHOW + "time.sleep(1000)", taskRoleArn=role)
+    arn, lines = start(cluster, aws, python, SHOW + "rest(1000)", taskRoleArn=role)
     cluster.until_running(arn)
     path, (status, body) = json.loads(until(lines, 20, "the task has its keys")[0])
     assert path.startswith("/v2/credentials/") and status == 200
@@ -114,7 +114,7 @@ def test_keys_are_good_while_the_task_lives(cluster, python, role, aws, environm
 
 
 def test_a_neighbour_gets_none(cluster, python, role, aws):
-    arn, lines = start(cluster, aws, python, SHOW + "time.sleep(1000)", taskRoleArn=role)
+    arn, lines = start(cluster, aws, python, SHOW + "rest(1000)", taskRoleArn=role)
     cluster.until_running(arn)
     path, _ = json.loads(until(lines, 20, "the task has its keys")[0])
     script = f"""
@@ -166,7 +166,7 @@ while True:
     if status == 200 and body != seen:
         seen = body
         print(json.dumps(json.loads(body)), flush=True)
-    time.sleep(0.2)
+    rest(0.2)
 """
     arn, lines = start(cluster, aws, python, script, taskRoleArn=role)
     cluster.until_running(arn)

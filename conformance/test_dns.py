@@ -115,7 +115,7 @@ def test_cloud_maps_names(cluster, python, aws, sd, made, name):  # noqa: F811
         "AWS_INSTANCE_CNAME": f"web.{zone}"})
     script = ASK + f"""
 deadline = time.monotonic() + 10
-while ask("alias.{zone}")[1] == [] and time.monotonic() < deadline: time.sleep(0.05)
+while ask("alias.{zone}")[1] == [] and time.monotonic() < deadline: rest(0.05)
 for it in (("WEB.{zone}",), ("web.{zone}", "SRV"), ("web.{zone}", "AAAA"), ("no.{zone}",),
            ("one.{zone}",), ("alias.{zone}",), ("i-1.web.{zone}",)):
     print(json.dumps(ask(*it)))
@@ -144,7 +144,7 @@ while True:
     if told != last:
         print(json.dumps(told), flush=True)
         last = told
-    time.sleep(0.05)
+    rest(0.05)
 """
     arn, lines = start(cluster, aws, python, script)
     cluster.until_running(arn)
@@ -165,7 +165,8 @@ while True:
     sees([0, ["10.0.0.1"]])
 
 
-def test_discovery_from_inside_a_task(cluster, boto3_image, aws, sd, made, name, account):  # noqa: F811
+def test_discovery_from_inside_a_task(
+        cluster, boto3_image, aws, sd, made, name, account):  # noqa: F811
     id = private_namespace(sd, made, aws, f"{name}.local")
     it = service(sd, made, Name="web", NamespaceId=id, DnsConfig={
         "DnsRecords": [{"Type": "A", "TTL": 1}]})

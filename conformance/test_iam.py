@@ -126,16 +126,16 @@ def test_policies_of_aws_are_there(aws, path):
 def test_a_role_is_assumed_while_it_is_there(aws, environment, name, account):
     made = aws.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST),
                                MaxSessionDuration=7200)["Role"]
-    answer = aws.sts.assume_role(RoleArn=made["Arn"], RoleSessionName="s", DurationSeconds=7200)
-    assert answer["AssumedRoleUser"]["AssumedRoleId"] == f"{made['RoleId']}:s"
+    answer = aws.sts.assume_role(RoleArn=made["Arn"], RoleSessionName="one", DurationSeconds=7200)
+    assert answer["AssumedRoleUser"]["AssumedRoleId"] == f"{made['RoleId']}:one"
     keys = {**answer["Credentials"], "Token": answer["Credentials"]["SessionToken"]}
     who = caller(environment, keys).get_caller_identity()
-    assert who["Arn"] == f"arn:aws:sts::{account}:assumed-role/{name}/s"
-    assert who["UserId"] == f"{made['RoleId']}:s"
+    assert who["Arn"] == f"arn:aws:sts::{account}:assumed-role/{name}/one"
+    assert who["UserId"] == f"{made['RoleId']}:one"
     for seconds in (3601, 7201):
         with pytest.raises(ClientError) as caught:
             caller(environment, keys).assume_role(
-                RoleArn=made["Arn"], RoleSessionName="t", DurationSeconds=seconds)
+                RoleArn=made["Arn"], RoleSessionName="two", DurationSeconds=seconds)
         assert caught.value.response["Error"]["Code"] == "ValidationError"
     aws.iam.delete_role(RoleName=name)
     with pytest.raises(ClientError) as caught:
@@ -146,5 +146,5 @@ def test_a_role_is_assumed_while_it_is_there(aws, environment, name, account):
     with pytest.raises(ClientError):
         caller(environment, keys).get_caller_identity()
     aws.iam.delete_role(RoleName=name)
-    refused("AccessDenied", aws.sts.assume_role, RoleArn=made["Arn"], RoleSessionName="s",
+    refused("AccessDenied", aws.sts.assume_role, RoleArn=made["Arn"], RoleSessionName="one",
             saying="is not authorized to perform: sts:AssumeRole")

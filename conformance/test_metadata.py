@@ -10,6 +10,7 @@ from waiting import until
 # Prints a URL's status and body, one line each, as the last two lines.
 FETCH = """\
 import http.client, json, os, sys, urllib.parse
+from time import sleep as rest
 def fetch(url, method="GET", body=None):
     at = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(at.hostname, at.port or 80, timeout=10)
@@ -241,8 +242,8 @@ uri = os.environ["ECS_AGENT_URI"] + "/task-protection/v1/state"
 while True:
     status, body = fetch(uri, "PUT", '{"ProtectionEnabled":true,"ExpiresInMinutes":60}')
     if "protection" in json.loads(body): break
-    time.sleep(0.2)
-time.sleep(1000)
+    rest(0.2)
+rest(1000)
 """
     definition = cluster.register(
         container(python, "-c", FETCH + script, stopTimeout=2),

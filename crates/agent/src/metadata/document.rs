@@ -172,7 +172,8 @@ pub fn task<'a>(
     let template = &assignment.template;
     let times = report.map(|report| &report.times);
     let sized = template.cpu_units > 0 || template.memory_mib > 0;
-    let containers = 0..template.containers.len();
+    let told = |at| container(version, assignment, report, at);
+    let containers = (0..template.containers.len()).filter_map(told).collect();
     TaskDocument {
         cluster: &assignment.cluster_arn,
         service_name: assignment.inside.service_name.as_deref(),
@@ -196,7 +197,7 @@ pub fn task<'a>(
         availability_zone: assignment.zone.as_str(),
         availability_zone_id: &assignment.inside.zone_id,
         launch_type: Some(assignment.launch_type.as_deref().unwrap_or("FARGATE")),
-        containers: containers.filter_map(|at| container(version, assignment, report, at)).collect(),
+        containers,
         task_tags: with_tags.then_some(&assignment.inside.tags),
         fault_injection_enabled: false,
     }

@@ -1,5 +1,5 @@
-//! Policy documents: JSON that is looked at only as far as to see that it is one, kept as given, and
-//! told percent-encoded, as IAM does.
+//! Policy documents: JSON that is looked at only as far as to see that it is one, kept as given,
+//! and told percent-encoded, as IAM does.
 
 use crate::fault::Fault;
 use serde_json::Value;

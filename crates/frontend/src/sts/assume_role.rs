@@ -1,5 +1,5 @@
-//! AssumeRole: keys of a stored role, for a while. Who may assume it its trust policy says; like all
-//! policies it is kept and not yet asked.
+//! AssumeRole: keys of a stored role, for a while. Who may assume it its trust policy says; like
+//! all policies it is kept and not yet asked.
 
 use crate::auth::unique_id_of;
 use crate::context::{Caller, Context};
