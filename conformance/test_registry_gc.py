@@ -1,5 +1,5 @@
-"""Garbage: what no image needs any more goes, what one needs stays, while pushes go on. The shortest
-grace of objects is minutes, so these tests make files old instead of waiting."""
+"""Garbage: what no image needs any more goes, what one needs stays, while pushes go on. The
+shortest grace of objects is minutes, so these tests make files old instead of waiting."""
 
 import json
 import os

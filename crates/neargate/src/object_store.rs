@@ -1,5 +1,5 @@
-//! Where images are kept: in the data folder, or in a bucket that `--object-store` names. The keys to
-//! the bucket come from the variables that AWS's tools read.
+//! Where images are kept: in the data folder, or in a bucket that `--object-store` names. The keys
+//! to the bucket come from the variables that AWS's tools read.
 
 use crate::data_dir::DataDir;
 use crate::s3::{Bucket, S3Client};
@@ -68,8 +68,8 @@ impl fmt::Display for S3Url {
     }
 }
 
-/// Opens what is named, or the data folder's own. A data folder keeps to the one it began with: what
-/// its state names is nowhere else.
+/// Opens what is named, or the data folder's own. A data folder keeps to the one it began with:
+/// what its state names is nowhere else.
 pub async fn open(dir: &DataDir, url: Option<&S3Url>) -> Result<Arc<dyn ObjectStore>> {
     let name = url.map_or_else(|| "folder".to_owned(), ToString::to_string);
     dir.keep_object_store(&name)?;

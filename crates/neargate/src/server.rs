@@ -4,9 +4,10 @@
 use crate::cli::Up;
 use crate::data_dir::{Credentials, DataDir, Endpoint};
 use crate::http::{self, Router};
+use crate::local_images::Seat;
 use crate::upstream::Upstreams;
 use crate::world::{Clock, Random};
-use crate::{administrator, local_agent, object_store, world};
+use crate::{administrator, local_agent, local_images, object_store, world};
 use anyhow::{Context, Result, bail};
 use frontend::Frontend;
 use manager::Manager;
@@ -64,12 +65,7 @@ pub async fn start(up: &Up) -> Result<Server> {
     if !up.no_agent {
         local_agent::preflight(&up.folder.data_dir)?;
     }
-    let listener = TcpListener::bind(up.listen).await.with_context(|| {
-        format!(
-            "cannot listen on {}: is another Neargate running? --listen takes another address",
-            up.listen
-        )
-    })?;
+    let listener = listen(up).await?;
     let address = listener.local_addr().context("cannot tell where we listen")?;
     let parts = open(up).await?;
     let now = (parts.clock)();
@@ -83,33 +79,14 @@ pub async fn start(up: &Up) -> Result<Server> {
     let agent_password = administrator::password(&parts.random);
     let signer = administrator::registry_signer(dir, &parts.random)?;
     let outbound = up.outbound.registries()?;
+    let images = Seat::default();
     let registry = make_registry(&parts, outbound, signer.clone(), &agent_password);
-    let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer, &registry)));
-    let manager = Manager::new(manager::Context {
-        store: parts.store.clone(),
-        logs: parts.logs.clone(),
-        sealer: Arc::clone(&parts.sealer),
-        locality: parts.locality.clone(),
-        zone: ZoneName::from(format!("{}a", up.region)),
-        registry: RegistryAccess {
-            host: parts.locality.registry_host(),
-            endpoint: url.clone(),
-            username: AGENT_USER.to_owned(),
-            password: agent_password,
-        },
-        clock: Arc::clone(&parts.clock),
-        random: Arc::clone(&parts.random),
-    });
-
+    let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer, &registry, Arc::clone(&images))));
+    let manager = make_manager(&parts, up, &url, agent_password);
     let (end, ended) = watch::channel(false);
-    let managing = tokio::spawn({
-        let manager = manager.clone();
-        async move { manager.run().await }
-    });
-    let collecting = tokio::spawn({
-        let registry = registry.clone();
-        async move { registry.keep_collecting().await }
-    });
+    let (managing, collecting) = (manager.clone(), registry.clone());
+    let managing = tokio::spawn(async move { managing.run().await });
+    let collecting = tokio::spawn(async move { collecting.keep_collecting().await });
     let agent = match up.no_agent {
         true => None,
         false => {
@@ -119,6 +96,7 @@ pub async fn start(up: &Up) -> Result<Server> {
                 random: &parts.random,
                 cluster_id: parts.store.cluster_id(),
                 registry_host: parts.locality.registry_host(),
+                images: &images,
                 address,
             };
             Some(local_agent::start(up, place, manager).await?)
@@ -145,6 +123,33 @@ pub async fn start(up: &Up) -> Result<Server> {
         managing,
         collecting,
         agent,
+    })
+}
+
+async fn listen(up: &Up) -> Result<TcpListener> {
+    TcpListener::bind(up.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {}: is another Neargate running? --listen takes another address",
+            up.listen
+        )
+    })
+}
+
+fn make_manager(parts: &Parts, up: &Up, url: &str, agent_password: String) -> Manager {
+    Manager::new(manager::Context {
+        store: parts.store.clone(),
+        logs: parts.logs.clone(),
+        sealer: Arc::clone(&parts.sealer),
+        locality: parts.locality.clone(),
+        zone: ZoneName::from(format!("{}a", up.region)),
+        registry: RegistryAccess {
+            host: parts.locality.registry_host(),
+            endpoint: url.to_owned(),
+            username: AGENT_USER.to_owned(),
+            password: agent_password,
+        },
+        clock: Arc::clone(&parts.clock),
+        random: Arc::clone(&parts.random),
     })
 }
 
@@ -180,6 +185,7 @@ fn frontend_context(
     parts: &Parts,
     signer: registry::token::Signer,
     registry: &Registry,
+    images: Seat,
 ) -> frontend::Context {
     frontend::Context {
         store: parts.store.clone(),
@@ -187,6 +193,7 @@ fn frontend_context(
         blobs: Arc::clone(&parts.objects),
         staging: parts.staging.clone(),
         collect_images: collect_images(registry),
+        instance_images: local_images::answers(images),
         locality: Arc::new(parts.locality.clone()),
         sealer: Arc::clone(&parts.sealer),
         clock: Arc::clone(&parts.clock),

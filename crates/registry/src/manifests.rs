@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::BodyExt;
-use model::image::{ImageTag, Manifest, Repository};
+use model::image::{ImagePull, ImageTag, Manifest, Repository};
 use model::manifest::{Document, MANIFEST_BYTES_MAX, Malformed, Needed};
 use model::{Digest, RepositoryName, Timestamp};
 use serde_json::json;
@@ -44,8 +44,21 @@ impl Inner {
         set(&mut response, ETAG, &format!("\"{}\"", manifest.digest));
         if call.method == Method::GET {
             *response.body_mut() = full(self.manifest_content(&manifest).await?);
+            self.note_pull(&manifest);
         }
         Ok(response)
+    }
+
+    /// Remembers that an image was pulled; nobody waits for that.
+    fn note_pull(&self, manifest: &Manifest) {
+        let (store, now) = (self.store.clone(), self.now());
+        let (name, pulled) = (manifest.repository.clone(), [manifest.digest.clone()]);
+        tokio::spawn(async move {
+            if let Err(failure) = store::pulls::note(&store, &name, &pulled, now).await {
+                let failure: &dyn std::error::Error = &failure;
+                tracing::warn!(repository = %name, failure, "a pull was not noted");
+            }
+        });
     }
 
     /// The bytes as they were pushed; nothing is read out of them on the way to a client.
@@ -207,6 +220,9 @@ fn delete_by_digest(
     let whole = tags.len() <= PORTION_TAGS;
     if whole {
         txn.delete::<Manifest>(&key);
+        if txn.peek::<ImagePull>(&key).is_some() {
+            txn.delete::<ImagePull>(&key);
+        }
     }
     Ok(whole)
 }

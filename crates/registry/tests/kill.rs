@@ -300,12 +300,14 @@ async fn two_hundred_kills_tear_nothing() {
             .collect();
         // Killed at a moment of its own in each life: after so many answers, and a little later.
         let random = content(life, 2);
-        let (answers, later_us) = (u64::from(random[0]) / 3, u64::from(random[1]) * 10);
+        let (answers, turns) = (u64::from(random[0]) / 3, u32::from(random[1]) * 8);
         let mut answered = client.answers.subscribe();
         let killing = tokio::spawn(async move {
             let enough = answered.wait_for(|count| *count >= answers);
             drop(enough.await.expect("the client lives on"));
-            tokio::time::sleep(Duration::from_micros(later_us)).await;
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
             drop(victim);
         });
         long.go_on(&client).await;

@@ -1,5 +1,5 @@
 //! The engine against a bucket in memory that obeys S3's rules and can be told to misbehave: to be
-//! busy, to lose answers, to cut bodies off. A real server is asked in conformance/test_registry_s3.
+//! busy, to lose answers, to cut bodies off. A real server: conformance/test_registry_s3.py.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -207,12 +207,13 @@ impl S3Transport for Bucket {
         Box::pin(async move {
             let mut response = response?;
             // Large bodies are cut off in the middle, as long as there is trouble.
-            if self.troubled.load(Ordering::SeqCst) && request.method == "GET" {
-                if let Ok(Some(whole)) = response.body.next().await {
-                    let cut = whole.len() > 10_000;
-                    let kept = if cut { whole.slice(..whole.len() / 2) } else { whole };
-                    response.body = Box::new(Whole(Some(kept), cut));
-                }
+            if self.troubled.load(Ordering::SeqCst)
+                && request.method == "GET"
+                && let Ok(Some(whole)) = response.body.next().await
+            {
+                let cut = whole.len() > 10_000;
+                let kept = if cut { whole.slice(..whole.len() / 2) } else { whole };
+                response.body = Box::new(Whole(Some(kept), cut));
             }
             Ok(response)
         })

@@ -1,6 +1,6 @@
 //! The little XML that S3 answers with, read as far as is needed: the text of elements by their
-//! name, wherever they stand. S3's lists have no attributes on what matters here, no comments and no
-//! CDATA.
+//! name, wherever they stand. S3's lists have no attributes on what matters here, no comments and
+//! no CDATA.
 
 /// The elements of a name, what is inside of them as it stands. They do not hold each other.
 pub fn elements<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
