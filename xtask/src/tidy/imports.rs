@@ -71,6 +71,8 @@ pub struct Manifest {
 #[derive(Debug)]
 pub struct Dependency {
     pub name: String,
+    /// What the crate's sources call it.
+    pub called: String,
     pub for_tests: bool,
 }
 
@@ -88,7 +90,8 @@ fn parse(metadata: &Value) -> Option<Vec<Manifest>> {
         let path = package["manifest_path"].as_str()?.strip_prefix(root)?;
         let dependency = |it: &Value| {
             let name = it["name"].as_str()?.to_owned();
-            Some(Dependency { name, for_tests: it["kind"].as_str() == Some("dev") })
+            let called = it["rename"].as_str().unwrap_or(&name).replace('-', "_");
+            Some(Dependency { name, called, for_tests: it["kind"].as_str() == Some("dev") })
         };
         let dependencies = package["dependencies"].as_array()?.iter().map(dependency);
         Some(Manifest {
@@ -130,8 +133,30 @@ pub fn check(manifests: &[Manifest], tree: &Tree, findings: &mut Vec<Finding>) {
             if let Some(says) = refusal(row, dependency) {
                 push(&dependency.name, "import", says);
             }
+            if !is_named(manifest, dependency, tree) {
+                let says = format!(
+                    "`{}` is named nowhere{}: what nobody uses is built and checked for nothing",
+                    dependency.called,
+                    if dependency.for_tests { "" } else { " but in tests, if there" }
+                );
+                push(&dependency.name, "unused", says);
+            }
         }
     }
+}
+
+/// Whether the crate's sources name a dependency; for one that isn't for tests, outside of tests.
+fn is_named(manifest: &Manifest, dependency: &Dependency, tree: &Tree) -> bool {
+    let folder = manifest.path.trim_end_matches("Cargo.toml");
+    let sources = tree.files.iter().filter(|it| it.is_rust() && it.path.starts_with(folder));
+    let mut counted = sources.filter(|it| dependency.for_tests || !it.is_test_file());
+    let paths = [format!("{}::", dependency.called), format!("use {}", dependency.called)];
+    counted.any(|it| {
+        let mut places = paths.iter().flat_map(|path| it.find(path));
+        // A module of the crate's own may have the same name.
+        let is_own = |at: usize| it.code[..at].ends_with("::");
+        places.any(|at| !is_own(at) && (dependency.for_tests || !it.is_test_at(at)))
+    })
 }
 
 fn refusal(row: &Row, dependency: &Dependency) -> Option<String> {
@@ -172,7 +197,10 @@ mod tests {
     use super::*;
 
     fn manifest(name: &str, path: &str, dependencies: &[(&str, bool)]) -> Manifest {
-        let dependency = |it: &(&str, bool)| Dependency { name: it.0.to_owned(), for_tests: it.1 };
+        let dependency = |it: &(&str, bool)| {
+            let (name, called) = (it.0.to_owned(), it.0.replace('-', "_"));
+            Dependency { name, called, for_tests: it.1 }
+        };
         Manifest {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -181,7 +209,11 @@ mod tests {
     }
 
     fn findings(manifest: Manifest, text: &str) -> Vec<String> {
-        let tree = Tree::of(&[(&manifest.path, text)]);
+        // A source that names everything.
+        let all: Vec<_> = manifest.dependencies.iter().map(|it| it.called.as_str()).collect();
+        let source = format!("fn f() {{ {}::g() }}", all.join("::g(); "));
+        let path = manifest.path.replace("Cargo.toml", "src/lib.rs");
+        let tree = Tree::of(&[(&manifest.path, text), (&path, &source)]);
         let mut findings = Vec::new();
         check(&[manifest], &tree, &mut findings);
         findings.iter().map(ToString::to_string).collect()
@@ -235,5 +267,24 @@ mod tests {
         let plan = manifests.iter().find(|it| it.name == "plan").expect("plan is a member");
         assert_eq!(plan.path, "crates/plan/Cargo.toml");
         assert!(plan.dependencies.iter().any(|it| it.name == "model" && !it.for_tests));
+    }
+
+    #[test]
+    fn dependencies_that_nobody_names_are_found() {
+        let wanted = [("serde-json", false), ("tempfile", true), ("hyper", false), ("ring", false)];
+        let manifest = manifest("store", "crates/store/Cargo.toml", &wanted);
+        let source = "use serde_json::Value; // hyper::\nuse crate::hyper::x;\n\
+                      #[cfg(test)]\nmod tests { use tempfile::TempDir; use ring::digest; }\n";
+        let other = "use hyper::body;\n";
+        let tree = Tree::of(&[
+            ("crates/store/Cargo.toml", LINTS),
+            ("crates/store/src/lib.rs", source),
+            ("crates/frontend/src/lib.rs", other),
+        ]);
+        let mut findings = Vec::new();
+        check(&[manifest], &tree, &mut findings);
+        let unused = findings.iter().filter(|it| it.rule == "unused").map(|it| it.says.as_str());
+        let names: Vec<_> = unused.filter_map(|says| says.split('`').nth(1)).collect();
+        assert_eq!(names, ["hyper", "ring"]);
     }
 }

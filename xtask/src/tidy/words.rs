@@ -22,6 +22,10 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "connects until the container's server listens again after each answer",
     ),
     (
+        "crates/runtime/tests/conformance/recovery.rs",
+        "looks for processes that come and go by themselves, until a deadline",
+    ),
+    (
         "crates/runtime/tests/conformance/suite.rs",
         "signals until a shell has set its trap, which nobody outside can see",
     ),
