@@ -273,15 +273,16 @@ impl Wishes {
             set("User", json!(user));
         }
         if !self.env.is_empty() {
-            let old = inner.get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
-            inner.insert("Env".to_owned(), merged(old, &self.env));
+            let old = inner.get("Env").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let env = merged(old, &self.env);
+            inner.insert("Env".to_owned(), env);
         }
         Ok(())
     }
 }
 
 /// A variable that is set again keeps its place.
-fn merged(old: Vec<Value>, new: &[String]) -> Value {
+fn merged(old: &[Value], new: &[String]) -> Value {
     let mut all: Vec<String> = old.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     for pair in new {
         let name = pair.split('=').next().unwrap_or_default();

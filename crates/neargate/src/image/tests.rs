@@ -21,7 +21,7 @@ fn source(path: &Path) -> Source {
 
 fn refused(path: &Path) -> String {
     let made = source(path).make(&Counter::default());
-    format!("{:#}", made.err().expect("refused"))
+    format!("{:#}", made.expect_err("refused"))
 }
 
 fn json_of(part: &parts::Part) -> Value {

@@ -237,7 +237,7 @@ async fn a_name_is_read_from_where_go_and_docker_read_it() {
     .await;
     // GNU keeps times there. Go before 1.8, and so Docker then, kept a prefix all the same.
     gives("no prefix under GNU's magic", &[("a", "\"a\"")], |_| {
-        vec![file("a", "a").patch(345, b"14000000000\014000000000\0")]
+        vec![file("a", "a").patch(345, b"14000000000\x0014000000000\x00")]
     })
     .await;
     gives("old Go's prefix", &[("deep", "dir"), ("deep/a", "\"a\"")], |_| {
