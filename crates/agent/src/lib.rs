@@ -74,7 +74,7 @@ struct Shared<R, I> {
     link: Arc<Link>,
     settings: Settings,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    networks: Networks,
+    networks: Arc<Networks>,
     residents: Residents,
     api: Api,
     /// How VPCs are served from within; never set: they are not.
@@ -142,7 +142,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, StartFailure> {
         let instance = read_identity(&settings.state_dir).map_err(StartFailure::Identity)?;
-        let (link, networks) = (Arc::new(Link::default()), Networks::default());
+        let (link, networks) = (Arc::new(Link::default()), Arc::new(Networks::default()));
         let (residents, api, inside) = (Residents::default(), Api::default(), OnceLock::new());
         let shared = Shared {
             runtime,
@@ -247,7 +247,8 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         tokio::pin!(keys);
         // On its own, as actors wait for it.
         let mut networks = JoinSet::new();
-        networks.spawn(network::keep_applying(Arc::clone(&self.shared)));
+        let weak = Arc::downgrade(&self.shared);
+        networks.spawn(network::keep_applying(Arc::clone(&self.shared.networks), weak));
         loop {
             tokio::select! {
                 end = &mut sessions => return end,

@@ -51,3 +51,5 @@ pub const KEYS_ASK_AGAIN_MS: u64 = 5_000;
 pub const NETWORK_WAIT_MS: u64 = 30_000;
 /// How long to wait before asking again for a network that could not be set up, in milliseconds.
 pub const NETWORK_RETRY_MS: u64 = 500;
+/// How often a VPC that is gone is tried to be taken away before the next session says so again.
+pub const NETWORK_REMOVALS_MAX: usize = 60;

@@ -5,13 +5,13 @@
 
 use crate::Shared;
 use crate::images::Images;
-use crate::limits::{NETWORK_RETRY_MS, NETWORK_WAIT_MS};
+use crate::limits::{NETWORK_REMOVALS_MAX, NETWORK_RETRY_MS, NETWORK_WAIT_MS};
 use model::VpcId;
 use model::vpc_table::{InterfaceChanges, Place, VpcTable};
 use runtime::{Failure, Runtime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -116,16 +116,12 @@ impl Networks {
         pending.or_else(|| state.all.take().map(Work::Keep))
     }
 
-    fn put_back(&self, work: Work) {
+    fn put_back(&self, work: &Work) {
         let mut state = self.lock();
         match work {
-            // Tried again with the next thing told, unless that is a newer word.
-            Work::Keep(all) => {
-                state.all.get_or_insert(all);
-                return;
-            }
+            Work::Keep(all) => drop(state.all.get_or_insert(all.clone())),
             Work::Replace(VpcTable { id, .. }) | Work::Change(id, _) => {
-                if let Some(vpc) = state.vpcs.get_mut(&id) {
+                if let Some(vpc) = state.vpcs.get_mut(id) {
                     vpc.pending = Pending::Everything;
                 }
             }
@@ -141,19 +137,20 @@ impl Networks {
     }
 }
 
-/// Has the runtime carry out what is told, for ever.
-pub async fn keep_applying<R: Runtime, I: Images>(shared: Arc<Shared<R, I>>) {
-    let networks = &shared.networks;
+/// Has the runtime carry out what is told, as long as the agent lives: what it carries out with must
+/// not be kept alive by this.
+pub async fn keep_applying<R: Runtime, I: Images>(
+    networks: Arc<Networks>,
+    agent: Weak<Shared<R, I>>,
+) {
     loop {
         networks.told.notified().await;
         while let Some(work) = networks.take() {
-            if let Err(failure) = perform(&shared, &work).await {
+            let Some(shared) = agent.upgrade() else { return };
+            let done = perform(shared, &work).await;
+            if let Err(failure) = done {
                 tracing::error!(%failure, "a network could not be set up; trying again");
-                let waits = matches!(work, Work::Keep(_));
-                networks.put_back(work);
-                if waits {
-                    break;
-                }
+                networks.put_back(&work);
                 tokio::time::sleep(Duration::from_millis(NETWORK_RETRY_MS)).await;
             }
         }
@@ -161,27 +158,26 @@ pub async fn keep_applying<R: Runtime, I: Images>(shared: Arc<Shared<R, I>>) {
 }
 
 async fn perform<R: Runtime, I: Images>(
-    shared: &Arc<Shared<R, I>>,
+    shared: Arc<Shared<R, I>>,
     work: &Work,
 ) -> Result<(), Failure> {
-    let runtime = &shared.runtime;
     match work {
         Work::Keep(all) => {
-            for vpc in runtime.vpcs().await {
+            for vpc in shared.runtime.vpcs().await {
                 if !all.contains(&vpc) {
-                    shared.stop_serving(&vpc).await;
-                    runtime.remove_vpc(&vpc).await?;
+                    // It may wait for the last interfaces to go, and nobody waits for it.
+                    tokio::spawn(remove(Arc::downgrade(&shared), vpc));
                 }
             }
         }
         Work::Replace(table) => {
-            runtime.ensure_vpc(table.clone()).await?;
+            shared.runtime.ensure_vpc(table.clone()).await?;
             let tasks = table.interfaces.iter().filter(|(_, it)| it.place == Place::Task);
             let tasks = tasks.map(|(address, _)| *address).collect();
             shared.networks.carried_out(&table.id, |vpc| vpc.ready = tasks);
         }
         Work::Change(id, changes) => {
-            if !runtime.change_interfaces(id, changes.clone()).await? {
+            if !shared.runtime.change_interfaces(id, changes.clone()).await? {
                 let reason = format!("the runtime has forgotten the rules of {id}");
                 return Err(Failure::Refused(reason));
             }
@@ -189,6 +185,19 @@ async fn perform<R: Runtime, I: Images>(
         }
     }
     Ok(())
+}
+
+async fn remove<R: Runtime, I: Images>(agent: Weak<Shared<R, I>>, vpc: VpcId) {
+    for _ in 0..NETWORK_REMOVALS_MAX {
+        let Some(shared) = agent.upgrade() else { return };
+        shared.stop_serving(&vpc).await;
+        let Err(failure) = shared.runtime.remove_vpc(&vpc).await else { return };
+        drop(shared);
+        tracing::debug!(%vpc, %failure, "a VPC that is gone can't go here yet");
+        tokio::time::sleep(Duration::from_millis(NETWORK_RETRY_MS)).await;
+    }
+    // The next session says again what there is.
+    tracing::warn!(%vpc, "a VPC that is gone stays on this instance for now");
 }
 
 impl Vpc {

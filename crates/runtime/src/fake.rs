@@ -156,6 +156,21 @@ impl FakeTask {
 }
 
 impl State {
+    /// What a real kernel would let happen, and must never be asked for: two sandboxes at one
+    /// address, and one whose interface its VPC's rules don't know.
+    fn check_address(&self, network: &NetworkSpec) {
+        let NetworkSpec { vpc, address, .. } = network;
+        let Some(table) = self.vpcs.get(vpc) else { return };
+        let place = table.interfaces.get(address).map(|interface| interface.place);
+        assert_eq!(place, Some(Place::Task), "{address} of {vpc} is made before its walls");
+        let there = |task: &&FakeTask| {
+            let of = task.spec.network.as_ref();
+            !task.lost && of.is_some_and(|of| (&of.vpc, of.address) == (vpc, *address))
+        };
+        let other = self.tasks.values().find(there).map(|task| &task.spec.task);
+        assert_eq!(other, None, "{address} of {vpc} is given twice");
+    }
+
     fn tell(&mut self, task: &TaskId, kind: EventKind) {
         let Some(events) = &self.events else { return };
         let event = Event { task: task.clone(), kind };
@@ -291,6 +306,9 @@ impl Runtime for Fake {
         let mut state = self.admitted()?;
         if state.tasks.contains_key(&spec.task) {
             return Ok(());
+        }
+        if let Some(network) = &spec.network {
+            state.check_address(network);
         }
         let known = |n: &NetworkSpec| state.vpcs.contains_key(&n.vpc);
         let (sandbox, kind) = if spec.network.as_ref().is_none_or(known) {

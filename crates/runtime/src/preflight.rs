@@ -233,14 +233,21 @@ fn network() -> Vec<Finding> {
             CONFIG_NF_TABLES, NFT_NAT, NFT_MASQ and NFT_CT (try: modprobe nf_tables nft_masq)"
         )));
     }
-    for table in nft::tables_that_drop_forwarded().unwrap_or_default() {
-        findings.push(warning(format!(
-            "the firewall's table {table} drops forwarded packets by default, as Docker's does: \
-             tasks have no way out until it lets interfaces ng* pass (with Docker: iptables -I \
-             DOCKER-USER -i ng+ -j ACCEPT; iptables -I DOCKER-USER -o ng+ -j ACCEPT)"
-        )));
+    if legacy_drops_forwarded() {
+        findings.push(warning(
+            "a firewall of the older kind (iptables-legacy) is there; if it drops forwarded \
+             packets, as Docker's does, tasks have no way out until it lets interfaces ng* pass \
+             (iptables-legacy -I FORWARD -i ng+ -j ACCEPT; the same with -o)",
+        ));
     }
     findings
+}
+
+/// Whether tables of the older kind are in use; what they say can't be asked by netlink.
+fn legacy_drops_forwarded() -> bool {
+    fs::read_to_string("/proc/self/net/ip_tables_names").is_ok_and(|names| {
+        names.lines().any(|name| name == "filter")
+    })
 }
 
 /// Tries the machine's own table, in a namespace that is thrown away.

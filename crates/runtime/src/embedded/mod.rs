@@ -10,6 +10,7 @@ use crate::cgroup::Cgroups;
 use crate::event::*;
 use crate::failure::Failure;
 use crate::limits::{DYING_TIMEOUT_MS, RECONNECT_TIMEOUT_MS, REMOVE_TIMEOUT_MS};
+use crate::net;
 use crate::net::tunnel::Underlay;
 use crate::net::vpc::Vpcs;
 use crate::protocol::{self, Command};
@@ -31,6 +32,7 @@ use std::time::Duration;
 use task::Task;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use zygote_process::ZygoteProcess;
 
 /// Longest tag: names of links and tables have little room.
@@ -68,6 +70,8 @@ pub(crate) fn cgroup_parent(tag: &str) -> String {
 
 pub struct Embedded {
     inner: Arc<Inner>,
+    /// Keeps other firewalls from stopping tasks.
+    passage: JoinHandle<()>,
 }
 
 struct Inner {
@@ -105,7 +109,8 @@ impl Embedded {
             config,
         };
         drop(inner.zygote()?);
-        Ok(Self { inner: Arc::new(inner) })
+        let passage = tokio::spawn(report_end(inner.vpcs.keep_passage()));
+        Ok(Self { inner: Arc::new(inner), passage })
     }
 
     fn living(&self, task: &TaskId) -> Result<Arc<Task>, Failure> {
@@ -160,12 +165,19 @@ impl Embedded {
 impl Drop for Embedded {
     /// Tasks run on; the next agent finds them.
     fn drop(&mut self) {
+        self.passage.abort();
         for task in self.inner.tasks().values() {
             task.let_go();
         }
         if let Some(zygote) = self.inner.lock_zygote().take() {
             zygote.end();
         }
+    }
+}
+
+async fn report_end(passage: impl Future<Output = io::Result<()>>) {
+    if let Err(e) = passage.await {
+        tracing::warn!("other firewalls are not watched: {e}");
     }
 }
 
@@ -350,7 +362,12 @@ impl Runtime for Embedded {
 
     async fn remove_vpc(&self, vpc: &VpcId) -> Result<(), Failure> {
         let (inner, vpc) = (self.inner.clone(), vpc.clone());
-        blocking(move || inner.vpcs.remove(&vpc)).await
+        blocking(move || {
+            let tasks = inner.folders()?;
+            let living = tasks.iter().map(|task| net::host_side_name(task.as_str())).collect();
+            inner.vpcs.remove(&vpc, living)
+        })
+        .await
     }
 
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<(), Failure> {

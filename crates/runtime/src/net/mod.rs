@@ -12,6 +12,7 @@ pub mod host;
 pub mod link;
 pub mod netlink;
 pub mod nft;
+pub mod passage;
 pub mod router;
 pub mod service;
 pub mod tunnel;

@@ -9,6 +9,7 @@ use super::tunnel::{self, Underlay};
 use super::{service, walls};
 use crate::spec::{Cidr, InterfaceChanges, Place, TableInterface, VpcTable};
 use crate::sys::{mount, process, socket};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -205,10 +206,10 @@ impl State {
         }
         for (address, interface) in &changes.upsert {
             for (name, chain) in walls::chains(&self.table.groups, interface) {
-                if !self.rules.chains.contains_key(&name) {
-                    transaction.chain(&name, &chain);
-                    transaction.rules(&name, &chain.rules);
-                    self.rules.chains.insert(name, chain);
+                if let Entry::Vacant(vacant) = self.rules.chains.entry(name) {
+                    transaction.chain(vacant.key(), &chain);
+                    transaction.rules(vacant.key(), &chain.rules);
+                    vacant.insert(chain);
                 }
             }
             for (place, value) in walls::elements(*address, interface) {

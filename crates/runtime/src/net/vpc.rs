@@ -8,6 +8,7 @@
 use super::host;
 use super::link::{Links, Veth};
 use super::nft::{self, Table, Transaction};
+use super::passage;
 use super::router::{self, Router, UPLINK_INSIDE, UPLINK_PREFIX};
 use super::tunnel::{self, Underlay};
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use crate::limits::VPCS_MAX;
 use crate::spec::{Cidr, InterfaceChanges, VpcId, VpcTable};
 use crate::sys::{mount, socket};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -30,8 +31,8 @@ const FOLDER: &str = "vpc";
 pub const PIN_SUFFIX: &str = ".ns";
 /// The file system type of a pinned namespace.
 const NAMESPACE_TYPE: i64 = 0x6e73_6673;
-/// How long interfaces of removed tasks may take to go.
-const EMPTY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long interfaces of removed tasks may take to go by themselves.
+const EMPTY_PATIENCE: Duration = Duration::from_secs(1);
 
 pub struct Vpcs {
     folder: PathBuf,
@@ -134,6 +135,11 @@ impl Vpcs {
 
     fn uplink(&self, slot: u32) -> String {
         format!("ng{}-{slot:x}", self.tag)
+    }
+
+    /// Keeps other firewalls from stopping tasks, for ever.
+    pub fn keep_passage(&self) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        passage::keep_open(self.uplinks(), host::table_name(&self.tag))
     }
 
     pub fn ensure(&self, table: &VpcTable) -> Result<(), Failure> {
@@ -283,12 +289,14 @@ impl Vpcs {
         Ok(())
     }
 
-    pub fn remove(&self, vpc: &VpcId) -> Result<(), Failure> {
+    /// `living` are the names of interfaces of tasks that are there.
+    pub fn remove(&self, vpc: &VpcId, living: BTreeSet<String>) -> Result<(), Failure> {
         let Some(namespace) = self.namespace(vpc) else { return Ok(()) };
         // Without the lock, as it may take a while.
-        let busy = router::inside(namespace, wait_until_empty);
-        if let Some(left) = busy.map_err(failed("looking for a VPC's tasks"))? {
-            return Err(Failure::Refused(format!("{vpc} still has interfaces of tasks: {left:?}")));
+        let used = router::inside(namespace, move || empty(&living));
+        let used = used.map_err(failed("looking for a VPC's tasks"))?;
+        if !used.is_empty() {
+            return Err(Failure::Refused(format!("{vpc} still has interfaces of tasks: {used:?}")));
         }
         let mut all = self.lock();
         let All { known, host } = &mut *all;
@@ -322,6 +330,7 @@ impl Vpcs {
     /// The table on this machine, when no VPC is left.
     pub fn remove_all(&self) -> Result<(), Failure> {
         self.lock().host = None;
+        passage::close(&self.uplinks()).map_err(failed("leaving other firewalls"))?;
         nft::delete_table(&host::table_name(&self.tag))
             .map_err(failed("removing address translation"))
     }
@@ -354,17 +363,30 @@ pub fn interfaces() -> io::Result<Vec<String>> {
     Ok(names.collect())
 }
 
-/// Waits for interfaces of tasks that were removed a moment ago. Returns those that stay.
-fn wait_until_empty() -> io::Result<Option<Vec<String>>> {
+/// Waits for interfaces of tasks that were removed a moment ago, and takes away those that stay: a
+/// connection that a dead task had to somebody who is silent keeps its namespace for minutes.
+/// Returns those of living tasks.
+fn empty(living: &BTreeSet<String>) -> io::Result<Vec<String>> {
     let give_up = Instant::now() + EMPTY_PATIENCE;
     loop {
         let mut left = interfaces()?;
         left.retain(|name| name != "lo" && name != UPLINK_INSIDE && name != tunnel::NAME);
+        if left.iter().any(|name| living.contains(name)) {
+            left.retain(|name| living.contains(name));
+            return Ok(left);
+        }
         if left.is_empty() {
-            return Ok(None);
+            return Ok(left);
         }
         if Instant::now() > give_up {
-            return Ok(Some(left));
+            for name in left {
+                match delete_link(&name) {
+                    // It has just gone.
+                    Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {}
+                    other => other?,
+                }
+            }
+            return Ok(Vec::new());
         }
         std::thread::sleep(Duration::from_millis(2));
     }

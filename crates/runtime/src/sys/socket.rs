@@ -3,7 +3,8 @@
 use super::{check, owned};
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use tokio::io::unix::AsyncFd;
 
 /// Descriptors that one message may carry.
 const FDS_MAX: usize = 8;
@@ -188,6 +189,35 @@ pub fn netlink(protocol: i32) -> io::Result<OwnedFd> {
     };
     check(result.into())?;
     Ok(socket)
+}
+
+/// Has a netlink socket hear of what a multicast group, one of the first 32, is about. It must be
+/// bound: the kernel tells nothing to sockets without a number.
+pub fn join(netlink: &OwnedFd, group: u32) -> io::Result<()> {
+    // SAFETY: an all-zero address is valid.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as u16;
+    address.nl_groups = 1 << (group - 1);
+    let bytes = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: pointer and length belong together.
+    let result = unsafe { libc::bind(netlink.as_raw_fd(), (&raw const address).cast(), bytes) };
+    check(result.into()).map(drop)
+}
+
+/// Lets async code wait until there is something to read. Within a tokio runtime.
+pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is made here, and nobody can take it out or close it
+    // but by dropping that, which ends the watch first.
+    unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
+}
+
+/// Reads what is there and forgets it. Messages that did not fit the socket are forgotten, too.
+pub fn skip(netlink: &OwnedFd) -> io::Result<()> {
+    let mut buffer = [0; 8192];
+    match read(netlink.as_fd(), &mut buffer) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// The number of an interface in the socket's network namespace.

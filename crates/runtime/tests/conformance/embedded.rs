@@ -5,7 +5,7 @@ use crate::bench::{Bench, Events, Program, begin, log};
 use runtime::{
     Cidr, ContainerExit, ContainerLaunch, Embedded, EmbeddedConfig, Gateway, GroupRule, GroupTable,
     NetworkSpec, Peer, Place, Runtime, SandboxSpec, SecurityGroupId, SubnetTable, TableInterface,
-    TaskId, Trace, Traffic, VpcId, VpcTable, WayOut, census, erase,
+    TaskId, Trace, Traffic, Underlay, VpcId, VpcTable, WayOut, census, erase,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -51,6 +51,11 @@ pub fn config(guard: &Guard) -> EmbeddedConfig {
 
 impl Machine {
     pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// With a way to other instances.
+    pub fn start_at(underlay: Option<Underlay>) -> Self {
         // A test is a process of its own, or has at least a thread of its own.
         let number = format!("{:?}", std::thread::current().id());
         let number: String = number.chars().filter(char::is_ascii_digit).collect();
@@ -58,20 +63,21 @@ impl Machine {
         let folder = PathBuf::from(format!("/var/tmp/neargate-test-{tag}"));
         make_layer(&folder.join("layer"));
         let guard = Guard { folder, tag };
-        let (runtime, events) = Self::connect(&guard);
+        let (runtime, events) = Self::connect(&guard, underlay);
         Self { runtime: Some(runtime), events, guard }
     }
 
-    fn connect(guard: &Guard) -> (Embedded, Events) {
+    fn connect(guard: &Guard, underlay: Option<Underlay>) -> (Embedded, Events) {
         let (sender, receiver) = mpsc::channel(1000);
-        let runtime = Embedded::start(config(guard), sender).expect("root can start the runtime");
+        let config = EmbeddedConfig { underlay, ..config(guard) };
+        let runtime = Embedded::start(config, sender).expect("root can start the runtime");
         (runtime, Events::new(receiver))
     }
 
     /// The agent ends without a word and another one starts.
     pub fn restart_agent(&mut self) {
         drop(self.runtime.take());
-        let (runtime, events) = Self::connect(&self.guard);
+        let (runtime, events) = Self::connect(&self.guard, None);
         (self.runtime, self.events) = (Some(runtime), events);
     }
 
@@ -160,19 +166,26 @@ pub fn open_vpc(id: &str, cidr: &str) -> VpcTable {
 }
 
 /// A task with an address in a VPC.
-pub fn networked(vpc: &VpcTable, task: &TaskId, host: u8) -> SandboxSpec {
-    let subnet = &vpc.subnets[0];
-    let [a, b, c, _] = subnet.cidr.address.octets();
+pub fn networked_at(vpc: &VpcTable, task: &TaskId, address: Ipv4Addr) -> SandboxSpec {
+    let of = |subnet: &&SubnetTable| subnet.cidr.contains(address);
+    let subnet = vpc.subnets.iter().find(of).expect("an address of the VPC");
+    let [a, b, c, d] = address.octets();
     let mut spec = SandboxSpec::new(task.clone());
     spec.network = Some(NetworkSpec {
         vpc: vpc.id.clone(),
-        address: Ipv4Addr::new(a, b, c, host),
+        address,
         prefix: subnet.cidr.prefix,
         gateway: subnet.gateway,
-        mac: [0x0a, 0, a, b, c, host],
+        mac: [0x0a, 0, a, b, c, d],
         mtu: None,
     });
     spec
+}
+
+/// A task with an address in a VPC's first subnet.
+pub fn networked(vpc: &VpcTable, task: &TaskId, host: u8) -> SandboxSpec {
+    let [a, b, c, _] = vpc.subnets[0].cidr.address.octets();
+    networked_at(vpc, task, Ipv4Addr::new(a, b, c, host))
 }
 
 impl Bench for Machine {

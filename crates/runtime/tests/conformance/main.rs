@@ -5,8 +5,12 @@
 mod bench;
 mod embedded;
 mod fake;
+mod inside;
+mod instances;
 mod limits;
 mod network;
+mod network_matrix;
+mod network_walls;
 mod recovery;
 mod security;
 mod start;

@@ -2,6 +2,7 @@
 //! fake kernel, with agents killed, sessions cut, supervisors lost. What must hold: a container
 //! starts once, every task ends where it should, and nothing is held afterwards.
 
+mod addresses;
 mod world;
 
 use model::facts::TaskStatus;

@@ -23,6 +23,7 @@ const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
 const GET_CHAIN: u16 = SUBSYSTEM << 8 | 4;
 const DELETE_CHAIN: u16 = SUBSYSTEM << 8 | 5;
 const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+const GET_RULE: u16 = SUBSYSTEM << 8 | 7;
 const DELETE_RULE: u16 = SUBSYSTEM << 8 | 8;
 const NEW_SET: u16 = SUBSYSTEM << 8 | 9;
 const DELETE_SET: u16 = SUBSYSTEM << 8 | 11;
@@ -364,18 +365,53 @@ pub fn tables() -> io::Result<Vec<String>> {
     Ok(found.iter().filter_map(|table| Some(text(table.get(1)?))).collect())
 }
 
-/// IPv4 tables of this thread's network namespace that drop forwarded packets unless a rule of
-/// theirs says otherwise. No rule in another table can let those packets pass.
-pub fn tables_that_drop_forwarded() -> io::Result<Vec<String>> {
-    let socket = socket::netlink(libc::NETLINK_NETFILTER)?;
-    let found = netlink::dump(&socket, GET_CHAIN, &head(IPV4, 0))?;
+/// A chain, by its table's name and its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChainName {
+    pub table: String,
+    pub chain: String,
+}
+
+/// Chains of IPv4 that drop forwarded packets unless a rule of theirs says otherwise. No rule in
+/// another table can let those packets pass.
+pub fn chains_that_drop_forwarded(netlink: &OwnedFd) -> io::Result<Vec<ChainName>> {
+    let found = netlink::dump(netlink, GET_CHAIN, &head(IPV4, 0))?;
     let name = |chain: &netlink::Answer| {
         // The hook's number is the first attribute inside.
         let hook = chain.get(4)?.get(4..8)?;
         let drops = chain.get(5)? == DROP_POLICY.to_be_bytes();
-        (drops && hook == FORWARD_HOOK.to_be_bytes()).then(|| text(chain.get(1).unwrap_or(&[])))
+        let name = ChainName { table: text(chain.get(1)?), chain: text(chain.get(3)?) };
+        (drops && hook == FORWARD_HOOK.to_be_bytes()).then_some(name)
     };
     Ok(found.iter().filter_map(name).collect())
+}
+
+pub const RULE_HANDLE: u16 = 3;
+pub const RULE_EXPRESSIONS: u16 = 4;
+
+pub fn rules_of(netlink: &OwnedFd, chain: &ChainName) -> io::Result<Vec<netlink::Answer>> {
+    let mut all = netlink::dump(netlink, GET_RULE, &head(IPV4, 0))?;
+    let is = |rule: &netlink::Answer, kind, name: &str| {
+        rule.get(kind).is_some_and(|bytes| text(bytes) == name)
+    };
+    all.retain(|rule| is(rule, 1, &chain.table) && is(rule, 2, &chain.chain));
+    Ok(all)
+}
+
+/// At the head of somebody's chain.
+pub fn insert_rules(netlink: &OwnedFd, chain: &ChainName, rules: &[Rule]) -> io::Result<()> {
+    let mut transaction = Transaction::new(&chain.table);
+    for rule in rules {
+        encode::rule(transaction.message(NEW_RULE, CREATE).text(2, &chain.chain), rule);
+    }
+    transaction.commit(netlink)
+}
+
+pub fn delete_rule(netlink: &OwnedFd, chain: &ChainName, handle: u64) -> io::Result<()> {
+    let mut transaction = Transaction::new(&chain.table);
+    let message = transaction.message(DELETE_RULE, 0).text(2, &chain.chain);
+    message.attribute(RULE_HANDLE, &handle.to_be_bytes());
+    transaction.commit(netlink)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -422,17 +458,18 @@ mod tests {
         let (before, after, tables) = apart(|| {
             let socket = socket::netlink(libc::NETLINK_NETFILTER)?;
             replace(&socket, "harmless", None, &Table::default())?;
-            let before = tables_that_drop_forwarded()?;
+            let before = chains_that_drop_forwarded(&socket)?;
             let mut transaction = Transaction::new("filter");
             transaction.begin_anew();
             let chain = Chain { hook: Some((Hook::Forward, 0)), rules: Vec::new() };
             encode::chain(transaction.message(NEW_CHAIN, CREATE).text(3, "FORWARD"), &chain);
             transaction.batch.number_be(5, DROP_POLICY);
             transaction.commit(&socket)?;
-            Ok((before, tables_that_drop_forwarded()?, tables()?))
+            Ok((before, chains_that_drop_forwarded(&socket)?, tables()?))
         });
-        assert_eq!(before, [] as [String; 0]);
-        assert_eq!(after, ["filter"]);
+        assert_eq!(before, []);
+        let name = ChainName { table: "filter".to_owned(), chain: "FORWARD".to_owned() };
+        assert_eq!(after, [name]);
         assert_eq!(tables, ["harmless", "filter"]);
     }
 
