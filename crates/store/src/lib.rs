@@ -9,6 +9,7 @@ pub mod blob;
 pub mod kinds;
 pub mod limits;
 pub mod logs;
+pub mod pulls;
 pub mod secret;
 pub mod vault;
 pub mod session_token;

@@ -16,10 +16,6 @@ use wire::ecr::{ImageFailure, ImageIdentifier};
 /// Tags that one transaction removes along with their image; of more, the others go first.
 const PORTION_TAGS: usize = 100;
 
-/// How old the time of the last pull may be, in seconds. Source: API reference, ImageDetail
-/// (lastRecordedPullTime): refreshed at least once every 24 hours.
-const PULL_NOTED_SECONDS: i64 = 24 * 3600;
-
 /// The code of the failure to delete what an index names.
 pub const REFERENCED: &str = "ImageReferencedByManifestList";
 
@@ -197,32 +193,4 @@ pub async fn content(cx: &Context, digest: &str) -> Result<String, Fault> {
         fault::internal(wire::Protocol::AwsJson11)
     })?;
     String::from_utf8(content.ok_or_else(lost)?.to_vec()).map_err(|_| lost())
-}
-
-/// Notes that these images were pulled, unless that was noted within the day.
-pub async fn note_pulls(
-    cx: &Context,
-    name: &RepositoryName,
-    pulled: &[Digest],
-) -> Result<(), Fault> {
-    let (snapshot, now) = (cx.store.snapshot(), cx.now());
-    let is_new = |digest: &&Digest| {
-        let noted = snapshot.get::<ImagePull>(&manifest_key(name, digest));
-        noted.is_none_or(|noted| now >= noted.pulled_at.plus_seconds(PULL_NOTED_SECONDS))
-    };
-    let pulled: Vec<&Digest> = pulled.iter().filter(is_new).collect();
-    for group in pulled.chunks(PORTION_TAGS) {
-        cx.transact(|txn| {
-            for digest in group {
-                // An image that has gone meanwhile leaves no note behind.
-                if txn.get::<Manifest>(&manifest_key(name, digest)).is_some() {
-                    let (repository, digest) = (name.clone(), (*digest).clone());
-                    txn.put(ImagePull { repository, digest, pulled_at: now });
-                }
-            }
-            Ok(())
-        })
-        .await?;
-    }
-    Ok(())
 }

@@ -255,3 +255,111 @@ fn delete_tags(txn: &mut Txn, name: &RepositoryName, tags: &[String]) {
         txn.delete::<ImageTag>(&key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::Store;
+
+    fn manifest(name: &str, references: &[&str]) -> Manifest {
+        Manifest {
+            repository: "web".into(),
+            digest: name.into(),
+            media_type: String::new(),
+            artifact_type: None,
+            subject: None,
+            references: references.iter().map(|name| Digest::from(*name)).collect(),
+            manifest_bytes: 0,
+            image_bytes: 0,
+            pushed_at: Timestamp(0),
+        }
+    }
+
+    fn tag(tag: &str, digest: &str) -> ImageTag {
+        let (repository, digest) = ("web".into(), digest.into());
+        ImageTag { repository, tag: tag.to_owned(), digest, tagged_at: Timestamp(0) }
+    }
+
+    fn policy(text: &str) -> LifecyclePolicy {
+        LifecyclePolicy { repository: "web".into(), text: text.to_owned(), put_at: Timestamp(0) }
+    }
+
+    fn doomed(digest: &str, tags: &[String]) -> Doomed {
+        Doomed { digest: digest.into(), tags: tags.to_vec() }
+    }
+
+    /// A repository with a policy and an image `a` tagged `v1`, and what is added to it.
+    async fn repository(add: impl FnOnce(&mut Txn)) -> Store {
+        let store = Store::in_memory(store::kinds::all());
+        let mut txn = store.begin();
+        txn.put(Repository {
+            name: "web".into(),
+            created_at: Timestamp(0),
+            immutable_tags: false,
+            tag_exclusions: Vec::new(),
+            scan_on_push: false,
+            tags: model::Tags::new(),
+        });
+        txn.put(policy("one"));
+        txn.put(manifest("a", &[]));
+        txn.put(tag("v1", "a"));
+        add(&mut txn);
+        txn.commit().await.expect("committed");
+        store
+    }
+
+    /// Removes what a decision doomed; returns the images that are left.
+    async fn left(store: &Store, decided: &LifecyclePolicy, doomed: &[Doomed]) -> String {
+        let mut left = doomed.to_vec();
+        while !left.is_empty() {
+            let removed =
+                store.transact(|txn| Ok::<_, CommitFailure>(remove_some(txn, decided, &left)));
+            let (progress, _) = removed.await.expect("committed");
+            assert!(progress.images > 0 || progress.tags > 0, "no progress");
+            left.drain(..progress.images);
+            if let Some(next) = left.first_mut() {
+                next.tags.drain(..progress.tags);
+            }
+        }
+        let snapshot = store.snapshot();
+        let names = snapshot.scan::<Manifest>("").map(|(_, it)| it.digest.to_string());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    #[tokio::test]
+    async fn what_was_decided_is_removed_unless_it_has_changed_meanwhile() {
+        let decided = policy("one");
+        let v1 = ["v1".to_owned()];
+        let plain = repository(|_| {}).await;
+        assert_eq!(left(&plain, &decided, &[doomed("a", &v1)]).await, "");
+        assert_eq!(plain.snapshot().count::<ImageTag>(""), 0);
+        let retagged = repository(|txn| txn.put(tag("v2", "a"))).await;
+        assert_eq!(left(&retagged, &decided, &[doomed("a", &v1)]).await, "a");
+        let moved = repository(|txn| {
+            txn.put(manifest("b", &[]));
+            txn.put(tag("v1", "b"));
+        });
+        assert_eq!(left(&moved.await, &decided, &[doomed("a", &v1)]).await, "a b");
+        let indexed = repository(|txn| txn.put(manifest("i", &["a"]))).await;
+        assert_eq!(left(&indexed, &decided, &[doomed("a", &v1)]).await, "a i");
+        let both = [doomed("i", &[]), doomed("a", &v1)];
+        assert_eq!(left(&indexed, &decided, &both).await, "");
+        let replaced = repository(|txn| txn.put(policy("two"))).await;
+        assert_eq!(left(&replaced, &decided, &[doomed("a", &v1)]).await, "a");
+        let gone = repository(|txn| txn.delete::<Repository>("web")).await;
+        assert_eq!(left(&gone, &decided, &[doomed("a", &v1)]).await, "a");
+    }
+
+    #[tokio::test]
+    async fn an_image_with_more_tags_than_a_transaction_takes_goes_too() {
+        let many: Vec<String> = (0..250).map(|n| format!("t{n:03}")).collect();
+        let store = repository(|txn| txn.delete::<ImageTag>("web@v1")).await;
+        for some in many.chunks(100) {
+            let mut txn = store.begin();
+            some.iter().for_each(|name| txn.put(tag(name, "a")));
+            txn.commit().await.expect("committed");
+        }
+        assert_eq!(left(&store, &policy("one"), &[doomed("a", &many)]).await, "");
+        assert_eq!(store.snapshot().count::<ImageTag>(""), 0);
+    }
+}
