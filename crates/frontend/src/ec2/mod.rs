@@ -80,7 +80,7 @@ mod endpoints;
 mod filter;
 mod get_managed_prefix_list_entries;
 mod get_security_groups_for_vpc;
-mod interfaces;
+pub(crate) mod interfaces;
 mod make_vpc;
 mod modify_managed_prefix_list;
 mod modify_network_interface_attribute;
@@ -114,7 +114,12 @@ use crate::dispatch::{Route, route};
 pub const ROUTES: &[Route] = &[
     route!(ec2, AllocateAddressRequest, allocate_address::allocate_address),
     route!(ec2, AssociateAddressRequest, associate_address::associate_address),
-    route!(ec2, AssociateDhcpOptionsRequest, associate_dhcp_options::associate_dhcp_options),
+    route!(
+        ec2,
+        AssociateDhcpOptionsRequest,
+        associate_dhcp_options::associate_dhcp_options,
+        ignores["DhcpOptionsId (kept and shown; tasks are not told)"]
+    ),
     route!(ec2, AssociateRouteTableRequest, associate_route_table::associate_route_table),
     route!(ec2, AssociateVpcCidrBlockRequest, associate_vpc_cidr_block::associate_vpc_cidr_block),
     route!(ec2, AttachInternetGatewayRequest, attach_internet_gateway::attach_internet_gateway),
@@ -152,8 +157,18 @@ pub const ROUTES: &[Route] = &[
     route!(ec2, CreateSecurityGroupRequest, create_security_group::create_security_group),
     route!(ec2, CreateSubnetRequest, create_subnet::create_subnet),
     route!(ec2, CreateTagsRequest, create_tags::create_tags),
-    route!(ec2, CreateVpcRequest, create_vpc::create_vpc),
-    route!(ec2, CreateVpcEndpointRequest, create_vpc_endpoint::create_vpc_endpoint),
+    route!(
+        ec2,
+        CreateVpcRequest,
+        create_vpc::create_vpc,
+        ignores["InstanceTenancy (there are no instances)"]
+    ),
+    route!(
+        ec2,
+        CreateVpcEndpointRequest,
+        create_vpc_endpoint::create_vpc_endpoint,
+        ignores ["PolicyDocument (kept, not enforced)", "PrivateDnsEnabled (kept and shown)"]
+    ),
     route!(ec2, DeleteDhcpOptionsRequest, delete_dhcp_options::delete_dhcp_options),
     route!(ec2, DeleteInternetGatewayRequest, delete_internet_gateway::delete_internet_gateway),
     route!(
@@ -279,16 +294,42 @@ pub const ROUTES: &[Route] = &[
     route!(
         ec2,
         ModifyNetworkInterfaceAttributeRequest,
-        modify_network_interface_attribute::modify_network_interface_attribute
+        modify_network_interface_attribute::modify_network_interface_attribute,
+        ignores["SourceDestCheck (kept and shown)"]
     ),
     route!(
         ec2,
         ModifySecurityGroupRulesRequest,
         modify_security_group_rules::modify_security_group_rules
     ),
-    route!(ec2, ModifySubnetAttributeRequest, modify_subnet_attribute::modify_subnet_attribute),
-    route!(ec2, ModifyVpcAttributeRequest, modify_vpc_attribute::modify_vpc_attribute),
-    route!(ec2, ModifyVpcEndpointRequest, modify_vpc_endpoint::modify_vpc_endpoint),
+    route!(
+        ec2,
+        ModifySubnetAttributeRequest,
+        modify_subnet_attribute::modify_subnet_attribute,
+        ignores [
+            "MapPublicIpOnLaunch (there are no instances)",
+            "PrivateDnsHostnameTypeOnLaunch (there are no instances)",
+        ]
+    ),
+    route!(
+        ec2,
+        ModifyVpcAttributeRequest,
+        modify_vpc_attribute::modify_vpc_attribute,
+        ignores [
+            "EnableDnsSupport (kept and shown)",
+            "EnableNetworkAddressUsageMetrics (kept and shown)",
+        ]
+    ),
+    route!(
+        ec2,
+        ModifyVpcEndpointRequest,
+        modify_vpc_endpoint::modify_vpc_endpoint,
+        ignores [
+            "PolicyDocument (kept, not enforced)",
+            "PrivateDnsEnabled (kept and shown)",
+            "ResetPolicy",
+        ]
+    ),
     route!(ec2, ReleaseAddressRequest, release_address::release_address),
     route!(
         ec2,
