@@ -92,7 +92,7 @@ pub struct PullThroughCacheRule {
     pub upstream_url: String,
     /// AWS's name of the upstream registry, as in `docker-hub`.
     pub upstream_registry: String,
-    /// None is the upstream's root.
+    /// None is the upstream's root, and so is `ROOT`, which is kept to be shown as it was given.
     pub upstream_prefix: Option<String>,
     /// The secret with the upstream's `username` and `accessToken`; none is needed to pull what is
     /// public.

@@ -489,7 +489,8 @@ fn way(snapshot: &Snapshot, name: &RepositoryName) -> Option<Way> {
         }
     }
     let (rule, rest) = best?;
-    let repository = match &rule.upstream_prefix {
+    let prefix = rule.upstream_prefix.as_deref().filter(|prefix| *prefix != ROOT);
+    let repository = match prefix {
         Some(prefix) => format!("{prefix}/{rest}"),
         // Docker's own shorthand; ECR wants it written out.
         None if rule.upstream_registry == DOCKER_HUB && !rest.contains('/') => {

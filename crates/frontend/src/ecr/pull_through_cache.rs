@@ -55,7 +55,7 @@ pub async fn create_pull_through_cache_rule(
     ours(cx, input.registry_id.as_deref())?;
     let prefix = read_prefix("ecrRepositoryPrefix", input.ecr_repository_prefix.as_deref())?;
     let upstream_prefix = match input.upstream_repository_prefix.as_deref() {
-        None | Some(ROOT) => None,
+        None => None,
         given => Some(read_prefix("upstreamRepositoryPrefix", given)?),
     };
     let upstream_url = read_host(input.upstream_registry_url.as_deref().unwrap_or_default())?;
@@ -340,9 +340,8 @@ fn show(cx: &Context, rule: &PullThroughCacheRule) -> ecr::PullThroughCacheRule 
         updated_at: Some(wire::Timestamp::from_unix_ms(rule.updated_at.0)),
         upstream_registry: known.map(Into::into),
         upstream_registry_url: Some(rule.upstream_url.clone()),
-        upstream_repository_prefix: Some(
-            rule.upstream_prefix.clone().unwrap_or_else(|| ROOT.to_owned()),
-        ),
+        // As it was given: Terraform compares.
+        upstream_repository_prefix: rule.upstream_prefix.clone(),
     }
 }
 

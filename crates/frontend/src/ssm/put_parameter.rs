@@ -47,6 +47,9 @@ pub async fn put_parameter(
 fn read(caller: &Caller, input: PutParameterRequest) -> Result<Wanted, Fault> {
     let name = input.name.unwrap_or_default();
     check_name(&name)?;
+    // Terraform sends empty texts for what its user has not said; AWS takes them as not said.
+    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let allowed_pattern = said(input.allowed_pattern);
     if input.policies.is_some_and(|policies| !policies.is_empty() && policies != "[]") {
         return Err(ErrorCode::InvalidPolicyTypeException
             .fault("Neargate does not support parameter policies."));
@@ -55,10 +58,10 @@ fn read(caller: &Caller, input: PutParameterRequest) -> Result<Wanted, Fault> {
     if value.is_empty() {
         return Err(invalid("Parameter value can't be empty."));
     }
-    if let Some(pattern) = &input.allowed_pattern {
+    if let Some(pattern) = &allowed_pattern {
         check_pattern(pattern, &value)?;
     }
-    let data_type = input.data_type;
+    let data_type = said(input.data_type);
     if let Some(other) = data_type.as_deref().filter(|it| !DATA_TYPES.contains(it)) {
         return Err(invalid(format!(
             "The following data type is not supported: {other} (Data type names are all \
@@ -84,8 +87,8 @@ fn read(caller: &Caller, input: PutParameterRequest) -> Result<Wanted, Fault> {
         tier,
         data_type,
         description: input.description,
-        allowed_pattern: input.allowed_pattern,
-        key_id: input.key_id,
+        allowed_pattern,
+        key_id: said(input.key_id),
         modified_by: caller.principal_arn.to_string(),
     })
 }
