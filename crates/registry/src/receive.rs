@@ -63,3 +63,34 @@ async fn gather(body: &mut Body) -> (Vec<Bytes>, Option<Result<(), Refusal>>) {
     }
     (pieces, None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::BoxError;
+    use futures_util::stream::{self, StreamExt};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use model::RepositoryName;
+    use store::blob::Staging;
+
+    /// A body that sends some bytes and then nothing more, without an end.
+    fn stalled(first: &'static [u8]) -> Body {
+        let first = stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(first)))]);
+        StreamBody::new(first.chain(stream::pending())).boxed_unsync()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_pauses_too_long_is_sent_away_and_may_go_on_later() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let staging = Staging::open(folder.path()).expect("opened");
+        let name = RepositoryName::from("x");
+        let held = staging.begin("slow".to_owned(), name.clone()).await.expect("begun");
+        let started = tokio::time::Instant::now();
+        let refusal = append(held, stalled(b"first")).await.err().expect("it never ends");
+        assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+        assert!(started.elapsed() >= Duration::from_secs(BODY_PAUSE_SECONDS_MAX));
+        let held = staging.hold("slow", &name).await.expect("free again");
+        assert_eq!(held.bytes(), 5);
+    }
+}

@@ -11,7 +11,7 @@ use model::arn::Locality;
 use model::image::Repository;
 use model::{RepositoryName, Timestamp};
 use registry::token::Signer;
-use registry::{Parts, Registry};
+use registry::{Parts, Registry, Upstream};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +68,23 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let accepting = tokio::spawn(accept(listener, registry));
+        Self { address, store, folder, password, accepting }
+    }
+
+    /// One that follows pull-through cache rules, at a time of the test's own.
+    pub async fn start_with(
+        upstream: Arc<dyn Upstream>,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        let store = Store::in_memory(store::kinds::all());
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let parts = Parts { clock: Arc::new(clock), ..parts(folder.path(), &store) };
+        let registry = Registry::with_upstream(parts, upstream);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let accepting = tokio::spawn(accept(listener, registry));
+        // Good for the next day, too.
+        let (password, _) = signer().mint(NOW.plus_seconds(20 * 3600));
         Self { address, store, folder, password, accepting }
     }
 
@@ -172,8 +189,12 @@ pub fn password() -> String {
 }
 
 pub fn registry(folder: &Path, store: &Store) -> Registry {
+    Registry::new(parts(folder, store))
+}
+
+fn parts(folder: &Path, store: &Store) -> Parts {
     let objects = FolderObjects::open(&folder.join("objects")).expect("an object folder");
-    Registry::new(Parts {
+    Parts {
         store: store.clone(),
         objects: Arc::new(objects),
         staging: Staging::open(&folder.join("uploads")).expect("a folder of uploads"),
@@ -182,7 +203,7 @@ pub fn registry(folder: &Path, store: &Store) -> Registry {
         signer: signer(),
         agent_user: "agent".to_owned(),
         agent_password: "of the agents".to_owned(),
-    })
+    }
 }
 
 pub async fn accept(listener: TcpListener, registry: Registry) {
