@@ -5,7 +5,7 @@ before it counts as healthy."""
 import pytest
 
 from refusals import refused
-from tasks import container, shell
+from tasks import address, container, shell
 from waiting import until
 
 HEALTHY = {"command": ["CMD-SHELL", "true"], "interval": 5, "retries": 1, "startPeriod": 0}
@@ -283,3 +283,49 @@ def test_tags_reach_tasks_when_they_are_to(services, cluster):
     services.ecs.tag_resource(resourceArn=made["serviceArn"], tags=[{"key": "b", "value": "2"}])
     told = cluster.describe_service("web", include=["TAGS"])["tags"]
     assert {it["key"] for it in told} == {"team", "b"}
+
+
+@pytest.fixture
+def registry(aws, name):
+    """A Cloud Map service in a private namespace of the default VPC."""
+    vpc = aws.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+    cloud_map = aws.servicediscovery
+    operation = cloud_map.create_private_dns_namespace(Name=f"{name}.test", Vpc=vpc["VpcId"])
+
+    def made():
+        told = cloud_map.get_operation(OperationId=operation["OperationId"])["Operation"]
+        return told["Status"] == "SUCCESS" and told["Targets"]["NAMESPACE"]
+
+    namespace = until(made, 10, "the namespace is made")
+    records = [{"Type": "A", "TTL": 5}]
+    service = cloud_map.create_service(
+        Name="web", NamespaceId=namespace, DnsConfig={"DnsRecords": records}
+    )["Service"]
+    yield {"arn": service["Arn"], "namespace": f"{name}.test"}
+    cloud_map.delete_service(Id=service["Id"])
+    cloud_map.delete_namespace(Id=namespace)
+
+
+def test_tasks_are_found_in_cloud_map_while_they_run(services, cluster, registry, aws):
+    def found():
+        told = aws.servicediscovery.discover_instances(
+            NamespaceName=registry["namespace"], ServiceName="web"
+        )
+        return {it["InstanceId"]: it["Attributes"] for it in told["Instances"]}
+
+    services.create(serviceRegistries=[{"registryArn": registry["arn"]}])
+    cluster.until_stable("web")
+    tasks = {it["taskArn"].rsplit("/", 1)[1]: it for it in services.described()}
+    assert found().keys() == tasks.keys()
+    for id, attributes in found().items():
+        assert attributes["AWS_INSTANCE_IPV4"] == address(tasks[id])
+        assert attributes["ECS_SERVICE_NAME"] == "web"
+    services.update(desiredCount=0)
+    cluster.until_stable("web")
+    assert found() == {}
+    services.ecs.delete_service(cluster=cluster.name, service="web")
+    cluster.until_inactive("web")
+    wrong = [{"registryArn": registry["arn"] + "x"}]
+    refused(
+        "InvalidParameterException", services.create, "does not exist", serviceRegistries=wrong
+    )
