@@ -54,8 +54,9 @@ pub(crate) fn unpack(blocks: BlockReader, root: Root) -> Result<Unpacked, LayerP
 struct Writer {
     tar: TarReader,
     root: Root,
-    /// Directories change while they are filled, so their times are set last.
-    times: BTreeMap<Inside, Timestamps>,
+    /// Directories change while they are filled, so their times are set last, in the order in which
+    /// entries gave them: a link may lead two paths to one directory.
+    times: BTreeMap<Inside, (u64, Timestamps)>,
     /// A directory with the set-group-id bit hands its group down, so that new files no longer are
     /// root's.
     set_gid_seen: bool,
@@ -93,7 +94,7 @@ impl Writer {
         set_owner(root, b".", entry)?;
         rustix::fs::chmodat(root, c".", mode(entry), AtFlags::empty())?;
         self.set_gid_seen |= entry.mode & 0o2000 != 0;
-        self.times.insert(path, times(entry));
+        self.times.insert(path, (self.done.entries, times(entry)));
         Ok(())
     }
 
@@ -143,7 +144,7 @@ impl Writer {
         }
         rustix::fs::chmodat(parent, name, mode(entry), AtFlags::empty())?;
         self.set_gid_seen |= entry.mode & 0o2000 != 0;
-        self.times.insert(path.clone(), times(entry));
+        self.times.insert(path.clone(), (self.done.entries, times(entry)));
         self.root.is_named(path);
         Ok(())
     }
@@ -278,7 +279,9 @@ impl Writer {
     }
 
     fn finish(mut self) -> Result<Unpacked, LayerProblem> {
-        for (path, times) in std::mem::take(&mut self.times) {
+        let mut times: Vec<_> = std::mem::take(&mut self.times).into_iter().collect();
+        times.sort_by_key(|(_, (number, _))| *number);
+        for (path, (_, times)) in times {
             let (directory, name) = path.split();
             let name = if path.is_root() { b"." } else { name };
             // A directory may have been replaced since; then these times are nobody's.

@@ -1,7 +1,7 @@
 //! What GNU tar writes, in each of its formats, must come out as it went in.
 
 use crate::registry::{Layer, Registry, push};
-use crate::tars::{self, directory, file, hard_link, item, symlink, tar};
+use crate::tars::{self, Item, directory, file, hard_link, item, symlink, tar};
 use crate::trees::{same, tree};
 use crate::{open, pull};
 use rustix::fs::{FileType, Mode};
@@ -147,17 +147,22 @@ async fn later_entries_replace_earlier_ones() {
             item(b'7', "contiguous"),
             item(0, "old-folder/"),
             tars::item(b'g', "global"),
+            directory("real"),
+            symlink("by", "real"),
+            Item { mtime: 1, ..directory("real/folder") },
+            Item { mtime: 2, ..directory("by/folder") },
         ]))],
     );
     let image = pull(&open(home.path()), &registry).await.unwrap();
     let found = tree(&image.layers[0]);
     assert_eq!(
         found.keys().collect::<Vec<_>>(),
-        ["", "a", "b", "c", "contiguous", "f", "g", "old-folder"]
+        ["", "a", "b", "by", "c", "contiguous", "f", "g", "old-folder", "real", "real/folder"]
     );
     assert!(found["a"].ends_with("\"second\""), "{found:?}");
     assert!(found["b"].starts_with("dir 711 0:0"), "{found:?}");
     assert_eq!(found["c"], "same as a");
     assert!(found["f"].starts_with("fifo"), "{found:?}");
     assert!(found["old-folder"].starts_with("dir"), "{found:?}");
+    assert!(found["real/folder"].ends_with("@2.0"), "{found:?}");
 }
