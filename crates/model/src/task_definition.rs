@@ -76,7 +76,8 @@ pub struct ContainerTemplate {
     pub entry_point: Option<Vec<String>>,
     pub command: Option<Vec<String>>,
     pub environment: BTreeMap<String, String>,
-    /// Environment variables whose values are looked up when the task starts: names and `valueFrom`.
+    /// Environment variables whose values are looked up when the task starts: their names, and the
+    /// `valueFrom` of each.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
     /// The secret with the user name and password for the image's registry.
