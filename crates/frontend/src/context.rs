@@ -23,6 +23,19 @@ pub type PresignedQuery = Arc<dyn Fn(&str, Timestamp) -> String + Send + Sync>;
 pub type CollectImages =
     Arc<dyn Fn(Duration) -> BoxFuture<'static, Option<Collected>> + Send + Sync>;
 
+/// Asks this machine's agent about the images it keeps for its tasks; the answer is JSON for the
+/// operator. None: there is no agent here, or it failed.
+pub type InstanceImages =
+    Arc<dyn Fn(ImagesCall) -> BoxFuture<'static, Option<serde_json::Value>> + Send + Sync>;
+
+/// What is to be done about an instance's images.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ImagesCall {
+    List,
+    /// Removes those that no task uses.
+    Prune,
+}
+
 /// What a collection of the images' garbage did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +67,7 @@ pub struct Context {
     pub registry_password: RegistryPassword,
     pub presigned_query: PresignedQuery,
     pub collect_images: CollectImages,
+    pub instance_images: InstanceImages,
     /// `FamilyQueues::default()`; one for all that serve one store in this process.
     pub family_queues: FamilyQueues,
 }

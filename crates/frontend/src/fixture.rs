@@ -43,6 +43,7 @@ impl Fixture {
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
             presigned_query: Arc::new(|path, _| format!("signed={}", path.len())),
             collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
+            instance_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             family_queues: crate::ecs::FamilyQueues::default(),
         };
         let caller = Caller {

@@ -24,7 +24,8 @@ mod sts;
 
 pub use auth::root_access_key;
 pub use context::{
-    Caller, Clock, CollectImages, Collected, Context, PresignedQuery, Random, RegistryPassword,
+    Caller, Clock, CollectImages, Collected, Context, ImagesCall, InstanceImages, PresignedQuery,
+    Random, RegistryPassword,
 };
 pub use ec2::ensure_default_network;
 pub use ecs::FamilyQueues;

@@ -34,6 +34,8 @@ pub enum Command {
     /// Make images and bring them into the registry
     #[command(subcommand)]
     Image(crate::image::Command),
+    /// List the images that this machine keeps for its tasks, or remove those no task uses
+    Images(Images),
     /// Look after the registry
     #[command(subcommand)]
     Registry(Registry),
@@ -119,6 +121,20 @@ pub struct Logs {
     /// Only lines of this container
     #[arg(long)]
     pub container: Option<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Images {
+    #[command(flatten)]
+    pub folder: Folder,
+    #[command(subcommand)]
+    pub action: Option<ImagesAction>,
+}
+
+#[derive(Subcommand, Debug, Clone, Copy)]
+pub enum ImagesAction {
+    /// Remove every image that no task uses
+    Prune,
 }
 
 #[derive(Subcommand, Debug, Clone)]

@@ -3,7 +3,7 @@
 
 use crate::cli::Up;
 use crate::data_dir::DataDir;
-use crate::local_images::LocalImages;
+use crate::local_images::{LocalImages, Seat};
 use crate::machine::Machine;
 use crate::names::Names;
 use crate::world::{Clock, Random};
@@ -41,6 +41,8 @@ pub struct Place<'a> {
     pub cluster_id: &'a str,
     /// The host part of image names that mean our registry.
     pub registry_host: String,
+    /// Where the operator's calls find the images.
+    pub images: &'a Seat,
     pub address: SocketAddr,
 }
 
@@ -78,6 +80,8 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
     let runtime = Arc::new(runtime);
     let images = LocalImages::open(&place, up.outbound.registries()?).await?;
     let cleaning = images.keep_clean(&up.retention);
+    // Nobody else is seated: there is one agent in a process.
+    let _ = place.images.set(images.clone());
     let settings = Settings {
         state_dir: folder,
         name: machine.name,

@@ -5,15 +5,17 @@ use crate::local_agent::Place;
 use agent::{Image, Images, Wanted};
 use anyhow::{Context, Result};
 use clap::Args;
+use frontend::{ImagesCall, InstanceImages};
 use model::TaskId;
 use model::session::RegistryAccess;
 use runtime::image::{
     BasicAuth, Cleanup, Credentials, CredentialsProvider, Endpoint, ImageStore, Platform,
     RegistryMap,
 };
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 
 /// Options of `neargate up`. ECS's agent has the same, as ECS_IMAGE_CLEANUP_INTERVAL,
@@ -66,6 +68,23 @@ fn minutes(count: u32) -> Duration {
     Duration::from_secs(u64::from(count) * 60)
 }
 
+/// Where the images are found once there is an agent.
+pub type Seat = Arc<OnceLock<LocalImages>>;
+
+/// The operator's calls, answered by the agent's images.
+pub fn answers(seat: Seat) -> InstanceImages {
+    Arc::new(move |call| {
+        let seat = Arc::clone(&seat);
+        Box::pin(async move {
+            let images = seat.get()?;
+            match call {
+                ImagesCall::List => Some(images.listed()),
+                ImagesCall::Prune => images.pruned().await,
+            }
+        })
+    })
+}
+
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct LocalImages {
@@ -106,6 +125,37 @@ impl LocalImages {
         let store = opened.await.context("opening the images was cut off")?;
         let store = store.context("cannot open this machine's images")?;
         Ok(Self { store, access })
+    }
+
+    fn listed(&self) -> Value {
+        let images = self.store.list().into_iter().map(|image| {
+            let used = image.used_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            json!({
+                "digest": image.manifest.to_string(),
+                "platform": image.platform.to_string(),
+                "references": image.references,
+                "compressedBytes": image.compressed_bytes,
+                "unpackedBytes": image.unpacked_bytes,
+                "usedAtMs": u64::try_from(used.as_millis()).unwrap_or(u64::MAX),
+                "tasks": image.owners,
+                "inUse": image.held,
+            })
+        });
+        json!({ "images": images.collect::<Vec<_>>() })
+    }
+
+    async fn pruned(&self) -> Option<Value> {
+        let collected = self.store.collect(Cleanup::everything()).await;
+        let collected = collected.inspect_err(|failure| {
+            tracing::error!(%failure, "unused images could not be removed");
+        });
+        let collected = collected.ok()?;
+        let images: Vec<String> = collected.images.iter().map(ToString::to_string).collect();
+        Some(json!({
+            "images": images,
+            "layersRemoved": collected.layers,
+            "bytesFreed": collected.bytes,
+        }))
     }
 
     /// Removes what is not used, again and again.

@@ -69,6 +69,7 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Ps(ps) => show::ps(ps).await,
             Command::Logs(logs) => logs::run(logs).await,
             Command::Instances(folder) => show::instances(folder).await,
+            Command::Images(images) => show::images(images).await,
             Command::Image(image) => image::run(image).await,
             Command::Registry(cli::Registry::Gc(gc)) => registry_gc::run(gc).await,
             Command::Env(_) | Command::Sample => Ok(()),

@@ -1,10 +1,11 @@
-//! `neargate ps` and `neargate instances`: tables for a quick look.
+//! `neargate ps`, `neargate instances` and `neargate images`: tables for a quick look.
 
-use crate::cli::{Folder, Ps};
+use crate::cli::{Folder, Images, ImagesAction, Ps};
 use crate::client::{Client, list};
 use crate::tasks;
 use anyhow::Result;
 use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub async fn ps(ps: &Ps) -> Result<()> {
     let client = Client::of(&ps.folder.data_dir)?;
@@ -66,6 +67,70 @@ pub async fn instances(folder: &Folder) -> Result<()> {
     Ok(())
 }
 
+pub async fn images(images: &Images) -> Result<()> {
+    let client = Client::of(&images.folder.data_dir)?;
+    if let Some(ImagesAction::Prune) = images.action {
+        let answer = client.operate("/neargate/v1/images/prune").await?;
+        for digest in list(&answer, "images") {
+            println!("removed {}", digest.as_str().unwrap_or_default());
+        }
+        let bytes = answer.get("bytesFreed").and_then(Value::as_u64).unwrap_or(0);
+        println!("{} freed", size(bytes));
+        return Ok(());
+    }
+    let answer = client.operator("/neargate/v1/images").await?;
+    let header = ["IMAGE", "DIGEST", "PLATFORM", "UNPACKED", "LAST USED", "HELD BY"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for image in list(&answer, "images") {
+        rows.push(image_row(&image, SystemTime::now()));
+    }
+    print_table(&rows);
+    Ok(())
+}
+
+fn image_row(image: &Value, now: SystemTime) -> Vec<String> {
+    let text = |name: &str| image.get(name).and_then(Value::as_str).unwrap_or("-");
+    let number = |name: &str| image.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let texts = |name: &str| {
+        let all = list(image, name);
+        all.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let used = UNIX_EPOCH + Duration::from_millis(number("usedAtMs"));
+    let in_use = image.get("inUse").and_then(Value::as_bool).unwrap_or(false);
+    let held = match texts("tasks") {
+        tasks if !tasks.is_empty() => tasks.join(","),
+        _ if in_use => "a start under way".to_owned(),
+        _ => "-".to_owned(),
+    };
+    let references = texts("references");
+    vec![
+        if references.is_empty() { "-".to_owned() } else { references.join(",") },
+        text("digest").chars().take("sha256:".len() + 12).collect(),
+        text("platform").to_owned(),
+        size(number("unpackedBytes")),
+        ago(now.duration_since(used).unwrap_or_default()),
+        held,
+    ]
+}
+
+fn size(bytes: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        0..1_000_000 => format!("{} kB", tenths(1_000)),
+        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
+        _ => format!("{} GB", tenths(1_000_000_000)),
+    }
+}
+
+fn ago(since: Duration) -> String {
+    match since.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s ago"),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds @ 3600..86_400 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
 fn print_table(rows: &[Vec<String>]) {
     print!("{}", table(rows));
 }
@@ -89,6 +154,29 @@ fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_one_row() {
+        let image = serde_json::json!({
+            "digest": format!("sha256:{}", "0123456789abcdef".repeat(4)),
+            "platform": "linux/amd64",
+            "references": ["docker.io/library/nginx:latest"],
+            "unpackedBytes": 30_400_000,
+            "usedAtMs": 1_000_000,
+            "tasks": [],
+            "inUse": false,
+        });
+        let row = image_row(&image, UNIX_EPOCH + Duration::from_secs(1000 + 7300));
+        let expected = [
+            "docker.io/library/nginx:latest",
+            "sha256:0123456789ab",
+            "linux/amd64",
+            "30.4 MB",
+            "2 h ago",
+            "-",
+        ];
+        assert_eq!(row, expected);
+    }
 
     #[test]
     fn columns_line_up() {

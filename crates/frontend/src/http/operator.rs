@@ -4,7 +4,7 @@
 
 use super::json;
 use crate::auth::Signed;
-use crate::context::Context;
+use crate::context::{Context, ImagesCall};
 use crate::dispatch::Reply;
 use crate::limits::{COLLECT_GRACE_SECONDS, COLLECT_GRACE_SECONDS_MAX};
 use ::http::StatusCode;
@@ -62,6 +62,8 @@ pub async fn answer(
     }
     match (parts.method, parts.path) {
         ("GET", "/neargate/v1/instances") => instances(cx, request_id),
+        ("GET", "/neargate/v1/images") => images(cx, ImagesCall::List, request_id).await,
+        ("POST", "/neargate/v1/images/prune") => images(cx, ImagesCall::Prune, request_id).await,
         ("POST", "/neargate/v1/registry/gc") => collect(cx, parts.query, request_id).await,
         (method, path) => {
             let message = format!("the operator API has no {method} {path}");
@@ -99,6 +101,17 @@ fn instances(cx: &Context, request_id: &str) -> Reply {
         })
         .collect();
     json(StatusCode::OK, request_id, to_json(&Instances { instances }))
+}
+
+/// Of the agent in this process.
+async fn images(cx: &Context, call: ImagesCall, request_id: &str) -> Reply {
+    match (cx.instance_images)(call).await {
+        Some(answer) => json(StatusCode::OK, request_id, answer.to_string().into_bytes()),
+        None => {
+            let message = "no agent of this process could answer; the log says why".to_owned();
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "NoAgent", message, request_id)
+        }
+    }
 }
 
 /// `graceSeconds` is how long content that nobody needs is spared.

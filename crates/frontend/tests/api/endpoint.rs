@@ -109,6 +109,7 @@ impl Endpoint {
             registry_password: Arc::new(|now| ("password".to_owned(), now.plus_seconds(43_200))),
             presigned_query: Arc::new(|path, _| format!("signed={}", path.len())),
             collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
+            instance_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             family_queues: FamilyQueues::default(),
         });
         Self { frontend, store, now_ms, sealer, randoms_left, _folder: folder }

@@ -208,8 +208,10 @@ impl Session {
     ) -> Result<Response<Incoming>, PullFailure> {
         let url = self.url(path);
         let known = self.client.learnt.challenge(&self.site.base_url);
+        // What the registry asked for elsewhere it need not ask for here: if it can't be had, that
+        // is no failure yet.
         let mut authorization = match &known {
-            Some(challenge) => self.authorization(challenge).await?,
+            Some(challenge) => self.authorization(challenge).await.unwrap_or_default(),
             None => None,
         };
         let response = self.follow(method, &url, accept, offset, authorization.as_ref()).await?;

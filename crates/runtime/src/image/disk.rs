@@ -265,8 +265,8 @@ impl Disk {
         let what = format!("putting layer {diff_id} in place");
         published.map_err(|error: io::Error| self.failure(&what, &error))?;
         lock(&self.known).layers.insert(diff_id, record);
+        // Synced with its image: until then the disk has better things to do.
         self.syncs.wait_for(diff_id);
-        self.syncs.start();
         Ok(())
     }
 
@@ -286,6 +286,7 @@ impl Disk {
         known.images.insert(record.manifest, Arc::clone(&record));
         known.claims.is_used(record.manifest, SystemTime::now());
         drop(known);
+        self.syncs.start();
         Ok(record)
     }
 

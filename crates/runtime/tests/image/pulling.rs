@@ -5,7 +5,9 @@ use crate::registry::{Auth, INDEX, Layer, MANIFEST, Registry, Trouble, image, pu
 use crate::tars::{directory, file, symlink, tar};
 use crate::trees::{same, tree};
 use crate::{impatient, open, pull};
-use runtime::image::{BasicAuth, Digest, Endpoint, ImageStore, Platform, PullFailure, RegistryMap};
+use runtime::image::{
+    BasicAuth, Digest, Endpoint, ImageStore, Platform, Progress, PullFailure, RegistryMap, Watcher,
+};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -239,6 +241,54 @@ async fn tokens_are_earned_once() {
         let failure = store.pull(&reference, stranger, platform).await.unwrap_err();
         assert!(matches!(failure, PullFailure::AccessDenied { .. }), "{failure}");
     }
+}
+
+#[tokio::test]
+async fn what_one_repository_asks_for_the_next_need_not() {
+    let home = tempfile::tempdir().unwrap();
+    let account = ("me".to_owned(), "secret".to_owned());
+    let registry = Registry::start_with(Auth::Bearer(Some(account))).await;
+    registry.open_to_all("/v2/public/");
+    push(&registry, &layers());
+    let body = image(&registry, "amd64", &layers());
+    registry.put_manifest("public", "v1", MANIFEST, &body);
+    let store = open(home.path());
+    let reference = |name: &str| format!("{}/{name}:v1", registry.host());
+    let auth = Some(BasicAuth::new("me", "secret"));
+    store.pull(&reference("app"), auth, Platform::LinuxAmd64).await.unwrap();
+    // The token server gives nothing to strangers, and none is needed.
+    store.pull(&reference("public"), None, Platform::LinuxAmd64).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_is_told_how_far_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let registry = Registry::start().await;
+    push(&registry, &layers());
+    let told: Arc<std::sync::Mutex<Vec<Progress>>> = Arc::default();
+    let watcher: Watcher = {
+        let told = Arc::clone(&told);
+        Arc::new(move |progress| told.lock().unwrap().push(progress.clone()))
+    };
+    let store = open(home.path());
+    let reference = format!("{}/app:v1", registry.host());
+    let platform = Platform::LinuxAmd64;
+    store.pull_watched(&reference, None, platform, Arc::clone(&watcher)).await.unwrap();
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    let Progress::Layers(wanted) = &told[0] else { panic!("{:?}", told[0]) };
+    assert_eq!(wanted.len(), 3);
+    for (layer, size) in wanted {
+        let last = told.iter().rev().find_map(|progress| match progress {
+            Progress::Fetched { layer: of, bytes, bytes_total } if of == layer => {
+                Some((*bytes, *bytes_total))
+            }
+            _ => None,
+        });
+        assert_eq!(last, Some((*size, *size)));
+        assert!(told.contains(&Progress::Unpacked { layer: *layer }));
+    }
+    // Nothing is fetched the second time.
+    store.pull_watched(&reference, None, platform, watcher).await.unwrap();
 }
 
 #[tokio::test]

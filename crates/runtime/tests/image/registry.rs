@@ -65,6 +65,8 @@ struct State {
     troubles: BTreeMap<String, Vec<Trouble>>,
     ignore_range: bool,
     hide_digests: bool,
+    /// Paths that begin so are for everybody.
+    open: Option<String>,
     asked: Vec<String>,
     authorizations: Vec<(String, Option<String>)>,
     tokens: u32,
@@ -148,6 +150,10 @@ impl Registry {
 
     pub fn ignore_range(&self) {
         self.state.lock().unwrap().ignore_range = true;
+    }
+
+    pub fn open_to_all(&self, prefix: &str) {
+        self.state.lock().unwrap().open = Some(prefix.to_owned());
     }
 
     /// No `Docker-Content-Digest`, as old registries are.
@@ -325,7 +331,10 @@ impl Registry {
     }
 
     fn is_allowed(&self, path: &str, sent: Option<&str>) -> bool {
-        let _ = path;
+        let open = self.state.lock().unwrap().open.clone();
+        if open.is_some_and(|prefix| path.starts_with(&prefix)) {
+            return true;
+        }
         match &self.auth {
             Auth::Open => true,
             Auth::Basic(name, password) => sent == Some(&*basic(name, password)),
