@@ -1,5 +1,5 @@
-"""`neargate image import`: a user's first image on a machine without docker. What is imported is run
-as a task and its log read; what can't be imported is refused with what would help."""
+"""`neargate image import`: a user's first image on a machine without docker. What is imported is
+run as a task and its log read; what can't be imported is refused with what would help."""
 
 import io
 import json

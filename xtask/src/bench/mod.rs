@@ -12,7 +12,7 @@ const BENCHMARKS: &str = "\
   api                 calls a second, beside moto_server
   store               durable commits a second, beside etcd
   idle                memory, CPU and start-up when nothing happens, beside moto_server and dockerd
-  images              push, pull and manifests of a 300 MiB image, beside docker-registry and dockerd
+  images              push, pull, manifests of a 300 MiB image, beside docker-registry and dockerd
   network [--rounds N] a task's network set up and removed, and what goes through it, on one
                       instance and between two, beside Docker's kind of bridge
 options: --rounds N   how often each is measured, in turn with its peers (5)

@@ -369,8 +369,8 @@ fn header_path(header: &[u8; BLOCK]) -> Vec<u8> {
     if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
 }
 
-/// Go before 1.8, and so old Dockers, put a prefix under GNU's magic, where GNU keeps two times. What
-/// can't be a time is a prefix, as Go has read it since.
+/// Go before 1.8, and so old Dockers, put a prefix under GNU's magic, where GNU keeps two times.
+/// What can't be a time is a prefix, as Go has read it since.
 fn is_go_prefix(header: &[u8; BLOCK]) -> bool {
     let is_no_time = |field: &[u8]| field[0] != 0 && number(field).is_err();
     &header[257..265] == b"ustar  \0"
