@@ -1,7 +1,7 @@
 //! `bench images`: a push of a 300 MiB image of three layers, its pull into a place that has none
-//! of it, unpacked, and manifests asked for. Neargate beside docker-registry, and for the pull beside
-//! dockerd with that registry. Both registries get the same bytes from the same client: three
-//! layers at once, each begun, sent and finished as docker does.
+//! of it, unpacked, and manifests asked for. Neargate beside docker-registry, and for the pull
+//! beside dockerd with that registry. Both registries get the same bytes from the same client:
+//! three layers at once, each begun, sent and finished as docker does.
 //!
 //! Our pull is that of a task, by its own `pullStartedAt` and `pullStoppedAt`; dockerd's is one
 //! call of its API. After either the image lies unpacked on the disk, ready for an overlay.

@@ -1,8 +1,8 @@
 //! The image that is pushed and pulled: three gzip layers of some 100 MiB each, text that shrinks
-//! as programs and their data do, in files of the sizes they have. No two rounds may share a blob, or
-//! the second would find the first's; making 300 MiB anew for each would take longer than what is
-//! measured. So a layer is two gzip members: a small one of this round, and the large one that is
-//! always the same. Every reader of gzip takes both for one stream.
+//! as programs and their data do, in files of the sizes they have. No two rounds may share a blob,
+//! or the second would find the first's; making 300 MiB anew for each would take longer than what
+//! is measured. So a layer is two gzip members: a small one of this round, and the large one that
+//! is always the same. Every reader of gzip takes both for one stream.
 
 use std::fs;
 use std::io::Write;

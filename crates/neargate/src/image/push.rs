@@ -1,5 +1,6 @@
 //! Pushes an image as docker would: asks for a token, makes the repository if it is missing,
-//! uploads each blob that isn't there yet, and puts the manifest last, so that nobody sees half an image.
+//! uploads each blob that isn't there yet, and puts the manifest last, so that nobody sees half an
+//! image.
 
 use super::parts::{CHUNK_BYTES, Content, Image, Part, Span};
 use super::progress::{Counter, Progress};
