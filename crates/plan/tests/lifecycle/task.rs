@@ -45,7 +45,6 @@ pub fn logged(mut container: ContainerTemplate) -> ContainerTemplate {
     container.log = Some(LogConfiguration {
         group: "g".to_owned(),
         region: "r".to_owned(),
-        inside: Inside::default(),
         stream_prefix: "p".to_owned(),
         create_group: false,
         non_blocking: true,
@@ -99,6 +98,7 @@ pub fn assignment(containers: Vec<ContainerTemplate>) -> Assignment {
         launch_type: None,
         zone: "z".into(),
         region: "r".to_owned(),
+        inside: Inside::default(),
     }
 }
 
