@@ -18,6 +18,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::kinds::{PUBLIC_POOL_KEY, task_key};
+use store::limits::TRANSACTION_OPERATIONS_MAX;
 use store::{CommitFailure, Snapshot, Txn};
 
 /// What a task waits for when it is to have a public address and none is left.
@@ -185,7 +186,10 @@ async fn place(
     }
     let placements = decide(&snapshot, connected, &demands, spread);
     let mut overtaken = Vec::new();
-    for group in placements.placed.chunks(PLACEMENTS_PER_COMMIT_MAX) {
+    let mut rest = placements.placed.as_slice();
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at(fits_one_commit(rest));
+        rest = later;
         if !commit(cx, &snapshot, &tasks, group).await? {
             let again = group.iter().filter_map(|placed| tasks.get(&placed.task));
             overtaken.extend(again.map(|task| Arc::from(task_key(&task.cluster, &task.id))));
@@ -197,6 +201,21 @@ async fn place(
         }
     }
     Ok(overtaken)
+}
+
+/// How many of the first fit one transaction: each reads its task and its interface, and all that
+/// share an instance or a subnet read two records of that.
+fn fits_one_commit(placed: &[Placed]) -> usize {
+    let (mut instances, mut subnets) = (BTreeSet::new(), BTreeSet::new());
+    for (n, placed) in placed.iter().enumerate() {
+        instances.insert(&placed.instance);
+        subnets.extend(placed.address.as_ref().map(|address| &address.subnet));
+        let reads = 2 * (n + 1 + instances.len() + subnets.len()) + 1;
+        if n == PLACEMENTS_PER_COMMIT_MAX || reads > TRANSACTION_OPERATIONS_MAX {
+            return n.max(1);
+        }
+    }
+    placed.len()
 }
 
 fn waits(task: &Task) -> bool {
@@ -254,9 +273,11 @@ async fn commit(
         expect::<Instance>(&mut txn, snapshot, instance.as_str());
         expect::<Allocation>(&mut txn, snapshot, instance.as_str());
         if let Some(subnet) = subnet {
-            // Both: the first time an address is taken, there may be no pool to have changed.
             expect::<AddressPool>(&mut txn, snapshot, subnet.as_str());
-            expect::<Subnet>(&mut txn, snapshot, subnet.as_str());
+            // A subnet goes with its pool; without a pool it has to be there itself.
+            if snapshot.get::<AddressPool>(subnet.as_str()).is_none() {
+                expect::<Subnet>(&mut txn, snapshot, subnet.as_str());
+            }
         }
     }
     for placed in group {
@@ -372,5 +393,36 @@ async fn explain(cx: &Context, task: &Task, why: String) -> Result<(), CommitFai
         // Whoever changed it woke this loop, which looks at the task again.
         Ok(_) | Err(CommitFailure::Conflict { .. }) => Ok(()),
         Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(instance: usize, subnet: usize) -> Placed {
+        let address = Address {
+            subnet: format!("subnet-{subnet}").into(),
+            vpc: "vpc".into(),
+            ip: Ipv4Addr::LOCALHOST,
+            offset: 4,
+            next_after: 5,
+        };
+        Placed {
+            task: "t".into(),
+            instance: format!("i-{instance}").into(),
+            zone: "z".into(),
+            address: Some(address),
+        }
+    }
+
+    #[test]
+    fn a_commit_stays_within_what_a_transaction_may_hold() {
+        let one: Vec<_> = (0..80).map(|_| placed(0, 0)).collect();
+        assert_eq!(fits_one_commit(&one), PLACEMENTS_PER_COMMIT_MAX);
+        let many: Vec<_> = (0..80).map(|n| placed(n, n % 16)).collect();
+        // 23 tasks, 23 instances, 16 subnets, two reads each, and the pool of public addresses.
+        assert_eq!(fits_one_commit(&many), 23);
+        assert_eq!(fits_one_commit(&many[..3]), 3);
     }
 }
