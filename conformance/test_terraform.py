@@ -3,6 +3,7 @@ The provider is no package of Python's: where it is not on the machine (a plugin
 NEARGATE_TERRAFORM_PLUGINS, or one of Terraform's own), there are no tests here, and pytest's
 summary says so in a warning."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -99,9 +100,24 @@ def a_network_is_applied_found_unchanged_and_destroyed(terraform, aws):
     assert aws.ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"] == []
 
 
+@pytest.mark.deadline(SECONDS)
+def images_and_secrets_are_applied_found_unchanged_and_destroyed(terraform, aws, name):
+    run = terraform("images_and_secrets")
+    run("apply", "-auto-approve")
+    value = aws.secretsmanager.get_secret_value(SecretId=run.output("secret"))["SecretString"]
+    assert json.loads(value) == {"user": "ada"}
+    run("plan", "-detailed-exitcode")
+    run("destroy", "-auto-approve")
+    refused("ResourceNotFoundException", aws.secretsmanager.describe_secret, SecretId=f"{name}/db")
+    refused("RepositoryNotFoundException", aws.ecr.describe_repositories,
+            repositoryNames=[f"{name}/web"])
+
+
 if shutil.which("terraform") and plugins():
     test_a_network_is_applied_found_unchanged_and_destroyed = (
         a_network_is_applied_found_unchanged_and_destroyed)
+    test_images_and_secrets_are_applied_found_unchanged_and_destroyed = (
+        images_and_secrets_are_applied_found_unchanged_and_destroyed)
 else:
     warnings.warn(
         "NOT TESTED: Terraform. There is no terraform, or no plugin directory with its AWS "
