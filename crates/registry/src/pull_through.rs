@@ -10,7 +10,8 @@
 use crate::answer::{Body, BoxError, Refusal};
 use crate::blobs::object_name;
 use crate::limits::{
-    ARRIVING_AT_ONCE_MAX, ARRIVING_PIECE_BYTES, TAG_FRESH_SECONDS, TURNS_KEPT_MAX,
+    ARRIVING_AT_ONCE_MAX, ARRIVING_PIECE_BYTES, TAG_FRESH_SECONDS, TAGS_COMPARED_MAX,
+    TURNS_KEPT_MAX,
 };
 use crate::manifests::{find, needs};
 use crate::path::Reference;
@@ -199,7 +200,14 @@ impl PullThrough {
             Err(failure) => return Err(failure.into()),
         };
         let document = self.keep(name, reference, found).await?;
-        self.state().compared.insert(key, (self.clock)());
+        if let Reference::Tag(_) = reference {
+            let mut state = self.state();
+            if state.compared.len() >= TAGS_COMPARED_MAX {
+                // They are compared once more, no harm done.
+                state.compared.clear();
+            }
+            state.compared.insert(key, (self.clock)());
+        }
         for needed in document.blobs {
             // In the background, so that the image is whole here whatever the client needs of it.
             self.bring(name, &way, &needed);

@@ -102,6 +102,8 @@ impl Session {
     pub async fn resolve(&self) -> Result<Option<Digest>, PullFailure> {
         let path = self.manifest_path(&self.reference.version());
         let response = match self.retried(&Method::HEAD, &path).await {
+            // A refusal of HEAD has no words; that of the manifest itself has.
+            Err(PullFailure::AccessDenied { .. }) => return Ok(None),
             // Some know no HEAD; the manifest itself is the answer then.
             Err(PullFailure::UnexpectedStatus { status, .. }) if status.starts_with('4') => {
                 return Ok(None);

@@ -207,8 +207,8 @@ async fn basic_credentials_are_shown_to_who_asks() {
             format!(
                 "CannotPullContainerError: The task can’t pull the image. Check whether the image \
                  exists. Error response from daemon: pull access denied for {name}, repository \
-                 does not exist or may require 'docker login': denied: requested access to the \
-                 resource is denied"
+                 does not exist or may require 'docker login': unauthorized: authentication \
+                 required"
             )
         );
     }
