@@ -17,6 +17,8 @@ pub const OBJECT_GRACE_SECONDS_MIN: u64 = 600;
 pub const CONDEMNED_MAX: usize = 100_000;
 /// Blobs that leave their repositories in one transaction; the store's bound is 128.
 pub const UNLINK_BATCH_LINKS: usize = 100;
+/// Records from which on a collection looks at them on a thread of its own: some milliseconds.
+pub const ASIDE_RECORDS: usize = 10_000;
 /// Objects of one page while sweeping.
 pub const SWEEP_PAGE_OBJECTS: usize = 1000;
 /// How often garbage is collected, in seconds.
@@ -29,6 +31,8 @@ pub const MANIFEST_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// How long a tag of a pull-through cache is served without a look at its upstream, in seconds.
 /// Source: ECR user guide, pull-through-cache.
 pub const TAG_FRESH_SECONDS: i64 = 24 * 3600;
+/// Tags whose last comparison is remembered.
+pub const TAGS_COMPARED_MAX: usize = 100_000;
 /// Blobs that are fetched from upstreams at the same time.
 pub const ARRIVING_AT_ONCE_MAX: usize = 8;
 /// Bytes that a client is sent at a time of a blob that is still arriving.
