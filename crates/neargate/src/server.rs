@@ -81,7 +81,8 @@ pub async fn start(up: &Up) -> Result<Server> {
     let outbound = up.outbound.registries()?;
     let images = Seat::default();
     let registry = make_registry(&parts, outbound, signer.clone(), &agent_password);
-    let frontend = Arc::new(Frontend::new(frontend_context(&parts, signer, &registry, Arc::clone(&images))));
+    let context = frontend_context(&parts, signer, &registry, Arc::clone(&images));
+    let frontend = Arc::new(Frontend::new(context));
     let manager = make_manager(&parts, up, &url, agent_password);
     let (end, ended) = watch::channel(false);
     let (managing, collecting) = (manager.clone(), registry.clone());

@@ -1,5 +1,5 @@
-//! Pull-through caches with an upstream of the test's own, which may be slow, empty or gone: what is
-//! fetched, how often, and what a client sees meanwhile.
+//! Pull-through caches with an upstream of the test's own, which may be slow, empty or gone: what
+//! is fetched, how often, and what a client sees meanwhile.
 
 mod harness;
 
