@@ -17,7 +17,7 @@
 use crate::Inner;
 use crate::answer::Refusal;
 use crate::limits::{
-    CONDEMNED_MAX, OBJECT_GRACE_SECONDS_MIN, SWEEP_PAGE_OBJECTS, UNLINK_BATCH_LINKS,
+    ASIDE_RECORDS, CONDEMNED_MAX, OBJECT_GRACE_SECONDS_MIN, SWEEP_PAGE_OBJECTS, UNLINK_BATCH_LINKS,
 };
 use model::image::{BlobLink, Manifest};
 use model::{Digest, Timestamp};
@@ -116,7 +116,8 @@ impl Inner {
     /// Takes blobs out of repositories in which no image has needed them for long.
     async fn unlink(&self, grace: Duration, out: &mut Collected) -> Result<(), CollectFailure> {
         let now = self.now();
-        let unneeded = unneeded(&self.store.snapshot(), now, grace);
+        let snapshot = self.store.snapshot();
+        let unneeded = aside(snapshot, move |snapshot| unneeded(snapshot, now, grace)).await;
         let due = self.collector.judge(unneeded, now, grace);
         out.links_condemned = due.waiting;
         for batch in due.links.chunks(UNLINK_BATCH_LINKS) {
@@ -140,7 +141,11 @@ impl Inner {
 
     fn unlink_in(&self, txn: &mut Txn, links: &[(String, Revision)]) -> u64 {
         // Again, and on this transaction's own snapshot: a manifest may have come since.
-        let needed = needed_links(txn.snapshot());
+        let prefixes = links.iter().filter_map(|(key, _)| Some(key.split_once('@')?.0));
+        let prefixes: BTreeSet<String> = prefixes.map(|name| format!("{name}@")).collect();
+        let snapshot = txn.snapshot().clone();
+        let needed: BTreeSet<String> =
+            prefixes.iter().flat_map(|prefix| needed_links(&snapshot, prefix)).collect();
         let mut removed = 0;
         for (key, revision) in links {
             let same = txn.snapshot().get::<BlobLink>(key).map(|link| link.revision);
@@ -163,7 +168,7 @@ impl Inner {
     async fn sweep(&self, grace: Duration, out: &mut Collected) -> Result<(), CollectFailure> {
         let grace = grace.max(Duration::from_secs(OBJECT_GRACE_SECONDS_MIN));
         let Some(before) = system_time(self.now()).checked_sub(grace) else { return Ok(()) };
-        let marked = marked(&self.store.snapshot());
+        let marked = aside(self.store.snapshot(), marked).await;
         self.objects.sweep_unfinished(before).await?;
         let mut after = None;
         loop {
@@ -197,23 +202,38 @@ fn marked(snapshot: &Snapshot) -> BTreeSet<store::blob::Digest> {
     links.chain(manifests).flatten().collect()
 }
 
+/// Looks through a snapshot, on a thread of its own when there is much of it.
+async fn aside<T: Send + 'static>(
+    snapshot: Snapshot,
+    look: impl FnOnce(&Snapshot) -> T + Send + 'static,
+) -> T {
+    let records = snapshot.count::<BlobLink>("") + snapshot.count::<Manifest>("");
+    if records < ASIDE_RECORDS {
+        return look(&snapshot);
+    }
+    let looked = tokio::task::spawn_blocking(move || look(&snapshot)).await;
+    looked.expect("looking does not panic")
+}
+
 fn stored(digest: &Digest) -> Option<store::blob::Digest> {
     store::blob::Digest::parse(digest.as_str())
 }
 
-/// The keys of links that an image of the same repository needs.
-fn needed_links(snapshot: &Snapshot) -> BTreeSet<String> {
-    let manifests = snapshot.scan::<Manifest>("");
-    let keys = manifests.flat_map(|(_, manifest)| {
+/// The keys of links that an image of the same repository needs, of repositories whose keys begin
+/// so.
+fn needed_links<'a>(
+    snapshot: &'a Snapshot,
+    prefix: &'a str,
+) -> impl Iterator<Item = String> + use<'a> {
+    snapshot.scan::<Manifest>(prefix).flat_map(|(_, manifest)| {
         let key = |digest| store::kinds::blob_link_key(&manifest.repository, digest);
         manifest.references.iter().map(key).collect::<Vec<_>>()
-    });
-    keys.collect()
+    })
 }
 
 /// The links that no image of their repository needs and that have stood for the grace.
 fn unneeded(snapshot: &Snapshot, now: Timestamp, grace: Duration) -> BTreeMap<String, Revision> {
-    let needed = needed_links(snapshot);
+    let needed: BTreeSet<String> = needed_links(snapshot, "").collect();
     let links = snapshot.scan::<BlobLink>("");
     let old =
         links.filter(|(key, link)| older(link.linked_at, now, grace) && !needed.contains(*key));
