@@ -2,17 +2,18 @@
 //! to and to nobody else. The control plane makes them; while it is away those at hand go on until
 //! they expire. Source: developer guide, task-iam-roles; words of refusals are amazon-ecs-agent's.
 
-use crate::images::Images;
-use crate::link::Link;
-use crate::limits::{KEYS_ASK_AGAIN_MS, KEYS_WAIT_MS};
-use crate::metadata::{Answer, Resident, Residents, json};
 use crate::Shared;
+use crate::images::Images;
+use crate::limits::{KEYS_ASK_AGAIN_MS, KEYS_WAIT_MS};
+use crate::link::Link;
+use crate::metadata::{Answer, Resident, Residents, json};
 use hyper::StatusCode;
 use model::credentials::{SessionKeys, TASK_ROLE_LEFT_SECONDS_MIN, TASK_ROLE_SECONDS};
 use model::session::ToControl;
 use model::{TaskId, Timestamp};
 use runtime::Runtime;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Milliseconds left at which new keys are asked for: half of their life.
@@ -100,10 +101,17 @@ pub async fn keep_fresh(
     link: &Link,
     now: impl Fn() -> Timestamp,
 ) -> std::convert::Infallible {
+    let look_again = Duration::from_millis(KEYS_ASK_AGAIN_MS.unsigned_abs());
     let mut sessions = link.sessions();
+    // When each was last asked for in this session: an answer takes a moment.
+    let mut asked = BTreeMap::<TaskId, Timestamp>::new();
     loop {
+        if sessions.has_changed().unwrap_or(false) {
+            asked.clear();
+        }
         let session = sessions.borrow_and_update().clone();
         if let Some(session) = session {
+            asked.retain(|_, at| now().since_ms(*at) < KEYS_ASK_AGAIN_MS);
             for resident in residents.all() {
                 let assignment = resident.assignment();
                 if assignment.inside.credentials.is_none() {
@@ -114,6 +122,10 @@ pub async fn keep_fresh(
                     continue;
                 }
                 let (task, cluster) = (assignment.task.clone(), assignment.cluster.clone());
+                if asked.contains_key(&task) {
+                    continue;
+                }
+                asked.insert(task.clone(), now());
                 // A session that ended is noticed below; the next is asked anew.
                 let _ = session.send(ToControl::KeysWanted { task, cluster }).await;
             }
@@ -122,7 +134,61 @@ pub async fn keep_fresh(
             () = residents.arrivals.notified() => {}
             // The sender lives as long as the link.
             _ = sessions.changed() => {}
-            () = tokio::time::sleep(Duration::from_millis(KEYS_ASK_AGAIN_MS)) => {}
+            () = tokio::time::sleep(look_again) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::tests::assignment;
+    use model::AccessKeyId;
+    use model::credentials::Hidden;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use tokio::sync::mpsc;
+
+    fn keys(expires_at: Timestamp) -> SessionKeys {
+        SessionKeys {
+            role_arn: "arn:aws:iam::000000000000:role/web".to_owned(),
+            access_key: AccessKeyId::from("ASIA0000000000000000"),
+            secret: Hidden::new("secret"),
+            token: Hidden::new("token"),
+            expires_at,
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_asked_for_at_first_and_again_at_half_of_their_life() {
+        let (residents, link) = (Residents::default(), Link::default());
+        let (outbox, mut sent) = mpsc::channel(8);
+        link.begin_session(outbox);
+        let clock = AtomicI64::new(1_000_000);
+        let now = || Timestamp(clock.load(Ordering::SeqCst));
+        let with_role = assignment("1", Some("path"));
+        let without = assignment("2", None);
+        residents.enter(&without);
+        residents.enter(&with_role);
+        let wanted = ToControl::KeysWanted {
+            task: with_role.task.clone(),
+            cluster: with_role.cluster.clone(),
+        };
+        let story = async {
+            assert_eq!(sent.recv().await, Some(wanted.clone()), "at first, and only with a role");
+            let until = now().plus_seconds(TASK_ROLE_SECONDS);
+            learn(&residents, &with_role.task, Some(keys(until)));
+            residents.enter(&with_role);
+            clock.fetch_add(TASK_ROLE_SECONDS * 500 + 1, Ordering::SeqCst);
+            residents.enter(&with_role);
+            assert_eq!(sent.recv().await, Some(wanted), "at half of their life");
+            learn(&residents, &with_role.task, None);
+            let held = residents.of(&with_role.task).expect("entered").keys.borrow().clone();
+            assert_eq!(held, Some(keys(until)), "those at hand last until they expire");
+            assert!(sent.try_recv().is_err(), "nobody else was asked for");
+        };
+        tokio::select! {
+            () = story => {}
+            never = keep_fresh(&residents, &link, now) => match never {},
         }
     }
 }

@@ -115,9 +115,10 @@ impl<R: Runtime, I: Images> Shared<R, I> {
 
     /// A VPC goes, and its endpoints before it.
     async fn stop_serving(&self, vpc: &VpcId) {
-        if let Some(inside) = self.inside.get()
-            && let Some(mut tasks) = inside.serving.lock().await.remove(vpc)
-        {
+        let Some(inside) = self.inside.get() else { return };
+        inside.names.stop(vpc);
+        let serving = inside.serving.lock().await.remove(vpc);
+        if let Some(mut tasks) = serving {
             tasks.shutdown().await;
         }
     }

@@ -46,7 +46,7 @@ pub const SAMPLE_KEPT_MS: i64 = 60_000;
 /// How long a task waits for its role's first keys, in milliseconds: less than SDKs do.
 pub const KEYS_WAIT_MS: u64 = 1_500;
 /// How often keys that did not come are asked for again, in milliseconds.
-pub const KEYS_ASK_AGAIN_MS: u64 = 5_000;
+pub const KEYS_ASK_AGAIN_MS: i64 = 5_000;
 /// How long a task's sandbox waits for the rules of its network, in milliseconds.
 pub const NETWORK_WAIT_MS: u64 = 30_000;
 /// How long to wait before asking again for a network that could not be set up, in milliseconds.

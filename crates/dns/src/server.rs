@@ -71,6 +71,11 @@ impl Resolvers {
         }
     }
 
+    /// Lets go of a VPC's sockets.
+    pub fn stop(&self, vpc: &VpcId) {
+        lock(&self.serving).remove(vpc);
+    }
+
     /// Serves a VPC from now on, instead of the sockets it was served on before. To be called
     /// within a tokio runtime.
     pub fn serve(&self, vpc: &VpcId, range: Cidr, sockets: Sockets) -> io::Result<()> {

@@ -35,6 +35,10 @@ impl NameServer for Names {
         }
     }
 
+    fn stop(&self, vpc: &VpcId) {
+        self.0.stop(vpc);
+    }
+
     fn learn(&self, everything: bool, tables: BTreeMap<VpcId, Arc<NameTable>>) {
         self.0.learn(everything, tables);
     }

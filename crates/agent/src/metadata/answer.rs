@@ -3,9 +3,9 @@
 //! that nobody has. Words of refusals are amazon-ecs-agent's, which some clients show.
 
 use super::document::{self, Version};
+use super::protection;
 use super::residents::Resident;
 use super::stats::{self, Sample};
-use super::protection;
 use crate::Shared;
 use crate::credentials;
 use crate::images::Images;
