@@ -145,8 +145,9 @@ impl Instance {
         let upsert = upsert.into_iter().map(|(address, place)| (address, of(place))).collect();
         let changes = InterfaceChanges { upsert, remove };
         let runtime = self.runtime.as_ref().expect("it runs");
+        let vpc = VpcId::from("vpc-bench");
         inside(&self.namespace, || {
-            let changed = runtime.change_interfaces(&VpcId::from("vpc-bench"), changes);
+            let changed = runtime.change_interfaces(&vpc, changes);
             assert!(self.threads.block_on(changed).expect("changed"));
         });
     }

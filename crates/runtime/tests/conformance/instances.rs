@@ -110,13 +110,19 @@ pub fn pair() -> [Instance; 2] {
     [Instance::start(one, addresses[0]), Instance::start(other, addresses[1])]
 }
 
-/// A machine whose only neighbour is the world: a namespace at 198.51.100.2, which answers on port
-/// 80 and knows no way to anything but the machine, at 198.51.100.1.
-pub fn with_world() -> (Instance, Arc<Namespace>) {
+/// A machine's namespace, whose only neighbour is the world: a namespace at 198.51.100.2 that knows
+/// no way to anything but the machine, at 198.51.100.1.
+pub fn beside_world() -> (Arc<Namespace>, Arc<Namespace>) {
     let (machine, world) = (apart(), apart());
-    let at = |last| Ipv4Addr::new(198, 51, 100, last);
-    cable((&machine, "eth0", at(1)), (&world, "eth0", at(2)));
-    let machine = Instance::start(machine, at(1));
+    let end = |last| Ipv4Addr::new(198, 51, 100, last);
+    cable((&machine, "eth0", end(1)), (&world, "eth0", end(2)));
+    (machine, world)
+}
+
+/// A runtime on a machine beside the world, which answers on port 80.
+pub fn with_world() -> (Instance, Arc<Namespace>) {
+    let (machine, world) = beside_world();
+    let machine = Instance::start(machine, Ipv4Addr::new(198, 51, 100, 1));
     machine.servers.answer(&world, &[80], &[], "world");
     (machine, world)
 }

@@ -9,6 +9,7 @@ mod inside;
 mod instances;
 mod limits;
 mod network;
+mod network_docker;
 mod network_matrix;
 mod network_walls;
 mod recovery;
