@@ -82,7 +82,7 @@ pub async fn images(images: &Images) -> Result<()> {
     let header = ["IMAGE", "DIGEST", "PLATFORM", "UNPACKED", "LAST USED", "HELD BY"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for image in list(&answer, "images") {
-        rows.push(image_row(&image, SystemTime::now()));
+        rows.push(image_row(image, SystemTime::now()));
     }
     print_table(&rows);
     Ok(())
