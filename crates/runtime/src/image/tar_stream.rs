@@ -484,3 +484,45 @@ fn pax_time(value: &[u8]) -> Option<(i64, u32)> {
         _ => Some((seconds, nanos)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::inflate::{self, Chunk, Growth};
+    use super::*;
+
+    /// Reads the archive as a layer is read: from another thread.
+    fn reader(archive: Vec<u8>) -> TarReader {
+        let (sender, receiver) = tokio::sync::mpsc::channel(2);
+        sender.blocking_send(Chunk::Data(archive.into())).expect("there is room");
+        sender.blocking_send(Chunk::End).expect("there is room");
+        let (blocks, reader) = inflate::blocks();
+        std::thread::spawn(move || inflate::inflate(receiver, &blocks, Growth::default()));
+        TarReader::new(reader)
+    }
+
+    fn header(flag: u8) -> [u8; BLOCK] {
+        let mut header = [0; BLOCK];
+        (header[0], header[156]) = (b'a', flag);
+        for field in [100..108, 108..116, 116..124, 124..136, 136..148] {
+            header[field].fill(b'0');
+        }
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:07o}").as_bytes());
+        header
+    }
+
+    #[test]
+    fn entries_are_counted_also_those_that_only_describe_others() {
+        // Each global header is an entry to read, though nothing comes of it.
+        let archive = [header(b'g'), header(b'0'), header(b'x'), header(b'5')].concat();
+        let mut all = reader(archive.clone());
+        assert_eq!(all.next().unwrap().unwrap().kind, Kind::File);
+        assert_eq!(all.next().unwrap().unwrap().kind, Kind::Directory);
+        assert!(all.next().unwrap().is_none());
+        let mut bounded = TarReader { entries_max: 3, ..reader(archive) };
+        assert!(bounded.next().is_ok());
+        let refused = bounded.next().unwrap_err();
+        assert!(matches!(refused, LayerProblem::TooLarge { bound: 3, .. }), "{refused:?}");
+    }
+}
