@@ -60,7 +60,11 @@ async fn import(import: &Import) -> Result<()> {
         progress.say(&format!("note: {note}"));
     }
     let (digest, bytes) = (&image.manifest.digest, size(image.bytes()));
-    progress.say(&format!("pushed {digest}, {} layers, {bytes}", image.layers.len()));
+    let layers = match image.layers.len() {
+        1 => "one layer".to_owned(),
+        many => format!("{many} layers"),
+    };
+    progress.say(&format!("pushed {digest}, {layers}, {bytes}"));
     println!("{uri}:{tag}");
     Ok(())
 }
