@@ -34,7 +34,7 @@ pub async fn initiate_layer_upload(
     let name = named(cx, input.registry_id.as_deref(), input.repository_name)?;
     find(cx, &cx.store.snapshot(), &name)?;
     let held = cx.staging.begin(upload_id(cx.random()), name.clone()).await;
-    let held = held.map_err(|failure| staging(cx, &name, "", failure))?;
+    let held = held.map_err(|failure| staging(cx, &name, "", &failure))?;
     Ok(InitiateLayerUploadResponse {
         part_size: Some(PART_BYTES),
         upload_id: Some(held.id().to_owned()),
@@ -55,7 +55,7 @@ pub async fn upload_layer_part(
     let name = named(cx, input.registry_id.as_deref(), input.repository_name)?;
     find(cx, &cx.store.snapshot(), &name)?;
     let id = input.upload_id.unwrap_or_default();
-    let failed = |failure| staging(cx, &name, &id, failure);
+    let failed = |failure| staging(cx, &name, &id, &failure);
     let held = cx.staging.hold(&id, &name).await.map_err(failed)?;
     let part = input.layer_part_blob.unwrap_or_default().0;
     let first = input.part_first_byte.and_then(|byte| u64::try_from(byte).ok());
@@ -106,7 +106,7 @@ pub async fn complete_layer_upload(
     };
     let must = "must be one digest that satisfies the regex 'sha256:[a-f0-9]{64}'";
     let digest = digest.ok_or_else(|| invalid("layerDigests", must))?;
-    let failed = |failure| staging(cx, &name, &id, failure);
+    let failed = |failure| staging(cx, &name, &id, &failure);
     let held = cx.staging.hold(&id, &name).await.map_err(failed)?;
     if held.bytes() == 0 {
         return Err(ErrorCode::EmptyUploadException
@@ -136,7 +136,7 @@ pub async fn complete_layer_upload(
     })
 }
 
-fn staging(cx: &Context, name: &RepositoryName, id: &str, failure: StagingFailure) -> Fault {
+fn staging(cx: &Context, name: &RepositoryName, id: &str, failure: &StagingFailure) -> Fault {
     let account = &cx.locality.account;
     match failure {
         StagingFailure::Unknown => ErrorCode::UploadNotFoundException.fault(format!(
@@ -154,7 +154,7 @@ fn staging(cx: &Context, name: &RepositoryName, id: &str, failure: StagingFailur
         }
         StagingFailure::Busy => ErrorCode::ServerException.fault(failure.to_string()),
         StagingFailure::Blob(_) | StagingFailure::Io { .. } => {
-            let failure: &dyn std::error::Error = &failure;
+            let failure: &dyn std::error::Error = failure;
             tracing::error!(upload = id, failure, "a layer could not be stored");
             fault::internal(wire::Protocol::AwsJson11)
         }
