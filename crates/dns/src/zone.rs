@@ -140,9 +140,9 @@ fn in_zone(zone_name: &str, zone: &Zone, question: &Question, random: u128) -> R
     let mut at = question.name.clone();
     for _ in 0..CHAIN_MAX {
         let Some(sets) = zone.names.get(&at) else { break };
-        let name = Some(at.clone()).filter(|at| *at != question.name);
+        let name = Some(at.as_str()).filter(|at| *at != question.name);
         let told = sets.iter().filter(|set| is_told(set, question));
-        reply.answers.extend(told.flat_map(|set| records(name.clone(), set, random)));
+        reply.answers.extend(told.flat_map(|set| records(name, set, random)));
         let alias = sets.iter().flat_map(|set| &set.records).find_map(|record| match record {
             Answer::Cname(target) if question.kind != Kind::CNAME => Some(target.clone()),
             _ => None,
@@ -181,13 +181,13 @@ fn is_told(set: &RecordSet, question: &Question) -> bool {
     kind_of(set).is_some_and(|kind| wants(question, kind) || kind == Kind::CNAME)
 }
 
-fn records(name: Option<String>, set: &RecordSet, random: u128) -> Vec<Record> {
+fn records(name: Option<&str>, set: &RecordSet, random: u128) -> Vec<Record> {
     let mut chosen: Vec<&Answer> = set.records.iter().collect();
     shuffle(&mut chosen, random);
     let several = set.routing == RoutingPolicy::Multivalue;
     chosen.truncate(if several { MULTIVALUE_RECORDS_MAX } else { 1 });
     let record = |answer: &Answer| Record {
-        name: name.clone(),
+        name: name.map(str::to_owned),
         ttl_seconds: set.ttl_seconds,
         data: match answer {
             Answer::A(address) => Data::A(*address),

@@ -124,7 +124,7 @@ pub async fn answer<R: Runtime, I: Images>(
                 Some((before, now)) => {
                     json(StatusCode::OK, &stats::container(&assignment, at, &before, &now))
                 }
-                None => failed(format!("Unable to get container stats for: {id}")),
+                None => failed(&format!("Unable to get container stats for: {id}")),
             },
             None => not_found(version, "container stats", NO_TASK, id),
         },
@@ -133,7 +133,7 @@ pub async fn answer<R: Runtime, I: Images>(
                 Some((before, now)) => {
                     json(StatusCode::OK, &stats::task(&assignment, &before, &now))
                 }
-                None => failed(format!("Unable to get task stats for: {}", assignment.task_arn)),
+                None => failed(&format!("Unable to get task stats for: {}", assignment.task_arn)),
             },
             None => not_found(version, "task stats", NO_TASK, id),
         },
@@ -157,7 +157,7 @@ fn not_found(version: Version, handler: &str, why: &str, id: &str) -> Answer {
     json(status, &format!("{version:?} {handler} handler: {why}: {id}"))
 }
 
-fn failed(why: String) -> Answer {
+fn failed(why: &str) -> Answer {
     json(StatusCode::INTERNAL_SERVER_ERROR, &why)
 }
 

@@ -53,7 +53,7 @@ fn properties(namespace: &Namespace) -> sd::NamespaceProperties {
     sd::NamespaceProperties {
         dns_properties: Some(sd::DnsProperties {
             hosted_zone_id: namespace.hosted_zone.clone(),
-            soa: dns.then(|| sd::SOA { ttl: Some(namespace.soa_ttl_seconds) }),
+            soa: dns.then_some(sd::SOA { ttl: Some(namespace.soa_ttl_seconds) }),
         }),
         http_properties: Some(sd::HttpProperties { http_name: Some(namespace.name.clone()) }),
     }
