@@ -1,7 +1,7 @@
-//! What a task's network costs: setting it up and taking it away, and what goes through it from task
-//! to task, on one instance and between two (network namespaces with a cable between them), beside a
-//! bridge of the kind Docker makes, with its rules. All of it in turn, round by round, as absolute
-//! numbers of a shared machine say little.
+//! What a task's network costs: setting it up and taking it away, and what goes through it from
+//! task to task, on one instance and between two (network namespaces with a cable between them),
+//! beside a bridge of the kind Docker makes, with its rules. All of it in turn, round by round, as
+//! absolute numbers of a shared machine say little.
 //!
 //! `cargo run --release -p runtime --example network_rate -- [ROUNDS] [TASKS]`
 //!
@@ -214,8 +214,9 @@ impl Instance {
     }
 }
 
-/// Two namespaces on a bridge in a third, which has the rules that dockerd makes.
-fn docker_like() -> [Arc<File>; 2] {
+/// Two namespaces on a bridge in a third, which has the rules that dockerd makes. That one comes
+/// first; it lives as long as it is held.
+fn docker_like() -> (Arc<File>, [Arc<File>; 2]) {
     let (router, ends) = (apart(), [apart(), apart()]);
     inside(&router, || {
         run("ip link add docker0 type bridge");
@@ -243,7 +244,7 @@ fn docker_like() -> [Arc<File>; 2] {
             run("ip route add default via 172.17.0.1");
         });
     }
-    ends
+    (router, ends)
 }
 
 /// Gigabits a second one way, and microseconds there and back for one byte.
@@ -311,7 +312,7 @@ fn measure(rounds: usize, tasks: usize) {
     let ends = [here.sleeper(1), here.sleeper(2), there.sleeper(3)];
     here.change(BTreeMap::from([(address(3), Place::Instance(underlays[1]))]), Vec::new());
     there.change(BTreeMap::from([(address(1), Place::Instance(underlays[0]))]), Vec::new());
-    let docker = docker_like();
+    let (_router, docker) = docker_like();
     let names = ["task to task", "task to task, two instances", "Docker's kind of bridge"];
     let mut rates = [const { Vec::new() }; 3];
     let mut times = [const { Vec::new() }; 3];

@@ -1,7 +1,7 @@
 //! What a VPC's router answers for itself: the addresses of metadata and credentials and of the
-//! resolver, and sockets on them. A socket stays in the network namespace it was made in, so whoever
-//! serves needs no thread there. Who asks is told by the source address: the router drops what comes
-//! over a task's link from any other address than the task's.
+//! resolver, and sockets on them. A socket stays in the network namespace it was made in, so
+//! whoever serves needs no thread there. Who asks is told by the source address: the router drops
+//! what comes over a task's link from any other address than the task's.
 
 use super::vpc::Vpcs;
 use crate::failure::Failure;

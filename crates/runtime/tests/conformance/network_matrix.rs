@@ -1,7 +1,7 @@
-//! Who reaches whom: every pair of tasks, in every direction, by TCP, UDP and ICMP, of two VPCs with
-//! the same range, on two instances that are connected by a network of their own. The rules are
-//! drawn at random and changed under the same tasks; what must be open is worked out here, from the
-//! words of the table and nothing else.
+//! Who reaches whom: every pair of tasks, in every direction, by TCP, UDP and ICMP, of two VPCs
+//! with the same range, on two instances that are connected by a network of their own. The rules
+//! are drawn at random and changed under the same tasks; what must be open is worked out here, from
+//! the words of the table and nothing else.
 
 use crate::inside::{Namespace, ask, connect, ping};
 use crate::instances::{Instance, pair};

@@ -1,6 +1,6 @@
 //! Walls while things change: rules under open connections, members that come and go, ways out and
-//! in by public address, other firewalls, the router's own services, and who claims to be whom. Each
-//! test has a machine of its own, played by a network namespace.
+//! in by public address, other firewalls, the router's own services, and who claims to be whom.
+//! Each test has a machine of its own, played by a network namespace.
 
 use crate::bench::{Bench, task};
 use crate::inside::{Namespace, carries, connect, inside, ping, send_as};

@@ -1,6 +1,6 @@
 //! Addresses over many lives: thousands of tasks share a few dozen addresses while their agent is
-//! killed and its sessions are cut. The fake kernel refuses to have two sandboxes at one address, and
-//! to make one that its VPC's table does not let in; what is held in the end is looked at here.
+//! killed and its sessions are cut. The fake kernel refuses to have two sandboxes at one address,
+//! and to make one that its VPC's table does not let in; what is held in the end is looked at here.
 
 use crate::world::{World, container};
 use model::facts::TaskStatus;
