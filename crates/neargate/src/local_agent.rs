@@ -128,13 +128,9 @@ impl LocalAgent {
         if !idle {
             return;
         }
-        match Arc::try_unwrap(self.runtime).map(Embedded::purge) {
-            Ok(purged) => {
-                if let Err(failure) = purged.await {
-                    tracing::error!(%failure, "something of the runtime could not be removed");
-                }
-            }
-            Err(_) => tracing::error!("the runtime is still in use and stays in the kernel"),
+        // Tasks that were cut off may hold it for a moment longer; they ask nothing of it any more.
+        if let Err(failure) = self.runtime.purge().await {
+            tracing::error!(%failure, "something of the runtime could not be removed");
         }
     }
 }

@@ -126,14 +126,14 @@ impl Embedded {
     }
 
     /// Takes away everything of this runtime, tasks and VPCs, down to its folder. For tests, and
-    /// for an operator who is done.
-    pub async fn purge(self) -> Result<(), Failure> {
+    /// for an operator who is done. Nothing may be asked of it afterwards.
+    pub async fn purge(&self) -> Result<(), Failure> {
         self.sweep(&[]).await?;
         for vpc in self.inner.vpcs.known() {
             self.remove_vpc(&vpc).await?;
         }
         let inner = self.inner.clone();
-        drop(self);
+        self.close();
         blocking(move || {
             inner.vpcs.remove_all()?;
             inner.cgroups.remove_all().map_err(Failure::of("removing control groups"))?;
@@ -162,9 +162,9 @@ impl Embedded {
     }
 }
 
-impl Drop for Embedded {
-    /// Tasks run on; the next agent finds them.
-    fn drop(&mut self) {
+impl Embedded {
+    /// Lets go of everything that lives. Doing it twice is doing it once.
+    fn close(&self) {
         self.passage.abort();
         for task in self.inner.tasks().values() {
             task.let_go();
@@ -172,6 +172,13 @@ impl Drop for Embedded {
         if let Some(zygote) = self.inner.lock_zygote().take() {
             zygote.end();
         }
+    }
+}
+
+impl Drop for Embedded {
+    /// Tasks run on; the next agent finds them.
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
