@@ -71,9 +71,9 @@ pub struct Moves {
 
 pub fn moves(counts: &Counts) -> Moves {
     let Counts { desired, primary, old, .. } = *counts;
-    let mut moves = Moves::default();
     // Promising tasks beyond the wish end; unhealthy ones are seen to below.
-    moves.stop_primary = primary.promising().saturating_sub(desired);
+    let stop_primary = primary.promising().saturating_sub(desired);
+    let mut moves = Moves { stop_primary, ..Moves::default() };
     let needed = desired.saturating_sub(primary.promising());
     let kept = primary.promising() - moves.stop_primary;
     let living = kept + primary.unhealthy + old.living();
