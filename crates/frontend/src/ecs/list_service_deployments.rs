@@ -6,7 +6,9 @@ use super::{clusters, names};
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use crate::limits::PAGE_ITEMS_MAX;
-use wire::ecs::{ListServiceDeploymentsRequest, ListServiceDeploymentsResponse};
+use wire::ecs::{
+    ListServiceDeploymentsRequest, ListServiceDeploymentsResponse, ServiceDeploymentStatus,
+};
 
 pub async fn list_service_deployments(
     cx: &Context,
@@ -20,7 +22,7 @@ pub async fn list_service_deployments(
     let folded = deployments::folded(&snapshot, &cluster, &name);
     let (record, folded) = folded.ok_or_else(service::not_found)?;
     let wanted = input.status.unwrap_or_default();
-    let statuses: Vec<&str> = wanted.iter().map(|status| status.as_str()).collect();
+    let statuses: Vec<&str> = wanted.iter().map(ServiceDeploymentStatus::as_str).collect();
     let statuses = statuses.join(",");
     let between = input.created_at.unwrap_or_default();
     let filters = [

@@ -7,7 +7,10 @@ use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::service::Service;
 use store::kinds::{service_key, service_prefix};
-use wire::ecs::{LaunchType, ListServicesRequest, ListServicesResponse, SchedulingStrategy};
+use wire::ecs::{
+    LaunchType, ListServicesRequest, ListServicesResponse, ResourceManagementType,
+    SchedulingStrategy,
+};
 
 /// Source: API reference, ListServices (maxResults).
 const PAGE_ITEMS_DEFAULT: usize = 10;
@@ -21,7 +24,7 @@ pub async fn list_services(
     let cluster = clusters::active(cx, &snapshot, input.cluster.as_deref())?;
     let launch_type = input.launch_type.as_ref().map(LaunchType::as_str);
     let scheduling = input.scheduling_strategy.as_ref().map(SchedulingStrategy::as_str);
-    let kind = input.resource_management_type.as_ref().map(|kind| kind.as_str());
+    let kind = input.resource_management_type.as_ref().map(ResourceManagementType::as_str);
     let filters =
         [Some("ListServices"), Some(cluster.name.as_str()), launch_type, scheduling, kind];
     let token = input.next_token.as_deref();

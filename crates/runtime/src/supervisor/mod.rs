@@ -130,7 +130,7 @@ fn serve(context: &Context, task: &str, begun: Begun, prepared: Prepared) -> io:
         launching: Some(begun.launching),
         removing: false,
     };
-    match supervisor.prepare(begun.vpc, prepared.network) {
+    match supervisor.prepare(begun.vpc, prepared.network.as_ref()) {
         Ok(()) => {
             // Children are born before the network is ready: both take about as long, side by side.
             for command in commands {
@@ -171,11 +171,11 @@ impl Supervisor<'_> {
 
     /// Namespaces: what a container's process must find when it is born. `own` is this process's
     /// network namespace, if it has one of its own already.
-    fn prepare(&mut self, vpc: Option<OwnedFd>, own: Option<OwnedFd>) -> io::Result<()> {
+    fn prepare(&mut self, vpc: Option<OwnedFd>, own: Option<&OwnedFd>) -> io::Result<()> {
         if let Some(namespace) = vpc {
             process::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
             self.vpc = Some(socket::netlink(libc::NETLINK_ROUTE)?);
-            if let Some(own) = &own {
+            if let Some(own) = own {
                 process::setns(own.as_fd(), libc::CLONE_NEWNET)?;
             }
         } else if self.spec.network.is_some() {

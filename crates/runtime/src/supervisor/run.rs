@@ -63,7 +63,7 @@ impl Child {
     /// the child.
     pub fn bear(
         context: &Context,
-        birthplace: Option<OwnedFd>,
+        birthplace: Option<BorrowedFd<'_>>,
         order: impl FnOnce() -> Option<Order>,
     ) -> io::Result<Self> {
         let (control, stdout, stderr) = (socket::message_pair()?, socket::pipe()?, socket::pipe()?);
@@ -71,7 +71,7 @@ impl Child {
         let own = if born_in_cgroup { libc::CLONE_NEWCGROUP } else { 0 };
         let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | own;
         let flags = u64::from(flags.cast_unsigned());
-        match process::clone(flags, birthplace.as_ref().map(AsFd::as_fd))? {
+        match process::clone(flags, birthplace)? {
             Fork::Parent(cloned) => {
                 Ok(Self { cloned, control: control.0, stdout: stdout.0, stderr: stderr.0 })
             }
@@ -345,6 +345,7 @@ impl Supervisor<'_> {
                 cgroups.birthplace(self.spec.task.as_str(), &name)?
             }
         };
+        let birthplace = birthplace.as_ref().map(AsFd::as_fd);
         let child = Child::bear(self.context, birthplace, || Some(self.order(at)))?;
         self.containers[at].process = Some(child.into_process());
         Ok(())
