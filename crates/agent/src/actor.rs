@@ -230,11 +230,8 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         noted.registry_credentials.clear();
         noted.secrets.clear();
         let note = serde_json::to_string(&noted).map_err(|f| f.to_string())?;
-        let dns = launch::dns(
-            &self.assignment,
-            self.shared.serves_inside(),
-            &self.shared.settings.dns,
-        );
+        let dns =
+            launch::dns(&self.assignment, self.shared.serves_inside(), &self.shared.settings.dns);
         let spec = launch::sandbox(&self.assignment, dns, note);
         let asked = self.shared.runtime.create_sandbox(spec).await;
         asked.map_err(|failure| failure.to_string())

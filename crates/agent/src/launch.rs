@@ -196,7 +196,7 @@ fn inside(
     let Some(credentials) = &assignment.inside.credentials else { return };
     set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", format!("/v2/credentials/{credentials}"));
     // Keys of ours are good for our API only: whoever is given the one is given the other, but not
-    // who brings keys of their own, which may be for AWS itself (ADR 0017).
+    // who brings keys of their own, which may be for AWS itself (ADR 0012).
     let key = "AWS_ACCESS_KEY_ID";
     let secrets = assignment.secrets.get(&template.name);
     let brings_keys = all.contains_key(key)

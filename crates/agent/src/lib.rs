@@ -27,8 +27,8 @@ use metadata::{Api, Residents};
 use model::network::Cidr;
 use model::session::{Assignment, Hello, PROTOCOL_VERSION};
 use model::{InstanceId, TaskId, Timestamp, VpcId};
-use runtime::{DnsSpec, Event, Failure, Recovered, Runtime};
 use network::Networks;
+use runtime::{DnsSpec, Event, Failure, Recovered, Runtime};
 use session::News;
 use std::collections::BTreeMap;
 use std::io;
@@ -145,17 +145,8 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         let instance = read_identity(&settings.state_dir).map_err(StartFailure::Identity)?;
         let (link, networks) = (Arc::new(Link::default()), Arc::new(Networks::default()));
         let (residents, api, inside) = (Residents::default(), Api::default(), OnceLock::new());
-        let shared = Shared {
-            runtime,
-            images,
-            link,
-            settings,
-            clock,
-            networks,
-            residents,
-            api,
-            inside,
-        };
+        let shared =
+            Shared { runtime, images, link, settings, clock, networks, residents, api, inside };
         let shared = Arc::new(shared);
         let actors = BTreeMap::new();
         let mut agent = Self { shared, events, instance, actors, running: JoinSet::new() };

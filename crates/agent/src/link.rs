@@ -286,8 +286,7 @@ mod tests {
             stopped_at: None,
         };
         let with = |health| TaskReport { containers: vec![container(health)], ..base.clone() };
-        let (unknown, healthy) =
-            (with(Health::Unknown), with(Health::Healthy));
+        let (unknown, healthy) = (with(Health::Unknown), with(Health::Healthy));
         assert!(!is_mere_progress(&unknown, &healthy));
     }
 }

@@ -137,8 +137,8 @@ impl Networks {
     }
 }
 
-/// Has the runtime carry out what is told, as long as the agent lives: this must not keep alive what
-/// it carries out with.
+/// Has the runtime carry out what is told, as long as the agent lives: this must not keep alive
+/// what it carries out with.
 pub async fn keep_applying<R: Runtime, I: Images>(
     networks: Arc<Networks>,
     agent: Weak<Shared<R, I>>,

@@ -18,8 +18,8 @@ mod iam;
 mod limits;
 mod logs;
 mod secretsmanager;
-mod ssm;
 mod servicediscovery;
+mod ssm;
 mod sts;
 
 pub use auth::root_access_key;

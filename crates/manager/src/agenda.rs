@@ -1,5 +1,5 @@
-//! When to look at which record again: deadlines, delays, the end of a wait. A loop sleeps until the
-//! nearest.
+//! When to look at which record again: deadlines, delays, the end of a wait. A loop sleeps until
+//! the nearest.
 
 use model::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};

@@ -17,8 +17,8 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 pub const READ_BYTES: usize = 64 * 1024;
 /// How long a reconciler waits after a storage failure before it tries again, in milliseconds.
 pub const RETRY_AFTER_MS: u64 = 250;
-/// Tasks taken up or let go in one transaction: each writes its task, its instance and the instance's
-/// service.
+/// Tasks taken up or let go in one transaction: each writes its task, its instance and the
+/// instance's service.
 pub const TARGETS_PER_COMMIT_MAX: usize = 30;
 /// How long a service's task that nothing checks must run before it counts as healthy, in
 /// milliseconds. Source: ECS developer guide, service deployments (the 40-second rule).

@@ -2,8 +2,8 @@
 //! region one Neargate serves; it makes every ARN we hand out and takes apart those that come in.
 
 use crate::ids::{
-    AccountId, ClusterName, ContainerId, Family, InstanceId, Region, RepositoryName,
-    ServiceName, TaskDefinitionRevision, TaskId,
+    AccountId, ClusterName, ContainerId, Family, InstanceId, Region, RepositoryName, ServiceName,
+    TaskDefinitionRevision, TaskId,
 };
 use serde::{Deserialize, Serialize};
 

@@ -187,7 +187,8 @@ pub struct Target {
     pub draining_since: Option<Timestamp>,
 }
 
-/// What ELBv2 shows as a target's state, but for `unused` and `draining`, which follow from records.
+/// What ELBv2 shows as a target's state, but for `unused` and `draining`, which follow from
+/// records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TargetState {
     Initial,

@@ -1,5 +1,5 @@
 //! How a bucket is spoken to: over HTTP with or without TLS, each request signed with the one
-//! signer there is, `wire::sigv4` (ADR 0016). What is said is the store's business.
+//! signer there is, `wire::sigv4` (ADR 0011). What is said is the store's business.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

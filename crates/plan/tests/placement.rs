@@ -5,7 +5,7 @@
 use model::network::{AddressPool, Cidr, Subnet};
 use model::{SubnetId, TaskId, Timestamp, ZoneName};
 use plan::placement::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 struct Random(u64);
 

@@ -245,9 +245,8 @@ fn network() -> Vec<Finding> {
 
 /// Whether tables of the older kind are in use; what they say can't be asked by netlink.
 fn legacy_drops_forwarded() -> bool {
-    fs::read_to_string("/proc/self/net/ip_tables_names").is_ok_and(|names| {
-        names.lines().any(|name| name == "filter")
-    })
+    fs::read_to_string("/proc/self/net/ip_tables_names")
+        .is_ok_and(|names| names.lines().any(|name| name == "filter"))
 }
 
 /// Tries the machine's own table, in a namespace that is thrown away.

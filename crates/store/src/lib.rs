@@ -11,8 +11,8 @@ pub mod limits;
 pub mod logs;
 pub mod pulls;
 pub mod secret;
-pub mod vault;
 pub mod session_token;
+pub mod vault;
 
 mod commit;
 mod disk;

@@ -1,5 +1,5 @@
-//! DeleteCluster: an empty cluster becomes INACTIVE. A scan for tasks and services is not guarded by a
-//! transaction, so it is made twice: before, to refuse without doing anything; and after the
+//! DeleteCluster: an empty cluster becomes INACTIVE. A scan for tasks and services is not guarded
+//! by a transaction, so it is made twice: before, to refuse without doing anything; and after the
 //! cluster took its new status, when no RunTask can add to it any more. Should one have slipped in
 //! between, the cluster is given back.
 

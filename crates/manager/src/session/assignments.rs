@@ -4,8 +4,8 @@
 
 use crate::Context;
 use crate::follow::{Follow, Step};
-use crate::session::{keys, secrets};
 use crate::session::networks::Networks;
+use crate::session::{keys, secrets};
 use model::container::ContainerState;
 use model::facts::{ContainersFact, Desired, TaskStatus};
 use model::network::{Subnet, Vpc};

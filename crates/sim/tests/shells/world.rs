@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::Store;
 use store::kinds::task_key;
-use store::secret::Sealer;
 use store::logs::{Durability, Logs, PageLimit, PageStart, TimeRange};
+use store::secret::Sealer;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 

@@ -1,5 +1,5 @@
 //! What the S3 engine says and hears, without how: connections, encryption and signatures belong to
-//! whoever is given the credentials (ADR 0016). Requests are small values, so that a test can look
+//! whoever is given the credentials (ADR 0011). Requests are small values, so that a test can look
 //! at them and answer as badly as it likes.
 
 use std::collections::BTreeMap;
