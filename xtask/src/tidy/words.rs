@@ -22,6 +22,11 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "connects until the container's server listens again after each answer",
     ),
     (
+        "crates/runtime/tests/conformance/network_docker.rs",
+        "asks a dockerd until it answers, and looks at what its firewall lets through, until a \
+         deadline",
+    ),
+    (
         "crates/runtime/tests/conformance/recovery.rs",
         "looks for processes that come and go by themselves, until a deadline",
     ),

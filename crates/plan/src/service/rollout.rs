@@ -208,6 +208,6 @@ mod tests {
         let left = primary.healthy.min(desired) + old.healthy - taken;
         let before = primary.healthy.min(desired) + old.healthy;
         assert!(left >= counts.minimum().min(before), "{counts:?} {moves:?}");
-        assert!(primary.promising() - moves.stop_primary + moves.start <= desired.max(0));
+        assert!(primary.promising() - moves.stop_primary + moves.start <= desired);
     }
 }

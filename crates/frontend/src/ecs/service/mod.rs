@@ -248,21 +248,16 @@ pub fn show(
     let primary = &folded.deployments[0];
     let template = &primary.template;
     let launched = launch(template);
-    let mut shown = folded.deployments.iter().enumerate();
-    let deployments = shown.by_ref().map(|(at, d)| deployment(cx, service, d, at == 0, &tally));
-    let deployments: Vec<_> = match status {
-        ServiceStatus::Inactive => Vec::new(),
-        ServiceStatus::Active | ServiceStatus::Draining => deployments.collect(),
-    };
+    let shown = folded.deployments.iter().enumerate();
+    // A service that is gone has none.
+    let shown = shown.filter(|_| status != ServiceStatus::Inactive);
+    let deployments = shown.map(|(at, d)| deployment(cx, service, d, at == 0, &tally)).collect();
     let events = folded.events.iter().map(|event| ecs::ServiceEvent {
         id: Some(event.id.clone()),
         created_at: Some(time(event.at)),
         message: Some(event.message.clone()),
     });
-    let rebalancing = match service.az_rebalancing {
-        true => ecs::AvailabilityZoneRebalancing::Enabled,
-        false => ecs::AvailabilityZoneRebalancing::Disabled,
-    };
+    let rebalancing = rebalancing(service);
     let grace = service.health_check_grace_period_seconds;
     ecs::Service {
         service_arn: Some(arn(cx, service)),
@@ -297,14 +292,25 @@ pub fn show(
         enable_execute_command: Some(template.enable_execute_command),
         placement_constraints: Some(Vec::new()),
         placement_strategy: Some(Vec::new()),
-        propagate_tags: Some(match service.propagate_tags {
-            None => ecs::PropagateTags::None,
-            Some(PropagateTags::Service) => ecs::PropagateTags::Service,
-            Some(PropagateTags::TaskDefinition) => ecs::PropagateTags::TaskDefinition,
-        }),
+        propagate_tags: Some(propagation(service)),
         role_arn: (!template.load_balancers.is_empty()).then(|| service_role(cx)),
         tags: Some(if with_tags { tags::show(&service.tags) } else { Vec::new() }),
         ..Default::default()
+    }
+}
+
+fn rebalancing(service: &Service) -> ecs::AvailabilityZoneRebalancing {
+    match service.az_rebalancing {
+        true => ecs::AvailabilityZoneRebalancing::Enabled,
+        false => ecs::AvailabilityZoneRebalancing::Disabled,
+    }
+}
+
+fn propagation(service: &Service) -> ecs::PropagateTags {
+    match service.propagate_tags {
+        None => ecs::PropagateTags::None,
+        Some(PropagateTags::Service) => ecs::PropagateTags::Service,
+        Some(PropagateTags::TaskDefinition) => ecs::PropagateTags::TaskDefinition,
     }
 }
 
