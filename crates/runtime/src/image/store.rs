@@ -34,7 +34,7 @@ struct Shared {
     client: Arc<RegistryClient>,
     patience: Patience,
     resolving: Flights<Result<Option<Digest>, PullFailure>>,
-    pulling: Flights<Result<Arc<ImageRecord>, PullFailure>>,
+    pulling: Flights<Result<Fetched, PullFailure>>,
     layers: Flights<Result<(), PullFailure>>,
     /// For the layers at work; a pull that waits here holds nothing that another needs.
     room: Arc<Semaphore>,
@@ -171,6 +171,9 @@ impl ImageStore {
     }
 }
 
+/// What was fetched, held for those who wait for it; no hold: a cleanup was faster.
+type Fetched = (Arc<ImageRecord>, Option<ImageHold>);
+
 impl Shared {
     /// A full disk is no failure while images lie on it that nobody uses.
     async fn pull_with_room(
@@ -200,7 +203,8 @@ impl Shared {
         platform: Platform,
     ) -> Result<Image, PullFailure> {
         for _ in 0..limits::LOST_RACES_MAX {
-            let (top, record) = self.pull(reference, auth.clone(), platform).await?;
+            // The hold lives until the image's own is taken.
+            let (top, record, _hold) = self.pull(reference, auth.clone(), platform).await?;
             if let Some(image) = self.hand_out(reference, top, &record) {
                 return Ok(image);
             }
@@ -222,20 +226,20 @@ impl Shared {
         reference: &ImageRef,
         auth: Option<BasicAuth>,
         platform: Platform,
-    ) -> Result<(Option<Digest>, Arc<ImageRecord>), PullFailure> {
+    ) -> Result<(Option<Digest>, Arc<ImageRecord>, Option<ImageHold>), PullFailure> {
         if let Some(digest) = reference.digest
-            && let Some(record) = self.disk.image(&digest, platform)
+            && let Some((record, hold)) = self.present(&digest, platform)
         {
-            return Ok((Some(digest), record));
+            return Ok((Some(digest), record, Some(hold)));
         }
         let session = self.client.session(reference, auth).await?;
         let top = match reference.digest {
             Some(digest) => Some(digest),
             None => self.resolve(&session).await?,
         };
-        let present = top.and_then(|digest| self.disk.image(&digest, platform));
-        let record = match present {
-            Some(record) => record,
+        let present = top.and_then(|digest| self.present(&digest, platform));
+        let (record, hold) = match present {
+            Some((record, hold)) => (record, Some(hold)),
             None => self.fetch_shared(&session, top, platform).await?,
         };
         let name = reference.to_string();
@@ -243,7 +247,18 @@ impl Shared {
             let (disk, manifest) = (Arc::clone(&self.disk), record.manifest);
             layer::blocking(move || disk.publish_tag(&name, platform, manifest)).await?;
         }
-        Ok((top, record))
+        Ok((top, record, hold))
+    }
+
+    /// An image that is here, held.
+    fn present(
+        &self,
+        digest: &Digest,
+        platform: Platform,
+    ) -> Option<(Arc<ImageRecord>, ImageHold)> {
+        let record = self.disk.image(digest, platform)?;
+        let hold = self.disk.hold(&record.manifest)?;
+        Some((record, hold))
     }
 
     async fn resolve(&self, session: &Session) -> Result<Option<Digest>, PullFailure> {
@@ -260,7 +275,7 @@ impl Shared {
         session: &Session,
         top: Option<Digest>,
         platform: Platform,
-    ) -> Result<Arc<ImageRecord>, PullFailure> {
+    ) -> Result<Fetched, PullFailure> {
         let version = top.map_or_else(|| session.reference.version(), |digest| digest.to_string());
         let key = session.flight_key(&format!("{version} {platform}"));
         let flight = self.pulling.join(&key, || {
@@ -275,7 +290,7 @@ impl Shared {
         session: &Session,
         top: Option<Digest>,
         platform: Platform,
-    ) -> Result<Arc<ImageRecord>, PullFailure> {
+    ) -> Result<Fetched, PullFailure> {
         let (digest, manifest, indexes) = find_manifest(session, top, platform).await?;
         // Held or pinned until it is published: a cleanup must not come in between.
         let hold = self.disk.hold(&digest);
@@ -289,7 +304,9 @@ impl Shared {
         };
         record.indexes.extend(indexes);
         let disk = Arc::clone(&self.disk);
-        layer::blocking(move || disk.publish_image(record)).await
+        let published = layer::blocking(move || disk.publish_image(record)).await?;
+        let hold = self.disk.hold(&published.manifest);
+        Ok((published, hold))
     }
 
     async fn fetch_content(

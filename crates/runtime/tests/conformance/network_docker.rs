@@ -91,8 +91,8 @@ impl Drop for Docker {
             }
             self.stop();
         }
-        // Its own namespace of networks is a mount, which it leaves behind.
-        for mount in ["exec/netns/default", "exec/netns"] {
+        // Mounts it leaves behind: its own namespace of networks, and its folder over itself.
+        for mount in ["exec/netns/default", "exec/netns", "data"] {
             Command::new("umount").args(["-lq", &self.path(mount)]).status().ok();
         }
         if let Err(e) = std::fs::remove_dir_all(&self.folder) {

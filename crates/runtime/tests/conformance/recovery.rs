@@ -197,6 +197,19 @@ async fn spares(machine: &Machine) -> Vec<u32> {
     }
 }
 
+/// Waits until none of these processes is there.
+async fn until_gone(machine: &Machine, pids: &[u32]) {
+    let give_up = Instant::now() + SPARES_PATIENCE;
+    let pid = |trace: &Trace| match trace {
+        Trace::Process { pid, .. } => Some(*pid),
+        _ => None,
+    };
+    while machine.census().iter().filter_map(pid).any(|pid| pids.contains(&pid)) {
+        assert!(Instant::now() < give_up, "spares outlive what killed them");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[test]
 fn tasks_are_taken_by_supervisors_made_beforehand_and_by_others_when_those_are_killed() {
     block_on(async {
@@ -206,10 +219,13 @@ fn tasks_are_taken_by_supervisors_made_beforehand_and_by_others_when_those_are_k
         let (_, pid) = machine.events().started(&task, "main").await;
         assert!(ready.contains(&pid), "{pid} of {ready:?} became the container's first process");
         // They are replaced; with all of them killed at once, tasks run all the same.
-        for spare in spares(&machine).await {
+        let killed = spares(&machine).await;
+        for spare in &killed {
             // One may end by itself, as its parent was killed.
-            kill_if_there(spare);
+            kill_if_there(*spare);
         }
+        // Whoever is given a task while it dies takes the task along, as any supervisor would.
+        until_gone(&machine, &killed).await;
         for n in 2..=9 {
             let task = begin(&machine, n, machine.launch("main", Program::Exit(3))).await;
             assert_eq!(machine.events().exited(&task, "main").await.code, 3);
@@ -217,18 +233,7 @@ fn tasks_are_taken_by_supervisors_made_beforehand_and_by_others_when_those_are_k
         // Nobody is left who waits when there is no zygote to wait for.
         let waiting = spares(&machine).await;
         kill(machine.runtime().zygote_pid().expect("a zygote"));
-        let give_up = Instant::now() + SPARES_PATIENCE;
-        let left = |machine: &Machine| {
-            let pid = |trace: &Trace| match trace {
-                Trace::Process { pid, .. } => Some(*pid),
-                _ => None,
-            };
-            machine.census().iter().filter_map(pid).any(|pid| waiting.contains(&pid))
-        };
-        while left(&machine) {
-            assert!(Instant::now() < give_up, "spares outlive their zygote");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_gone(&machine, &waiting).await;
         machine.finish().await;
     });
 }
