@@ -4,6 +4,7 @@ before it counts as healthy."""
 
 import pytest
 
+from conftest import Clients
 from refusals import refused
 from tasks import address, container, shell
 from waiting import until
@@ -286,10 +287,15 @@ def test_tags_reach_tasks_when_they_are_to(services, cluster):
 
 
 @pytest.fixture
-def registry(aws, name):
+def cloud_map(environment):
+    """DiscoverInstances would be asked of `data-127.0.0.1`, which is nobody's name."""
+    return Clients(environment, inject_host_prefix=False).servicediscovery
+
+
+@pytest.fixture
+def registry(aws, cloud_map, name):
     """A Cloud Map service in a private namespace of the default VPC."""
     vpc = aws.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
-    cloud_map = aws.servicediscovery
     operation = cloud_map.create_private_dns_namespace(Name=f"{name}.test", Vpc=vpc["VpcId"])
 
     def made():
@@ -306,9 +312,9 @@ def registry(aws, name):
     cloud_map.delete_namespace(Id=namespace)
 
 
-def test_tasks_are_found_in_cloud_map_while_they_run(services, cluster, registry, aws):
+def test_tasks_are_found_in_cloud_map_while_they_run(services, cluster, registry, cloud_map):
     def found():
-        told = aws.servicediscovery.discover_instances(
+        told = cloud_map.discover_instances(
             NamespaceName=registry["namespace"], ServiceName="web"
         )
         return {it["InstanceId"]: it["Attributes"] for it in told["Instances"]}
