@@ -182,6 +182,25 @@ def test_the_others_push_and_pull(tools, repository, tool):
 
 
 @pytest.mark.deadline(180)
+def test_an_image_of_umoci_comes_back_as_it_went(tools, repository):
+    """Made in an OCI layout, pushed and pulled by skopeo, unpacked again and compared."""
+    place = Path(tempfile.mkdtemp(dir=tools.folder))
+    made, back, content = place / "made", place / "back", noise(300_000)
+    tools.run("umoci", "init", "--layout", str(made))
+    tools.run("umoci", "new", "--image", f"{made}:v1")
+    tools.run("umoci", "unpack", "--image", f"{made}:v1", str(place / "bundle"))
+    (place / "bundle/rootfs/file").write_bytes(content)
+    tools.run("umoci", "repack", "--image", f"{made}:v1", str(place / "bundle"))
+    name = f"docker://{tools.host}/{repository.name}:v1"
+    tools.skopeo("copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds",
+                 tools.credentials, f"oci:{made}:v1", name)
+    tools.skopeo("copy", "--insecure-policy", "--src-tls-verify=false", "--src-creds",
+                 tools.credentials, name, f"oci:{back}:v1")
+    tools.run("umoci", "unpack", "--image", f"{back}:v1", str(place / "again"))
+    assert (place / "again/rootfs/file").read_bytes() == content
+
+
+@pytest.mark.deadline(180)
 def test_an_index_of_two_platforms(tools, repository):
     """Made by podman as a manifest list, copied whole by skopeo, and one platform of it picked."""
     name = f"{tools.host}/{repository.name}:all"
