@@ -40,10 +40,7 @@ pub async fn create_service(
             Ok(service)
         })
         .await?;
-    let snapshot = cx.store.snapshot();
-    let progress = snapshot.get::<ServiceProgress>(&service_key(&cluster, &name));
-    let shown = service::show(cx, &snapshot, &made, progress.as_deref(), true);
-    Ok(CreateServiceResponse { service: Some(shown) })
+    Ok(CreateServiceResponse { service: Some(service::changed(cx, &made)) })
 }
 
 fn take_token(input: &mut CreateServiceRequest) -> Result<Option<(String, String)>, Fault> {

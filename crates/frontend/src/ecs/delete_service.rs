@@ -6,7 +6,6 @@ use crate::context::{Caller, Context};
 use crate::fault::{Fault, invalid_parameter};
 use model::service::ServiceStatus;
 use std::sync::Arc;
-use store::kinds::service_key;
 use wire::ecs::{DeleteServiceRequest, DeleteServiceResponse};
 
 pub async fn delete_service(
@@ -33,8 +32,5 @@ pub async fn delete_service(
             Ok(changed)
         })
         .await?;
-    let snapshot = cx.store.snapshot();
-    let progress = snapshot.get(&service_key(&cluster, &name));
-    let shown = service::show(cx, &snapshot, &deleted, progress.as_deref(), true);
-    Ok(DeleteServiceResponse { service: Some(shown) })
+    Ok(DeleteServiceResponse { service: Some(service::changed(cx, &deleted)) })
 }

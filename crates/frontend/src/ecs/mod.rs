@@ -148,6 +148,11 @@ pub const ROUTES: &[Route] = &[
         ignores [
             "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
             "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
+            "deploymentConfiguration.bakeTimeInMinutes (echoed)",
+            "deploymentConfiguration.canaryConfiguration (echoed; the strategy is ROLLING)",
+            "deploymentConfiguration.linearConfiguration (echoed; the strategy is ROLLING)",
+            "enableExecuteCommand (echoed; there is no ExecuteCommand yet)",
+            "loadBalancers.advancedConfiguration",
             "role",
         ]
     ),
@@ -172,6 +177,11 @@ pub const ROUTES: &[Route] = &[
         ignores [
             "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
             "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
+            "deploymentConfiguration.bakeTimeInMinutes (echoed)",
+            "deploymentConfiguration.canaryConfiguration (echoed; the strategy is ROLLING)",
+            "deploymentConfiguration.linearConfiguration (echoed; the strategy is ROLLING)",
+            "enableExecuteCommand (echoed; there is no ExecuteCommand yet)",
+            "loadBalancers.advancedConfiguration",
         ]
     ),
     route!(ecs, StopServiceDeploymentRequest, stop_service_deployment::stop_service_deployment),

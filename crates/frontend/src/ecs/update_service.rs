@@ -12,7 +12,7 @@ use model::task_definition::TaskDefinition;
 use model::{DeploymentId, nineteen_digits};
 use std::sync::Arc;
 use store::Txn;
-use store::kinds::{service_key, task_definition_key};
+use store::kinds::task_definition_key;
 use wire::ecs::{self, UpdateServiceRequest, UpdateServiceResponse};
 
 pub async fn update_service(
@@ -55,10 +55,7 @@ pub async fn update_service(
             Ok(changed)
         })
         .await?;
-    let snapshot = cx.store.snapshot();
-    let progress = snapshot.get(&service_key(&cluster, &name));
-    let shown = service::show(cx, &snapshot, &updated, progress.as_deref(), true);
-    Ok(UpdateServiceResponse { service: Some(shown) })
+    Ok(UpdateServiceResponse { service: Some(service::changed(cx, &updated)) })
 }
 
 /// What changes without a new deployment.

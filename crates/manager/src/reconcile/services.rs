@@ -124,8 +124,9 @@ async fn reconcile(
     index: &mut Index,
     key: &str,
 ) -> Result<Option<Timestamp>, TransactFailure<CommitFailure>> {
-    let tasks: BTreeMap<Arc<str>, Arc<Task>> = index.tasks.get(key).cloned().unwrap_or_default();
-    let done = cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, &tasks)));
+    let none = BTreeMap::new();
+    let tasks = index.tasks.get(key).unwrap_or(&none);
+    let done = cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, tasks)));
     let (done, _) = done.await?;
     for task in done.started {
         let key: Arc<str> = Arc::from(task_key(&task.cluster, &task.id));

@@ -441,13 +441,10 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Every plan that does anything moves the progress on, so that none is decided twice on one.
     fn finish(mut self) -> ServicePlan {
-        if self.view.progress != Some(&self.progress) || !self.start.is_empty() {
-            self.progress.generation += 1;
-        }
-        let ServiceView { progress, .. } = self.view;
-        // Stops alone must not be decided twice on one progress either.
-        if progress == Some(&self.progress) && !self.stop.is_empty() {
+        let changed = self.view.progress != Some(&self.progress);
+        if changed || !self.start.is_empty() || !self.stop.is_empty() {
             self.progress.generation += 1;
         }
         ServicePlan {

@@ -234,6 +234,13 @@ fn configuration(service: &Service) -> ecs::DeploymentConfiguration {
     }
 }
 
+/// What the calls that change a service answer with.
+pub fn changed(cx: &Context, service: &Service) -> ecs::Service {
+    let snapshot = cx.store.snapshot();
+    let progress = snapshot.get::<ServiceProgress>(&service_key(&service.cluster, &service.name));
+    show(cx, &snapshot, service, progress.as_deref(), true)
+}
+
 pub fn show(
     cx: &Context,
     snapshot: &Snapshot,
