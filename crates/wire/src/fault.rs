@@ -84,7 +84,7 @@ impl Fault {
     /// Manager's, write it with a capital.
     fn message_member(&self, service: &str) -> &'static str {
         match (service, &*self.code) {
-            ("secretsmanager" | "servicediscovery" | "application-autoscaling", _)
+            ("secretsmanager" | "servicediscovery" | "application_autoscaling", _)
             | ("ssm", "InvalidNextToken" | "InvalidFilterValue") => "Message",
             _ => "message",
         }

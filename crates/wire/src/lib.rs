@@ -20,6 +20,9 @@ mod violation;
 mod xml;
 
 #[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/acm.rs"]
+pub mod acm;
+#[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/application_autoscaling.rs"]
 pub mod application_autoscaling;
 #[allow(clippy::all, clippy::pedantic)]
@@ -34,6 +37,9 @@ pub mod ecs;
 #[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/elbv2.rs"]
 pub mod elbv2;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/events.rs"]
+pub mod events;
 #[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/iam.rs"]
 pub mod iam;
@@ -77,6 +83,8 @@ pub static SERVICES: &[&Service] = &[
     &secretsmanager::SERVICE,
     &servicediscovery::SERVICE,
     &ssm::SERVICE,
+    &acm::SERVICE,
+    &events::SERVICE,
 ];
 
 /// What the generated modules mean by their unqualified names.
