@@ -3,6 +3,7 @@
 //! are tasks, the balancer for what it found of a target's health. The table is derived from them
 //! whole (`plan::routes`) and replaces the one before whole.
 
+use crate::arn::Locality;
 use crate::document::Tags;
 use crate::ids::{
     InterfaceId, ListenerId, LoadBalancerId, RuleId, SecurityGroupId, SubnetId, TargetGroupId,
@@ -46,6 +47,24 @@ pub struct LoadBalancer {
     pub created_at: Timestamp,
     pub tags: Tags,
 }
+
+impl LoadBalancer {
+    /// What its ARN ends with: `app/NAME/ID`.
+    pub fn path(&self) -> String {
+        let kind = match self.kind {
+            BalancerKind::Application => "app",
+            BalancerKind::Network => "net",
+        };
+        format!("{kind}/{}/{}", self.name, self.id)
+    }
+
+    pub fn arn(&self, locality: &Locality) -> String {
+        locality.arn(SERVICE, &format!("loadbalancer/{}", self.path()))
+    }
+}
+
+/// The service of these ARNs.
+pub const SERVICE: &str = "elasticloadbalancing";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TargetKind {
@@ -93,6 +112,20 @@ pub struct TargetGroup {
     pub tags: Tags,
 }
 
+impl TargetGroup {
+    pub fn arn(&self, locality: &Locality) -> String {
+        locality.arn(SERVICE, &format!("targetgroup/{}/{}", self.name, self.id))
+    }
+}
+
+/// Written by every call that changes load balancing, so that two such calls never pass each other:
+/// what one has seen of the others' records (that a name is free, that nobody uses a group) still
+/// holds when it commits.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BalancingChanges {
+    pub count: u64,
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Listener {
     pub id: ListenerId,
@@ -103,9 +136,19 @@ pub struct Listener {
     /// ARNs; the first is the default.
     pub certificates: Vec<String>,
     pub default_actions: Vec<Action>,
+    /// As it was given with the action; echoed, as there is but one action.
+    #[serde(default)]
+    pub action_order: Option<u32>,
     pub attributes: BTreeMap<String, String>,
     pub created_at: Timestamp,
     pub tags: Tags,
+}
+
+impl Listener {
+    /// `balancer` is the one it belongs to.
+    pub fn arn(&self, locality: &Locality, balancer: &LoadBalancer) -> String {
+        locality.arn(SERVICE, &format!("listener/{}/{}", balancer.path(), self.id))
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -117,6 +160,9 @@ pub struct Rule {
     pub priority: u32,
     pub conditions: Vec<Condition>,
     pub actions: Vec<Action>,
+    /// As it was given with the action; echoed, as there is but one action.
+    #[serde(default)]
+    pub action_order: Option<u32>,
     pub created_at: Timestamp,
     pub tags: Tags,
 }
@@ -126,9 +172,16 @@ pub struct Rule {
 pub enum Condition {
     /// Patterns with `*` and `?`; case makes no difference.
     Host(Vec<String>),
+    /// Regular expressions for the whole host.
+    HostRegex(Vec<String>),
     /// Patterns with `*` and `?`; case makes a difference.
     Path(Vec<String>),
+    PathRegex(Vec<String>),
     Header {
+        name: String,
+        values: Vec<String>,
+    },
+    HeaderRegex {
         name: String,
         values: Vec<String>,
     },
@@ -207,6 +260,9 @@ pub struct TargetHealth {
     pub reason: Option<String>,
     pub description: Option<String>,
     pub since: Timestamp,
+    /// It drains, and nothing is in flight any more.
+    #[serde(default)]
+    pub drained: bool,
 }
 
 /// A certificate with its key, sealed at rest.

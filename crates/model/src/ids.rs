@@ -255,6 +255,26 @@ mint! {
     DhcpOptionsId "dopt-",
 }
 
+/// ELBv2's ids: 16 hexadecimal digits, the last part of an ARN.
+macro_rules! balancing_ids {
+    ($($name:ident),* $(,)?) => {$(
+        impl $name {
+            pub fn mint(random: u128) -> Self {
+                Self::from(hex(random, 16))
+            }
+
+            /// The id an ARN of this kind ends with. Says nothing about existence.
+            pub fn of_arn(arn: &str) -> Option<Self> {
+                let id = arn.rsplit_once('/').map(|(_, id)| id)?;
+                let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+                (id.len() == 16 && id.bytes().all(hex)).then(|| Self::from(id))
+            }
+        }
+    )*};
+}
+
+balancing_ids! { LoadBalancerId, TargetGroupId, ListenerId, RuleId }
+
 /// The revision of a task definition, from 1, never reused.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,

@@ -4,7 +4,7 @@
 use crate::record::{Kinds, Record};
 use model::account::{AccessKey, AccountSetting, ClientToken};
 use model::balancing::{
-    Certificate, Listener, LoadBalancer, Rule, Target, TargetGroup, TargetHealth,
+    BalancingChanges, Certificate, Listener, LoadBalancer, Rule, Target, TargetGroup, TargetHealth,
 };
 use model::cluster::Cluster;
 use model::discovery::{
@@ -38,6 +38,7 @@ pub fn all() -> Kinds {
         .with::<Address>()
         .with::<AddressPool>()
         .with::<Allocation>()
+        .with::<BalancingChanges>()
         .with::<BlobLink>()
         .with::<Certificate>()
         .with::<ClientToken>()
@@ -216,6 +217,8 @@ pub fn parameter_version_prefix(parameter: &str) -> String {
 
 /// The one pool of public addresses.
 pub const PUBLIC_POOL_KEY: &str = "public";
+/// The one count of load balancing's changes.
+pub const BALANCING_CHANGES_KEY: &str = "all";
 
 macro_rules! record {
     ($type:ty, $kind:literal, $version:literal, $record:ident => $key:expr) => {
@@ -237,6 +240,7 @@ record!(AccountSetting, "account-setting", 1,
 record!(Address, "address", 1, r => r.allocation.to_string());
 record!(AddressPool, "address-pool", 1, r => r.subnet.to_string());
 record!(Allocation, "allocation", 1, r => r.instance.to_string());
+record!(BalancingChanges, "balancing-changes", 1, _changes => BALANCING_CHANGES_KEY.to_owned());
 record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
 record!(Certificate, "certificate", 1, r => r.arn.clone());
 record!(ClientToken, "client-token", 1, r => client_token_key(&r.scope, &r.token));

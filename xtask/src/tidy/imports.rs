@@ -56,7 +56,7 @@ const TABLE: &[Row] = &[
 
 /// The pure crates, and all of the outside world they may build on (their tests: also the second).
 const PURE: [&str; 2] = ["model", "plan"];
-const PURE_MAY: [&str; 4] = ["imbl", "serde", "serde_json", "thiserror"];
+const PURE_MAY: [&str; 5] = ["imbl", "regex-lite", "serde", "serde_json", "thiserror"];
 const PURE_TESTS_MAY: [&str; 2] = ["expect-test", "proptest"];
 
 /// What matters of one Cargo.toml.

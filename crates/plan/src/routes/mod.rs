@@ -4,10 +4,12 @@
 
 mod attributes;
 mod pattern;
+mod regex;
 mod table;
 
 pub use attributes::{balancer_settings, group_settings};
 pub use pattern::matches_pattern;
+pub use regex::{is_regex, matches_regex};
 pub use table::{Records, table, used};
 
 use model::balancing::{Action, Condition, FixedResponse, ListenerEntry, Redirect};
@@ -47,10 +49,15 @@ fn holds(condition: &Condition, request: &RequestView<'_>) -> bool {
             let host = request.host.to_ascii_lowercase();
             patterns.iter().any(|p| matches_pattern(&p.to_ascii_lowercase(), &host))
         }
+        Condition::HostRegex(all) => all.iter().any(|it| matches_regex(it, request.host, true)),
         Condition::Path(patterns) => patterns.iter().any(|p| matches_pattern(p, request.path)),
+        Condition::PathRegex(all) => all.iter().any(|it| matches_regex(it, request.path, false)),
         Condition::Header { name, values } => request.headers.any(name, &mut |value| {
             let value = value.to_ascii_lowercase();
             values.iter().any(|p| matches_pattern(&p.to_ascii_lowercase(), &value))
+        }),
+        Condition::HeaderRegex { name, values } => request.headers.any(name, &mut |value| {
+            values.iter().any(|it| matches_regex(it, value, false))
         }),
         Condition::Query(wanted) => has_query(wanted, request.query.unwrap_or("")),
         Condition::Method(methods) => methods.iter().any(|method| method == request.method),
@@ -166,6 +173,12 @@ mod tests {
             (Condition::Header { name: "x-team".into(), values: strings(&["blue-?"]) }, true),
             (Condition::Header { name: "x-team".into(), values: strings(&["green"]) }, false),
             (Condition::Header { name: "x-none".into(), values: strings(&["*"]) }, false),
+            (Condition::HostRegex(strings(&["^web[.](example|test)[.]com$"])), true),
+            (Condition::HostRegex(strings(&["^example"])), false),
+            (Condition::PathRegex(strings(&["^/api/v[0-9]+/"])), true),
+            (Condition::PathRegex(strings(&["^/API/"])), false),
+            (Condition::HeaderRegex { name: "x-team".into(), values: strings(&["^re.$"]) }, true),
+            (Condition::HeaderRegex { name: "x-team".into(), values: strings(&["^RE"]) }, false),
             (Condition::Query(vec![(Some("stage".into()), "beta".into())]), true),
             (Condition::Query(vec![(None, "bet?".into())]), true),
             (Condition::Query(vec![(Some("flag".into()), "on".into())]), false),
