@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+mod session;
+
+pub use session::*;
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum BalancerKind {
     Application,
@@ -310,6 +314,17 @@ pub struct BalancerSettings {
     pub forwarded_client_port: bool,
     pub preserve_host: bool,
     pub http2: bool,
+    #[serde(default = "client_keep_alive_seconds")]
+    pub client_keep_alive_seconds: u32,
+    /// Tells targets version and cipher of the client's TLS.
+    #[serde(default)]
+    pub tls_headers: bool,
+    #[serde(default)]
+    pub access_log: bool,
+}
+
+fn client_keep_alive_seconds() -> u32 {
+    3600
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -329,6 +344,8 @@ pub enum ForwardedFor {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ListenerEntry {
     pub protocol: Protocol,
+    #[serde(default)]
+    pub ssl_policy: Option<String>,
     /// ARNs; the first is the default.
     pub certificates: Vec<String>,
     /// In the order in which they are looked at; the last has no condition.
@@ -343,6 +360,8 @@ pub struct RuleEntry {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct GroupEntry {
+    #[serde(default)]
+    pub name: String,
     pub protocol: Protocol,
     pub version: ProtocolVersion,
     pub vpc: VpcId,

@@ -8,6 +8,7 @@ use model::balancing::{
 use std::collections::BTreeMap;
 
 const IDLE_TIMEOUT_SECONDS: u32 = 60;
+const CLIENT_KEEP_ALIVE_SECONDS: u32 = 3600;
 const DEREGISTRATION_DELAY_SECONDS: u32 = 300;
 const STICKY_SECONDS: u32 = 86_400;
 
@@ -42,6 +43,13 @@ pub fn balancer_settings(given: &Attributes) -> BalancerSettings {
         forwarded_client_port: flag(given, "routing.http.xff_client_port.enabled", false),
         preserve_host: flag(given, "routing.http.preserve_host_header.enabled", false),
         http2: flag(given, "routing.http2.enabled", true),
+        client_keep_alive_seconds: number(
+            given,
+            "client_keep_alive.seconds",
+            CLIENT_KEEP_ALIVE_SECONDS,
+        ),
+        tls_headers: flag(given, "routing.http.x_amzn_tls_version_and_cipher_suite.enabled", false),
+        access_log: flag(given, "access_logs.s3.enabled", false),
     }
 }
 

@@ -38,9 +38,13 @@ pub trait Headers: std::fmt::Debug {
 /// The action of the first rule that fits. A listener's last rule has no condition, so there is
 /// one; None only for a listener without rules, which no table has.
 pub fn choose<'a>(listener: &'a ListenerEntry, request: &RequestView<'_>) -> Option<&'a Action> {
+    position(listener, request).map(|at| &listener.rules[at].action)
+}
+
+/// As `choose`: which of the listener's rules it is.
+pub fn position(listener: &ListenerEntry, request: &RequestView<'_>) -> Option<usize> {
     let fits = |condition: &Condition| holds(condition, request);
-    let mut rules = listener.rules.iter();
-    rules.find(|rule| rule.conditions.iter().all(fits)).map(|rule| &rule.action)
+    listener.rules.iter().position(|rule| rule.conditions.iter().all(fits))
 }
 
 fn holds(condition: &Condition, request: &RequestView<'_>) -> bool {
@@ -154,6 +158,7 @@ mod tests {
         let rule = |conditions, status| RuleEntry { conditions, action: fixed(status) };
         let listener = ListenerEntry {
             protocol: Protocol::Http,
+            ssl_policy: None,
             certificates: Vec::new(),
             rules: vec![rule(vec![condition], 200), rule(Vec::new(), 404)],
         };

@@ -60,6 +60,7 @@ pub fn table(
             draining: target.draining_since.is_some(),
         });
         let entry = GroupEntry {
+            name: group.name.clone(),
             protocol: group.protocol,
             version: group.version,
             vpc: group.vpc.clone(),
@@ -82,7 +83,12 @@ fn entry(listener: &Listener, rules: &[&Rule]) -> Option<ListenerEntry> {
     let mut entries: Vec<RuleEntry> = given.collect();
     entries.push(of(Vec::new(), &listener.default_actions)?);
     let certificates = listener.certificates.clone();
-    Some(ListenerEntry { protocol: listener.protocol, certificates, rules: entries })
+    Some(ListenerEntry {
+        protocol: listener.protocol,
+        ssl_policy: listener.ssl_policy.clone(),
+        certificates,
+        rules: entries,
+    })
 }
 
 /// The groups that some rule leads to, with the balancers that do.
