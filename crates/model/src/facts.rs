@@ -127,6 +127,15 @@ impl Facts {
         matches!(self.target, TargetFact::Registered | TargetFact::Draining)
     }
 
+    /// What the task's instance is told is wanted: containers get their stop signal only once
+    /// nobody sends them anything any more.
+    pub fn told(&self) -> Desired {
+        match self.holds_target() {
+            true => Desired::Running,
+            false => self.desired,
+        }
+    }
+
     fn holds_interface(&self) -> bool {
         self.placed.is_some()
             && matches!(self.interface, InterfaceFact::Wanted | InterfaceFact::Attached)

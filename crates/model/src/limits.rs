@@ -28,6 +28,9 @@ pub const ACCEPT_TIMEOUT_SECONDS: i64 = 60;
 pub const START_TIMEOUT_SECONDS: i64 = 1800;
 /// How long after its containers' stop timeouts a stop may take, in seconds.
 pub const STOP_GRACE_SECONDS: i64 = 60;
+/// The longest deregistration delay of a target group, in seconds. Source: Elastic Load Balancing
+/// user guide, target group attributes.
+pub const DEREGISTRATION_DELAY_SECONDS_MAX: i64 = 3600;
 /// How long a session may be silent before its instance's lease ends, in seconds.
 pub const SESSION_LEASE_SECONDS: i64 = 15;
 /// How long after the lease an instance may return before its tasks count as lost, in seconds.

@@ -6,11 +6,14 @@
 
 use crate::cluster::CapacityProviderStrategyItem;
 use crate::document::{Document, Tags};
-use crate::ids::{ClusterName, DeploymentId, Family, ServiceName, TaskDefinitionRevision, TaskId};
+use crate::facts::TargetFact;
+use crate::ids::{
+    ClusterName, DeploymentId, Family, ServiceName, TargetGroupId, TaskDefinitionRevision, TaskId,
+};
 use crate::task::NetworkRequest;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -71,6 +74,14 @@ pub struct ServiceLoadBalancer {
     pub target_group_arn: String,
     pub container_name: String,
     pub container_port: u16,
+}
+
+impl ServiceLoadBalancer {
+    /// `arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/0123456789abcdef`.
+    pub fn group(&self) -> TargetGroupId {
+        let arn = self.target_group_arn.as_str();
+        TargetGroupId::from(arn.rsplit_once('/').map_or(arn, |(_, id)| id))
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -198,6 +209,9 @@ pub struct ServiceProgress {
     pub events: Vec<ServiceEvent>,
     /// Whether the last word of the events is that all is steady.
     pub steady: bool,
+    /// What the events have told of the targets of its tasks that are still on record.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets_told: BTreeMap<TaskId, TargetFact>,
     pub inactive_at: Option<Timestamp>,
 }
 
@@ -211,6 +225,7 @@ impl ServiceProgress {
             finished: Vec::new(),
             events: Vec::new(),
             steady: false,
+            targets_told: BTreeMap::new(),
             inactive_at: None,
         }
     }

@@ -133,6 +133,9 @@ pub struct Task {
     pub stopping_at: Option<Timestamp>,
     pub execution_stopped_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
+    /// When nobody sent it anything any more: from then on its containers are told to end.
+    #[serde(default)]
+    pub deregistered_at: Option<Timestamp>,
     /// Scale-in and deployments leave the task alone until then. Writer: frontend.
     #[serde(default)]
     pub protected_until: Option<Timestamp>,

@@ -46,6 +46,10 @@ fn check_set(facts: &Facts) -> Result<(), String> {
             return Err(format!("STOPPED holds something: {facts:?}"));
         }
     }
+    let targeted = matches!(facts.target, TargetFact::Registered | TargetFact::Draining);
+    if targeted && facts.told() == Desired::Stopped {
+        return Err(format!("told to end while requests come: {facts:?}"));
+    }
     let wanted = facts.desired_status() == Desired::Running;
     let going = facts.last_status() < TaskStatus::Deactivating;
     match wanted == going {

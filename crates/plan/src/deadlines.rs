@@ -6,7 +6,7 @@ use crate::limits::RELEASE_TIMEOUT_SECONDS;
 use model::Timestamp;
 use model::facts::{ContainersFact, TaskStatus};
 use model::limits::{
-    ACCEPT_TIMEOUT_SECONDS, PLACEMENT_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, STOP_GRACE_SECONDS,
+    ACCEPT_TIMEOUT_SECONDS, DEREGISTRATION_DELAY_SECONDS_MAX, PLACEMENT_TIMEOUT_SECONDS, START_TIMEOUT_SECONDS, STOP_GRACE_SECONDS,
     STOP_TIMEOUT_SECONDS_MAX,
 };
 use model::task::{StopCode, Task};
@@ -45,8 +45,14 @@ pub fn next_deadline(task: &Task) -> Option<Timestamp> {
         TaskStatus::Activating => {
             placed_at.plus_seconds(ACCEPT_TIMEOUT_SECONDS + START_TIMEOUT_SECONDS)
         }
-        TaskStatus::Deactivating | TaskStatus::Stopping => {
-            stopping_at.plus_seconds(stop_seconds_max(task))
+        // Its targets have a delay of their own, and whoever lets go of them keeps to it.
+        TaskStatus::Deactivating => {
+            stopping_at.plus_seconds(DEREGISTRATION_DELAY_SECONDS_MAX + stop_seconds_max(task))
+        }
+        TaskStatus::Stopping => {
+            // Until then its instance was not told.
+            let told_at = task.deregistered_at.map_or(stopping_at, |at| at.max(stopping_at));
+            told_at.plus_seconds(stop_seconds_max(task))
         }
         TaskStatus::Deprovisioning => {
             let ended_at = task.execution_stopped_at.unwrap_or(stopping_at).max(stopping_at);

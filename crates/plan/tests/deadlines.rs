@@ -42,6 +42,7 @@ fn task(facts: Facts) -> Task {
         connectivity_at: None,
         started_at: None,
         execution_stopped_at: None,
+        deregistered_at: None,
         protected_until: None,
         stopped_at: None,
     }
@@ -53,8 +54,9 @@ fn place() -> Placement {
 
 fn every_set_of_facts() -> BTreeSet<Facts> {
     let interfaces = [InterfaceFact::NotNeeded, InterfaceFact::Wanted];
+    let targets = [TargetFact::NotNeeded, TargetFact::Wanted];
     let mut queue: Vec<Facts> =
-        interfaces.iter().map(|i| Facts::new(*i, TargetFact::NotNeeded)).collect();
+        interfaces.iter().flat_map(|i| targets.iter().map(|t| Facts::new(*i, *t))).collect();
     let mut seen = BTreeSet::new();
     while let Some(facts) = queue.pop() {
         if seen.insert(facts.clone()) {
@@ -69,7 +71,10 @@ fn every_state_that_must_not_last_has_a_deadline_that_leads_on() {
     for facts in every_set_of_facts() {
         let mut task = task(facts);
         let status = task.last_status();
-        let lasts = matches!(status, TaskStatus::Running | TaskStatus::Stopped);
+        // What runs and is only not registered yet is its targets' to end.
+        let lasts = matches!(status, TaskStatus::Running | TaskStatus::Stopped)
+            || (status == TaskStatus::Activating
+                && task.facts.containers == ContainersFact::Running);
         let Some(deadline) = next_deadline(&task) else {
             assert!(lasts, "no deadline: {:?}", task.facts);
             continue;
@@ -115,4 +120,23 @@ fn a_stop_may_take_every_containers_timeout_one_after_the_other() {
     stopping.containers.push(stopping.containers[0].clone());
     let two = next_deadline(&stopping).expect("stopping ends");
     assert_eq!(two.since_ms(one), i64::from(STOP_TIMEOUT_SECONDS_MAX) * 1000);
+}
+
+#[test]
+fn a_task_that_drained_has_all_its_time_to_stop_from_then_on() {
+    let facts = Facts {
+        placed: Some(place()),
+        desired: Desired::Stopped,
+        containers: ContainersFact::Running,
+        ..Facts::new(InterfaceFact::Wanted, TargetFact::Draining)
+    };
+    let mut draining = task(facts);
+    assert_eq!(draining.last_status(), TaskStatus::Deactivating);
+    let drains_until = next_deadline(&draining).expect("draining ends");
+    draining.facts.target = TargetFact::Gone;
+    let at_once = next_deadline(&draining).expect("stopping ends");
+    let delay = DEREGISTRATION_DELAY_SECONDS_MAX * 1000;
+    assert_eq!(drains_until.since_ms(at_once), delay);
+    draining.deregistered_at = Some(Timestamp(5000).plus_ms(delay));
+    assert_eq!(next_deadline(&draining), Some(drains_until));
 }

@@ -120,6 +120,7 @@ fn instance(id: InstanceId, now: Timestamp) -> Instance {
         agent_version: String::new(),
         session_epoch: 0,
         seen_at: now,
+        serves_balancers: false,
     }
 }
 
@@ -164,6 +165,7 @@ fn new_task(n: u128, template: &TaskTemplate, now: Timestamp) -> Task {
         started_at: None,
         stopping_at: None,
         execution_stopped_at: None,
+        deregistered_at: None,
         protected_until: None,
         stopped_at: None,
         id,

@@ -95,7 +95,7 @@ impl Sent {
             let known = self.tasks.get(&key);
             match (task, known) {
                 (Some(task), Some(known))
-                    if known.desired == task.facts.desired && known.inside.tags == task.tags => {}
+                    if known.desired == task.facts.told() && known.inside.tags == task.tags => {}
                 (Some(task), _) => {
                     let snapshot = snapshot.get_or_insert_with(|| cx.store.snapshot());
                     let mut assignment = assign(cx, snapshot, &task);
@@ -154,7 +154,8 @@ fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
         cluster_arn: cx.locality.cluster(&task.cluster),
         family: task.family.clone(),
         revision: task.revision,
-        desired: task.facts.desired,
+        // Not before its targets are gone: requests may still be on their way to it.
+        desired: task.facts.told(),
         template: Arc::new(template.unwrap_or_default()),
         container_ids: task.containers.iter().map(|c| c.id.clone()).collect(),
         interface: task.interface.clone(),

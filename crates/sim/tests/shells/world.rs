@@ -154,7 +154,7 @@ impl World {
                 let (ours, theirs) = tokio::io::duplex(4096);
                 let manager = manager.clone();
                 tokio::spawn(async move {
-                    let session = manager.serve_agent(theirs);
+                    let session = manager.serve_agent(manager::Origin::Elsewhere, theirs);
                     match cut {
                         Some(cut) => drop(tokio::time::timeout(cut, session).await),
                         None => drop(session.await),
@@ -249,6 +249,7 @@ impl World {
             started_at: None,
             stopping_at: None,
             execution_stopped_at: None,
+            deregistered_at: None,
             protected_until: None,
             stopped_at: None,
         }
