@@ -10,7 +10,7 @@ mod reconcile;
 mod session;
 
 pub use context::Context;
-pub use session::{Connected, SessionFailure};
+pub use session::{Connected, Origin, SessionFailure};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -42,10 +42,10 @@ impl Manager {
     }
 
     /// Serves one agent over a stream of bytes until it ends.
-    pub async fn serve_agent<S>(&self, stream: S) -> SessionFailure
+    pub async fn serve_agent<S>(&self, origin: Origin, stream: S) -> SessionFailure
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        session::serve(&self.cx, &self.connected, stream).await
+        session::serve(&self.cx, &self.connected, origin, stream).await
     }
 }

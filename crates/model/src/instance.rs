@@ -34,6 +34,18 @@ pub struct Instance {
     pub session_epoch: u64,
     /// When its session was last heard of; refreshed rarely, the exact time is the session's own.
     pub seen_at: Timestamp,
+    /// Whether load balancers are served there: it is the control plane's own machine.
+    #[serde(default)]
+    pub serves_balancers: bool,
+}
+
+impl Instance {
+    /// Which of all instances serves load balancers. When the state moved to another machine, the
+    /// one that came last.
+    pub fn balancing<'a>(all: impl Iterator<Item = &'a Self>) -> Option<&'a InstanceId> {
+        let own = all.filter(|one| one.serves_balancers);
+        own.max_by_key(|one| (one.registered_at, &one.id)).map(|one| &one.id)
+    }
 }
 
 /// What placed tasks hold of an instance. Writer: the capacity manager. Placement relies on it: a

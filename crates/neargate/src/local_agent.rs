@@ -9,7 +9,7 @@ use crate::names::Names;
 use crate::world::{Clock, Random};
 use agent::{Agent, Settings};
 use anyhow::{Context, Result, bail};
-use manager::Manager;
+use manager::{Manager, Origin};
 use runtime::{Embedded, EmbeddedConfig, Severity};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -102,7 +102,7 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
         let connect = || {
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
             let manager = manager.clone();
-            tokio::spawn(async move { manager.serve_agent(theirs).await });
+            tokio::spawn(async move { manager.serve_agent(Origin::OwnMachine, theirs).await });
             std::future::ready(Ok(ours))
         };
         let end = agent.run(connect).await;

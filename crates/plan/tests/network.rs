@@ -289,10 +289,18 @@ fn interface(subnet: usize, last: u8, instance: Option<&str>) -> NetworkInterfac
 }
 
 fn place(one: &NetworkInterface) -> Vec<(Ipv4Addr, TableInterface)> {
+    place_when(one, Some("i-here"))
+}
+
+/// With load balancers served on an instance.
+fn place_when(one: &NetworkInterface, balancing: Option<&str>) -> Vec<(Ipv4Addr, TableInterface)> {
     let here = InstanceId::from("i-here");
+    let balancing = balancing.map(InstanceId::from);
     let underlays = BTreeMap::from([(InstanceId::from("i-there"), Ipv4Addr::new(192, 0, 2, 7))]);
     let public = world().with(plan::network::public_subnets);
-    plan::network::interface(one, Instances { here: &here, underlays: &underlays }, &public)
+    let balancing = balancing.as_ref();
+    let instances = Instances { here: &here, underlays: &underlays, balancing };
+    plan::network::interface(one, instances, &public)
 }
 
 #[test]
@@ -304,7 +312,10 @@ fn an_interface_is_where_its_task_is() {
     assert_eq!(of(None), Place::Elsewhere);
     let mut balancer = interface(0, 10, None);
     balancer.kind = InterfaceKind::LoadBalancer;
-    assert_eq!(place(&balancer)[0].1.place, Place::Endpoint);
+    let of = |balancing| place_when(&balancer, balancing)[0].1.place;
+    assert_eq!(of(Some("i-here")), Place::Endpoint);
+    assert_eq!(of(Some("i-there")), Place::Instance(Ipv4Addr::new(192, 0, 2, 7)));
+    assert_eq!(of(None), Place::Elsewhere);
     let mut gateway = interface(0, 10, None);
     gateway.kind = InterfaceKind::NatGateway;
     assert_eq!(place(&gateway), []);

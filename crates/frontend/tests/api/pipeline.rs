@@ -159,6 +159,7 @@ async fn the_operator_sees_instances_and_only_with_its_own_signature() {
         agent_version: "0.1.0".to_owned(),
         session_epoch: 1,
         seen_at: model::Timestamp(2),
+        serves_balancers: false,
     });
     txn.put(Allocation {
         instance: "0123456789abcdef0123456789abcdef".into(),

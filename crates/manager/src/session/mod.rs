@@ -20,6 +20,7 @@ use model::{InstanceId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+pub use register::Origin;
 use stream::{Messages, StreamFailure, write_all};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, watch};
@@ -120,7 +121,12 @@ pub enum SessionFailure {
 }
 
 /// Serves one agent until the link ends; says why it ended.
-pub async fn serve<S>(cx: &Context, connected: &Connected, stream: S) -> SessionFailure
+pub async fn serve<S>(
+    cx: &Context,
+    connected: &Connected,
+    origin: Origin,
+    stream: S,
+) -> SessionFailure
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -134,7 +140,7 @@ where
             return failure;
         }
     };
-    let (instance, epoch) = match register::register(cx, &hello).await {
+    let (instance, epoch) = match register::register(cx, &hello, origin).await {
         Ok(registered) => registered,
         Err(failure) => return SessionFailure::Register(failure),
     };

@@ -5,6 +5,7 @@
 
 use crate::Context;
 use crate::follow::Closed;
+use model::instance::Instance;
 use model::network::{
     InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl, NetworkInterface, RouteTable,
     SecurityGroup, Subnet, Vpc,
@@ -23,6 +24,8 @@ pub struct Networks {
     /// Addresses between instances. None has one yet: instances join by themselves only on their
     /// own machine.
     underlays: BTreeMap<InstanceId, Ipv4Addr>,
+    /// Which instance serves load balancers.
+    balancing: Option<InstanceId>,
     sequence: u64,
     watch: Option<Watch>,
     /// None: nothing in this session.
@@ -39,6 +42,7 @@ impl Networks {
         Self {
             instance: instance.clone(),
             underlays: BTreeMap::new(),
+            balancing: None,
             sequence: 0,
             watch: None,
             all: None,
@@ -84,7 +88,11 @@ impl Networks {
     }
 
     fn parts(&self, one: &NetworkInterface) -> Vec<(Ipv4Addr, TableInterface)> {
-        let instances = Instances { here: &self.instance, underlays: &self.underlays };
+        let instances = Instances {
+            here: &self.instance,
+            underlays: &self.underlays,
+            balancing: self.balancing.as_ref(),
+        };
         plan::network::interface(one, instances, &self.public_subnets)
     }
 
@@ -142,6 +150,8 @@ impl Networks {
             prefix_lists: &references(&prefix_lists),
         };
         self.public_subnets = plan::network::public_subnets(&records);
+        let instances = all_of::<Instance>(snapshot);
+        self.balancing = Instance::balancing(instances.iter().map(|one| &**one)).cloned();
         let interfaces = all_of::<NetworkInterface>(snapshot);
         let mut wanted: BTreeSet<&VpcId> = self.sent.keys().collect();
         wanted.extend(interfaces.iter().filter(|one| self.concerns(one)).map(|one| &one.vpc));
@@ -196,13 +206,19 @@ impl Networks {
 fn collect(batch: &Batch, changed: &mut Changed) -> bool {
     let mut rules = false;
     for change in &batch.changes {
-        rules |= is_of_rules(change);
+        rules |= is_of_rules(change) || moves_balancing(change);
         if let Some((old, new)) = change.of::<NetworkInterface>() {
             let known = changed.entry(Arc::clone(&change.key)).or_insert((old, None));
             known.1 = new;
         }
     }
     rules
+}
+
+fn moves_balancing(change: &Change) -> bool {
+    let Some((old, new)) = change.of::<Instance>() else { return false };
+    let serves = |one: Option<Arc<Instance>>| one.is_some_and(|one| one.serves_balancers);
+    serves(old) != serves(new)
 }
 
 fn is_of_rules(change: &Change) -> bool {

@@ -7,9 +7,18 @@ use model::instance::{Allocation, Instance, InstanceState};
 use model::session::Hello;
 use store::{CommitFailure, TransactFailure};
 
+/// Where an agent is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// On the control plane's machine, where load balancers are served.
+    OwnMachine,
+    Elsewhere,
+}
+
 pub async fn register(
     cx: &Context,
     hello: &Hello,
+    origin: Origin,
 ) -> Result<(InstanceId, u64), TransactFailure<CommitFailure>> {
     let now = cx.now();
     let id = hello.instance.clone().unwrap_or_else(|| InstanceId::mint(cx.random()));
@@ -34,6 +43,7 @@ pub async fn register(
                 agent_version: hello.agent_version.clone(),
                 session_epoch: known.as_ref().map_or(0, |i| i.session_epoch) + 1,
                 seen_at: now,
+                serves_balancers: origin == Origin::OwnMachine,
             });
             if txn.get::<Allocation>(id.as_str()).is_none() {
                 let instance = id.clone();

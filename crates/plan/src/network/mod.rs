@@ -36,6 +36,8 @@ pub struct Instances<'a> {
     pub here: &'a InstanceId,
     /// Addresses between instances, of those that have one.
     pub underlays: &'a BTreeMap<InstanceId, Ipv4Addr>,
+    /// Which of them serves load balancers.
+    pub balancing: Option<&'a InstanceId>,
 }
 
 /// A VPC's table without its interfaces. None: there is no such VPC.
@@ -79,19 +81,21 @@ pub fn interface(
     instances: Instances<'_>,
     public_subnets: &BTreeSet<SubnetId>,
 ) -> Vec<(Ipv4Addr, TableInterface)> {
+    let at = |instance: Option<&InstanceId>, here| match instance {
+        Some(instance) if instance == instances.here => here,
+        Some(instance) => {
+            let underlay = instances.underlays.get(instance).copied();
+            underlay.map_or(Place::Elsewhere, Place::Instance)
+        }
+        None => Place::Elsewhere,
+    };
     let place = match one.kind {
         InterfaceKind::NatGateway => return Vec::new(),
-        // The balancer has a socket there on every instance that has the VPC.
-        InterfaceKind::LoadBalancer | InterfaceKind::NetworkLoadBalancer => Place::Endpoint,
+        InterfaceKind::LoadBalancer | InterfaceKind::NetworkLoadBalancer => {
+            at(instances.balancing, Place::Endpoint)
+        }
         InterfaceKind::Endpoint => Place::Elsewhere,
-        InterfaceKind::Interface => match &one.instance {
-            Some(instance) if instance == instances.here => Place::Task,
-            Some(instance) => {
-                let underlay = instances.underlays.get(instance).copied();
-                underlay.map_or(Place::Elsewhere, Place::Instance)
-            }
-            None => Place::Elsewhere,
-        },
+        InterfaceKind::Interface => at(one.instance.as_ref(), Place::Task),
     };
     let routed = public_subnets.contains(&one.subnet);
     let public = one.public.as_ref().filter(|_| routed).map(|public| public.ip);
