@@ -1,0 +1,20 @@
+//! The load balancer's data plane: listens where the table says, chooses a target for each request
+//! and carries it there. It decides by `plan::routes` and by the pure functions of `choose` and
+//! `sticky`; it goes on with its last table for as long as nobody gives it another.
+//!
+//! HTTP/1.1 is read and written here (`head`, `framing`), not by a library: what a smuggler sends
+//! must be seen as it was sent, and half of the cost of a request is between the two sockets.
+//! HTTP/2 is hyper's. Each worker is a thread with its own event loop, and a connection stays on
+//! one worker with its connections to targets, so that no request waits for another's lock.
+
+mod balancer;
+pub mod desync;
+mod doors;
+pub mod health;
+mod limits;
+mod settings;
+pub mod stream;
+
+pub use balancer::{Balancer, Failure};
+pub use doors::Doors;
+pub use settings::Settings;
