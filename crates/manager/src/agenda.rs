@@ -27,6 +27,10 @@ impl Agenda {
         }
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_key.keys()
+    }
+
     pub fn due(&self, now: Timestamp) -> Option<Arc<str>> {
         let (at, key) = self.by_time.first()?;
         (*at <= now).then(|| Arc::clone(key))

@@ -9,6 +9,8 @@ mod limits;
 mod reconcile;
 mod session;
 
+pub use admission::{Certified, JoinFailure};
+pub use balancing::BalancingFailure;
 pub use context::Context;
 pub use session::{Connected, Origin, SessionFailure};
 
@@ -32,6 +34,7 @@ impl Manager {
             reconcile::placement::run(&self.cx, &self.connected),
             reconcile::release::run(&self.cx, &self.connected),
             reconcile::deadlines::run(&self.cx),
+            reconcile::draining::run(&self.cx),
             reconcile::expiry::run(&self.cx),
             reconcile::fleet::run(&self.cx, &self.connected),
             reconcile::lifecycle_policy::run(&self.cx),
@@ -39,6 +42,20 @@ impl Manager {
             reconcile::services::run(&self.cx),
             reconcile::targets::run(&self.cx),
         );
+    }
+
+    /// Serves the balancer's process over a stream of bytes until it ends.
+    pub async fn serve_balancer<S>(&self, stream: S) -> BalancingFailure
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        balancing::serve(&self.cx, stream).await
+    }
+
+    /// Completes when there is a load balancer, or, asked the other way, when there is none. False:
+    /// the store is closed.
+    pub async fn until_load_balancers(&self, wanted: bool) -> bool {
+        balancing::until_wanted(&self.cx, wanted).await
     }
 
     /// Serves one agent over a stream of bytes until it ends.

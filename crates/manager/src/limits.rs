@@ -17,12 +17,16 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 pub const READ_BYTES: usize = 64 * 1024;
 /// How long a reconciler waits after a storage failure before it tries again, in milliseconds.
 pub const RETRY_AFTER_MS: u64 = 250;
-/// Tasks taken up or let go in one transaction: each writes its task, its instance and the
-/// instance's service.
-pub const TARGETS_PER_COMMIT_MAX: usize = 30;
+/// Tasks taken up or let go in one transaction: each writes its task, its Cloud Map instance and
+/// that one's service, and up to five targets with their health.
+pub const TARGETS_PER_COMMIT_MAX: usize = 9;
 /// How long a service's task that nothing checks must run before it counts as healthy, in
 /// milliseconds. Source: ECS developer guide, service deployments (the 40-second rule).
 pub const SERVICE_SETTLE_MS: i64 = 40_000;
 /// Bytes of the values of a task's secrets together: they are sent with the task, and the whole
 /// list of an instance's tasks is one message.
 pub const SECRETS_PER_TASK_BYTES_MAX: usize = 256 * 1024;
+/// Findings of the balancer folded in one transaction: each reads its target and its health.
+pub const FOUND_PER_COMMIT_MAX: usize = 60;
+/// Draining targets removed in one transaction.
+pub const DRAINED_PER_COMMIT_MAX: usize = 60;

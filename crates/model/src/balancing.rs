@@ -284,6 +284,13 @@ pub struct Certificate {
     pub tags: Tags,
 }
 
+impl Certificate {
+    /// What its key is sealed for: a sealed key opens in no other certificate's place.
+    pub fn seal_context(&self) -> String {
+        format!("certificate/{}", self.arn)
+    }
+}
+
 /// Everything a balancer serves from. Whole: a table replaces a table.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct BalancerTable {

@@ -5,6 +5,7 @@ use crate::kinds::{parameter_version_key, parameter_version_prefix, secret_versi
 use crate::secret::{Sealed, Sealer, Secret as Value, SecretFailure};
 use crate::snapshot::Snapshot;
 use model::arn::Locality;
+use model::balancing::Certificate;
 use model::secret::{Parameter, ParameterName, ParameterVersion, Secret, SecretVersion};
 use std::sync::Arc;
 
@@ -78,6 +79,14 @@ pub fn open_parameter(
     let context =
         ParameterVersion::seal_context(&parameter.name, version.number, parameter.created_at);
     open(sealer, &context, &version.sealed_value)
+}
+
+/// A certificate's key, PEM.
+pub fn open_certificate(
+    sealer: &Sealer,
+    certificate: &Certificate,
+) -> Result<Value, SecretFailure> {
+    open(sealer, &certificate.seal_context(), &certificate.sealed_key)
 }
 
 fn open(sealer: &Sealer, context: &str, sealed: &str) -> Result<Value, SecretFailure> {

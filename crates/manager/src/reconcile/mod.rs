@@ -1,6 +1,7 @@
 //! The loops, each named after the decision it carries out.
 
 pub mod deadlines;
+pub mod draining;
 pub mod expiry;
 pub mod fleet;
 pub mod lifecycle_policy;

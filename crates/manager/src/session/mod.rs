@@ -21,7 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 pub use register::Origin;
-use stream::{Messages, StreamFailure, write_all};
+use register::RegisterFailure;
+use stream::write_all;
+pub use stream::{Messages, StreamFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, watch};
 
