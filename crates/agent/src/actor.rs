@@ -309,6 +309,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
             runtime: Arc::clone(&self.shared.runtime),
             link: Arc::clone(&self.shared.link),
             task: self.assignment.task.clone(),
+            cluster: self.assignment.cluster.clone(),
             container: container.to_owned(),
             log,
             from,

@@ -26,12 +26,13 @@ use log_shipper::Logged;
 use metadata::{Api, Residents};
 use model::network::Cidr;
 use model::session::{Assignment, Hello, PROTOCOL_VERSION};
-use model::{InstanceId, TaskId, Timestamp, VpcId};
+use model::{InstanceId, TaskId, Timestamp, VpcId, ZoneName};
 use network::Networks;
 use runtime::{DnsSpec, Event, Failure, Recovered, Runtime};
 use session::News;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -54,6 +55,13 @@ pub struct Settings {
     pub agent_version: String,
     /// What tasks get as /etc/resolv.conf.
     pub dns: DnsSpec,
+    /// The zone it was told to be in; None: that of the control plane's own machine.
+    pub zone: Option<ZoneName>,
+    /// How other instances reach this one; None: they can't.
+    pub underlay: Option<Ipv4Addr>,
+    /// Where the API and the registry are for this machine, `http://HOST:PORT`; None: where the
+    /// session says.
+    pub endpoint: Option<String>,
 }
 
 /// Why an agent can't start.
@@ -218,6 +226,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         let (identities, identity) = tokio::sync::watch::channel(self.instance.clone());
         let sessions = async {
             let mut wait_ms = RECONNECT_MS.0;
+            let mut said = String::new();
             loop {
                 let hello = hello(&shared.settings, identity.borrow().clone());
                 let began = tokio::time::Instant::now();
@@ -228,8 +237,13 @@ impl<R: Runtime, I: Images> Agent<R, I> {
                 if let SessionEnd::Refused { retry: false, .. } | SessionEnd::Closing = end {
                     return end;
                 }
-                tracing::debug!(why = %end, "the session ended; calling again");
                 let lasted = began.elapsed() > Duration::from_millis(RECONNECT_MS.1);
+                let why = end.to_string();
+                // Said once, however often it is tried.
+                if lasted || why != said {
+                    tracing::warn!(why, "no session with the control plane; calling again");
+                    said = why;
+                }
                 wait_ms = if lasted { RECONNECT_MS.0 } else { (wait_ms * 2).min(RECONNECT_MS.1) };
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }
@@ -279,7 +293,8 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         match news {
             News::Welcome { instance, registry } => {
                 self.shared.images.use_registry(&registry);
-                self.shared.api.learn(&registry.endpoint);
+                let own = self.shared.settings.endpoint.as_deref();
+                self.shared.api.learn(own.unwrap_or(&registry.endpoint));
                 if self.instance.as_ref() != Some(&instance) {
                     let written = write_identity(&self.shared.settings.state_dir, &instance);
                     if let Err(failure) = written {
@@ -361,6 +376,8 @@ fn hello(settings: &Settings, instance: Option<InstanceId>) -> Hello {
         memory_mib: settings.memory_mib,
         boot_id: settings.boot_id.clone(),
         agent_version: settings.agent_version.clone(),
+        zone: settings.zone.clone(),
+        underlay: settings.underlay,
         tasks: Vec::new(),
     }
 }

@@ -5,9 +5,9 @@
 
 use crate::limits::{LOG_BATCH_BYTES, LOG_RETRY_MS};
 use crate::link::Link;
-use model::TaskId;
 use model::session::{LogBatch, LogFailure, LogLine};
 use model::task_definition::LogConfiguration;
+use model::{ClusterName, TaskId};
 use runtime::Runtime;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub struct Shipper<R> {
     pub runtime: Arc<R>,
     pub link: Arc<Link>,
     pub task: TaskId,
+    pub cluster: ClusterName,
     pub container: String,
     pub log: LogConfiguration,
     /// Where to begin: what lies before was acknowledged by an earlier agent.
@@ -97,6 +98,7 @@ impl<R: Runtime> Shipper<R> {
     async fn deliver(&mut self, offset: u64, end: u64, events: Vec<LogLine>) -> Option<u64> {
         let batch = LogBatch {
             task: self.task.clone(),
+            cluster: Some(self.cluster.clone()),
             container: self.container.clone(),
             group: self.log.group.clone(),
             stream: self.log.stream(&self.container, self.task.as_str()),
@@ -138,6 +140,11 @@ impl<R: Runtime> Shipper<R> {
                 Some(LogFailure::GroupMissing) => {
                     let group = &self.log.group;
                     tracing::warn!(task = %self.task, group, "log lines dropped: no such group");
+                    return Some(Some(end));
+                }
+                Some(LogFailure::NotYours) => {
+                    let stream = self.log.stream(&self.container, self.task.as_str());
+                    tracing::warn!(task = %self.task, stream, "log lines were refused and dropped");
                     return Some(Some(end));
                 }
                 Some(LogFailure::Storage) => {

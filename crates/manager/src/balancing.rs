@@ -105,7 +105,8 @@ async fn keep_telling<W: AsyncWrite + Unpin>(
 
 fn concerns_balancing(change: &Change) -> bool {
     let held = |interface: Option<Arc<NetworkInterface>>| {
-        interface.is_some_and(|interface| interface.kind == model::network::InterfaceKind::LoadBalancer)
+        interface
+            .is_some_and(|interface| interface.kind == model::network::InterfaceKind::LoadBalancer)
     };
     change.of::<Target>().is_some()
         || change.of::<LoadBalancer>().is_some()

@@ -2,7 +2,9 @@
 //! commit what it decided, and the sessions with agents. A loop holds no truth of its own: an index
 //! it keeps is folded from the store and can be thrown away at any moment.
 
+mod admission;
 mod agenda;
+mod balancing;
 mod context;
 mod follow;
 mod limits;
@@ -14,6 +16,9 @@ pub use balancing::BalancingFailure;
 pub use context::Context;
 pub use session::{Connected, Origin, SessionFailure};
 
+use model::InstanceId;
+use model::join::AgentCertificate;
+use store::{CommitFailure, TransactFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The manager of one control plane process.
@@ -64,5 +69,32 @@ impl Manager {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         session::serve(&self.cx, &self.connected, origin, stream).await
+    }
+
+    /// Lets a machine in that shows a token; see `admission::join`.
+    pub async fn join(
+        &self,
+        token: &str,
+        secret_sha256: &str,
+        public_key_sha256: &str,
+    ) -> Result<InstanceId, TransactFailure<JoinFailure>> {
+        admission::join(&self.cx, token, secret_sha256, public_key_sha256).await
+    }
+
+    pub async fn certify(
+        &self,
+        certificate: AgentCertificate,
+    ) -> Result<(), TransactFailure<CommitFailure>> {
+        admission::certify(&self.cx, certificate).await
+    }
+
+    /// Whose certificate it is, by its SHA-256.
+    pub fn certified(&self, fingerprint: &str) -> Certified {
+        admission::certified(&self.cx, fingerprint)
+    }
+
+    /// Whether an instance has a session now.
+    pub fn is_connected(&self, instance: &InstanceId) -> bool {
+        self.connected.has(instance)
     }
 }

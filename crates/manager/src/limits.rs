@@ -13,6 +13,8 @@ pub const OUTBOX_MESSAGES_MAX: usize = 1024;
 pub const INBOX_MESSAGES_MAX: usize = 4096;
 /// How long an agent may take to introduce itself, in milliseconds.
 pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+/// How long a forgotten instance may take to get rid of what it has, in seconds.
+pub const DISMISSAL_SECONDS: u64 = 180;
 /// Bytes read from a session at once.
 pub const READ_BYTES: usize = 64 * 1024;
 /// How long a reconciler waits after a storage failure before it tries again, in milliseconds.

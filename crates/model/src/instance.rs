@@ -3,6 +3,7 @@
 use crate::ids::{InstanceId, ZoneName};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InstanceState {
@@ -12,6 +13,15 @@ pub enum InstanceState {
     Draining,
     /// Its session has been silent past lease and grace; its tasks are lost.
     Lost,
+    /// An operator says that it never returns: what it held is given back, then its record goes.
+    Forgotten,
+}
+
+impl InstanceState {
+    /// Whether what ran there counts as over.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Lost | Self::Forgotten)
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -37,6 +47,9 @@ pub struct Instance {
     /// Whether load balancers are served there: it is the control plane's own machine.
     #[serde(default)]
     pub serves_balancers: bool,
+    /// How other instances reach it; None: they can't.
+    #[serde(default)]
+    pub underlay: Option<Ipv4Addr>,
 }
 
 impl Instance {

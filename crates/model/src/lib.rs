@@ -18,6 +18,7 @@ pub mod iam;
 pub mod ids;
 pub mod image;
 pub mod instance;
+pub mod join;
 pub mod limits;
 pub mod logs;
 pub mod manifest;

@@ -108,6 +108,9 @@ pub struct RegistryAccess {
     pub host: String,
     /// `http://127.0.0.1:4566`.
     pub endpoint: String,
+    /// Every host part of image names that means our registry, `host` among them.
+    #[serde(default)]
+    pub names: BTreeSet<String>,
     pub username: String,
     pub password: String,
 }
@@ -145,6 +148,8 @@ pub enum ToAgent {
 pub enum LogFailure {
     GroupMissing,
     Storage,
+    /// They are not this instance's to write.
+    NotYours,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -177,6 +182,12 @@ pub struct Hello {
     pub memory_mib: u32,
     pub boot_id: String,
     pub agent_version: String,
+    /// The zone it was told to be in; None: that of the control plane's own machine.
+    #[serde(default)]
+    pub zone: Option<ZoneName>,
+    /// How other instances reach it; None: they can't.
+    #[serde(default)]
+    pub underlay: Option<Ipv4Addr>,
     /// Everything the agent has, also what the control plane may have forgotten.
     pub tasks: Vec<TaskReport>,
 }
@@ -224,6 +235,9 @@ pub struct ContainerReport {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LogBatch {
     pub task: TaskId,
+    /// None: of an agent that is older than this field.
+    #[serde(default)]
+    pub cluster: Option<ClusterName>,
     pub container: String,
     pub group: String,
     pub stream: String,

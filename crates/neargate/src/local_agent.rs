@@ -91,6 +91,9 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
         boot_id: machine.boot_id,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         dns: machine.dns,
+        zone: None,
+        underlay: None,
+        endpoint: None,
     };
     let clock = Arc::clone(place.clock);
     let agent = Agent::start(settings, Arc::clone(&runtime), told, Arc::new(images), clock);

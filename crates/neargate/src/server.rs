@@ -146,6 +146,7 @@ fn make_manager(parts: &Parts, up: &Up, url: &str, agent_password: String) -> Ma
         registry: RegistryAccess {
             host: parts.locality.registry_host(),
             endpoint: url.to_owned(),
+            names: [parts.locality.registry_host()].into(),
             username: AGENT_USER.to_owned(),
             password: agent_password,
         },

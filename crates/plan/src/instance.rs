@@ -18,7 +18,7 @@ pub enum Lease {
 /// `heard_at` is when its session last said anything. An instance once lost stays lost until a new
 /// session registers it (which sets its state), however the clock goes.
 pub fn lease(state: InstanceState, heard_at: Timestamp, now: Timestamp) -> Lease {
-    if state == InstanceState::Lost || now >= lost_at(heard_at) {
+    if state.is_over() || now >= lost_at(heard_at) {
         return Lease::Lost;
     }
     match now >= silent_at(heard_at) {

@@ -129,6 +129,8 @@ impl World {
             memory_mib: crate::world::MACHINE_MEMORY_MIB,
             boot_id: String::new(),
             agent_version: String::new(),
+            zone: None,
+            underlay: None,
             tasks: agent.actors.values().filter_map(|a| a.report.clone()).collect(),
         };
         self.send_up(m, link, &ToControl::Hello(hello));

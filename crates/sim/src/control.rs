@@ -121,6 +121,7 @@ fn instance(id: InstanceId, now: Timestamp) -> Instance {
         session_epoch: 0,
         seen_at: now,
         serves_balancers: false,
+        underlay: None,
     }
 }
 
@@ -506,8 +507,8 @@ impl World {
         for stray in gone {
             self.control.strays.remove(&stray);
         }
-        let (host, endpoint, username, password) = Default::default();
-        let registry = RegistryAccess { host, endpoint, username, password };
+        let (host, endpoint, names, username, password) = Default::default();
+        let registry = RegistryAccess { host, endpoint, names, username, password };
         let protocol = model::session::PROTOCOL_VERSION;
         let epoch = self.control.instances[&id].session_epoch;
         self.send_down(m, link, &ToAgent::Welcome { protocol, instance: id, epoch, registry });

@@ -16,6 +16,7 @@ use model::image::{
     Manifest, PullThroughCacheRule, RegistryDocument, Repository, RepositoryPolicy,
 };
 use model::instance::{Allocation, Instance};
+use model::join::{AgentCertificate, JoinToken};
 use model::logs::{LogGroup, LogStream};
 use model::network::{
     Address, AddressPool, DhcpOptions, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl,
@@ -37,6 +38,7 @@ pub fn all() -> Kinds {
         .with::<AccountSetting>()
         .with::<Address>()
         .with::<AddressPool>()
+        .with::<AgentCertificate>()
         .with::<Allocation>()
         .with::<BalancingChanges>()
         .with::<BlobLink>()
@@ -51,6 +53,7 @@ pub fn all() -> Kinds {
         .with::<ImageTag>()
         .with::<Instance>()
         .with::<InternetGateway>()
+        .with::<JoinToken>()
         .with::<LifecycleEvaluation>()
         .with::<LifecyclePolicy>()
         .with::<LifecyclePreview>()
@@ -239,6 +242,7 @@ record!(AccountSetting, "account-setting", 1,
     r => account_setting_key(&r.name, r.principal_arn.as_deref()));
 record!(Address, "address", 1, r => r.allocation.to_string());
 record!(AddressPool, "address-pool", 1, r => r.subnet.to_string());
+record!(AgentCertificate, "agent-certificate", 1, r => r.fingerprint.clone());
 record!(Allocation, "allocation", 1, r => r.instance.to_string());
 record!(BalancingChanges, "balancing-changes", 1, _changes => BALANCING_CHANGES_KEY.to_owned());
 record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
@@ -253,6 +257,7 @@ record!(DiscoveryService, "discovery-service", 1, r => r.id.to_string());
 record!(ImagePull, "image-pull", 1, r => manifest_key(&r.repository, &r.digest));
 record!(ImageTag, "image-tag", 1, r => image_tag_key(&r.repository, &r.tag));
 record!(Instance, "instance", 1, r => r.id.to_string());
+record!(JoinToken, "join-token", 1, r => r.id.clone());
 record!(LifecycleEvaluation, "lifecycle-evaluation", 1, r => r.repository.to_string());
 record!(LifecyclePolicy, "lifecycle-policy", 1, r => r.repository.to_string());
 record!(LifecyclePreview, "lifecycle-preview", 1, r => r.repository.to_string());

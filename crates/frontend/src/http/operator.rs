@@ -88,6 +88,7 @@ fn instances(cx: &Context, request_id: &str) -> Reply {
                 InstanceState::Active => "ACTIVE",
                 InstanceState::Draining => "DRAINING",
                 InstanceState::Lost => "LOST",
+                InstanceState::Forgotten => "FORGOTTEN",
             },
             cpu_architecture: &instance.cpu_architecture,
             cpu_units: instance.cpu_units,

@@ -160,6 +160,7 @@ async fn the_operator_sees_instances_and_only_with_its_own_signature() {
         session_epoch: 1,
         seen_at: model::Timestamp(2),
         serves_balancers: false,
+        underlay: None,
     });
     txn.put(Allocation {
         instance: "0123456789abcdef0123456789abcdef".into(),

@@ -6,8 +6,9 @@ use crate::Context;
 use crate::follow::{Follow, Step};
 use crate::limits::{RELEASES_PER_COMMIT_MAX, RETRY_AFTER_MS};
 use crate::session::Connected;
-use model::facts::TaskStatus;
-use model::instance::Allocation;
+use model::InstanceId;
+use model::facts::{Placement, TaskStatus};
+use model::instance::{Allocation, Instance, InstanceState};
 use model::network::{Address, AddressPool, NetworkInterface, PublicAddress, PublicPool, Subnet};
 use model::task::Task;
 use std::collections::BTreeSet;
@@ -42,6 +43,11 @@ impl Over {
         }
     }
 
+    fn look_again(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.fresh.extend(held);
+    }
+
     /// The next ones that can be given back; sets aside those that can't.
     fn take(&mut self, snapshot: &Snapshot, connected: &Connected) -> Vec<Arc<str>> {
         let mut group = Vec::new();
@@ -52,7 +58,10 @@ impl Over {
                 continue;
             }
             let placed = task.facts.placed.as_ref();
-            match placed.is_none_or(|p| connected.is_rid_of(&p.instance, &task.id)) {
+            let is_given_up = |p: &Placement| {
+                connected.is_rid_of(&p.instance, &task.id) || is_forgotten(snapshot, &p.instance)
+            };
+            match placed.is_none_or(is_given_up) {
                 true => group.push(key),
                 false => drop(self.held.insert(key)),
             }
@@ -64,6 +73,7 @@ impl Over {
 pub async fn run(cx: &Context, connected: &Connected) {
     let mut follow = Follow::<Task>::new(&cx.store);
     let mut sessions = connected.changes();
+    let mut instances = Follow::<Instance>::new(&cx.store);
     let mut over = Over::default();
     loop {
         tokio::select! {
@@ -71,10 +81,11 @@ pub async fn run(cx: &Context, connected: &Connected) {
                 Ok(step) => over.fold(step),
                 Err(_) => return,
             },
-            () = sessions.next() => {
-                let held = std::mem::take(&mut over.held);
-                over.fresh.extend(held);
-            }
+            () = sessions.next() => over.look_again(),
+            step = instances.next() => match step {
+                Ok(_) => over.look_again(),
+                Err(_) => return,
+            },
         }
         loop {
             let group = over.take(&cx.store.snapshot(), connected);
@@ -92,6 +103,13 @@ pub async fn run(cx: &Context, connected: &Connected) {
 
 fn is_over(task: &Task) -> bool {
     task.last_status() == TaskStatus::Stopped
+}
+
+/// An operator says that nothing of it runs any more. Its record goes last of all, so that what has
+/// none was forgotten, too.
+fn is_forgotten(snapshot: &Snapshot, instance: &InstanceId) -> bool {
+    let found = snapshot.get::<Instance>(instance.as_str());
+    found.is_none_or(|found| found.state == InstanceState::Forgotten)
 }
 
 /// Whether a task's address and room have not been given back.

@@ -2,15 +2,20 @@
 //! them, so that a batch sent again after a crash of either side is recognised and stored once.
 
 use crate::Context;
+use model::InstanceId;
 use model::logs::{LogGroup, LogStream};
 use model::session::{LogBatch, LogFailure, ToAgent};
-use store::kinds::log_stream_key;
+use model::task::Task;
+use model::task_definition::TaskDefinition;
+use store::Snapshot;
+use store::kinds::{log_stream_key, task_definition_key, task_key};
 use store::logs::{LogEvent, Source};
 use tokio::sync::mpsc;
 
 /// Returns when the session is over.
 pub async fn keep_storing(
     cx: &Context,
+    instance: &InstanceId,
     inbox: &mut mpsc::Receiver<LogBatch>,
     outbox: &mpsc::Sender<ToAgent>,
 ) {
@@ -23,7 +28,7 @@ pub async fn keep_storing(
             lines = batch.events.len(),
             "a log batch"
         );
-        let (offset, failure) = match store_batch(cx, batch).await {
+        let (offset, failure) = match store_batch(cx, instance, batch).await {
             Ok(known_to) => (known_to, None),
             Err(failure) => (end, Some(failure)),
         };
@@ -35,8 +40,16 @@ pub async fn keep_storing(
 
 /// Returns up to where the container's log is stored now: the batch's end, or a place inside it
 /// when its beginning was stored before.
-async fn store_batch(cx: &Context, batch: LogBatch) -> Result<u64, LogFailure> {
+async fn store_batch(
+    cx: &Context,
+    instance: &InstanceId,
+    batch: LogBatch,
+) -> Result<u64, LogFailure> {
     let now = cx.now();
+    if !is_its_own(&cx.store.snapshot(), instance, &batch) {
+        tracing::warn!(%instance, task = %batch.task, stream = batch.stream, "log lines refused");
+        return Err(LogFailure::NotYours);
+    }
     ensure_stream(cx, &batch).await?;
     if batch.events.is_empty() {
         return Ok(batch.end);
@@ -59,6 +72,29 @@ async fn store_batch(cx: &Context, batch: LogBatch) -> Result<u64, LogFailure> {
             Err(LogFailure::Storage)
         }
     }
+}
+
+/// Whether the lines are of a task of this instance, for where its definition sends them. A task
+/// that is not known any more may only finish the stream it has.
+fn is_its_own(snapshot: &Snapshot, instance: &InstanceId, batch: &LogBatch) -> bool {
+    let key = batch.cluster.as_ref().map(|cluster| task_key(cluster, &batch.task));
+    let Some(task) = key.and_then(|key| snapshot.get::<Task>(&key)) else {
+        let own_end = format!("/{}/{}", batch.container, batch.task);
+        let stream = log_stream_key(&batch.group, &batch.stream);
+        return batch.stream.ends_with(&own_end) && snapshot.get::<LogStream>(&stream).is_some();
+    };
+    let task: &Task = &task;
+    let here = task.facts.placed.as_ref().is_some_and(|placed| placed.instance == *instance);
+    let definition = task_definition_key(&task.family, task.revision);
+    let Some(definition) = snapshot.get::<TaskDefinition>(&definition) else { return here };
+    let containers = &definition.template.containers;
+    let container = containers.iter().find(|container| container.name == batch.container);
+    let log = container.and_then(|container| container.log.as_ref());
+    here && log.is_some_and(|log| {
+        log.group == batch.group
+            && log.stream(&batch.container, batch.task.as_str()) == batch.stream
+            && log.create_group == batch.create_group
+    })
 }
 
 async fn ensure_stream(cx: &Context, batch: &LogBatch) -> Result<(), LogFailure> {

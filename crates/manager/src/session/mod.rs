@@ -3,6 +3,7 @@
 //! again. Losing a session never stops a task.
 
 mod assignments;
+mod dismissal;
 mod keys;
 mod log_batches;
 mod names;
@@ -17,11 +18,11 @@ use crate::limits::{HELLO_TIMEOUT_MS, INBOX_MESSAGES_MAX, OUTBOX_MESSAGES_MAX};
 use model::limits::SESSION_LEASE_SECONDS;
 use model::session::{Hello, LogBatch, PROTOCOL_VERSION, ToAgent, ToControl};
 use model::{InstanceId, TaskId};
+pub use register::Origin;
+use register::RegisterFailure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-pub use register::Origin;
-use register::RegisterFailure;
 use stream::write_all;
 pub use stream::{Messages, StreamFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -110,8 +111,12 @@ pub enum SessionFailure {
     NoHello,
     #[error("the agent speaks protocol {theirs}, this control plane {PROTOCOL_VERSION}")]
     Protocol { theirs: u32 },
+    #[error(transparent)]
+    Register(RegisterFailure),
     #[error("the instance could not be registered")]
-    Register(#[source] store::TransactFailure<store::CommitFailure>),
+    Store(#[source] store::TransactFailure<RegisterFailure>),
+    #[error("an operator has forgotten this instance; a new token lets its machine join anew")]
+    Forgotten,
     #[error("nothing was heard for {SESSION_LEASE_SECONDS} s")]
     Silent,
     #[error(transparent)]
@@ -132,7 +137,7 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (reader, writer) = tokio::io::split(stream);
+    let (reader, mut writer) = tokio::io::split(stream);
     let mut messages = Messages::new(reader);
     let (outbox, mut to_write) = mpsc::channel(OUTBOX_MESSAGES_MAX);
     let hello = match introduced(&mut messages).await {
@@ -142,9 +147,25 @@ where
             return failure;
         }
     };
-    let (instance, epoch) = match register::register(cx, &hello, origin).await {
+    let registered = match &origin {
+        Origin::Forgotten(instance) => {
+            let failure = tokio::select! {
+                failure = dismissal::dismiss(instance, &hello, &mut messages, &outbox) => failure,
+                failure = write_all(&mut writer, &mut to_write) => failure.into(),
+            };
+            Err(failure)
+        }
+        origin => register::register(cx, &hello, origin).await.map_err(|failure| match failure {
+            store::TransactFailure::Aborted(refused) => SessionFailure::Register(refused),
+            other => SessionFailure::Store(other),
+        }),
+    };
+    let (instance, epoch) = match registered {
         Ok(registered) => registered,
-        Err(failure) => return SessionFailure::Register(failure),
+        Err(failure) => {
+            refuse(outbox, writer, &mut to_write, &failure).await;
+            return failure;
+        }
     };
     tracing::info!(%instance, epoch, name = hello.name, "an agent's session began");
     connected.enter(&instance, epoch);
@@ -179,8 +200,12 @@ async fn refuse<W: AsyncWrite + Unpin>(
     to_write: &mut mpsc::Receiver<ToAgent>,
     failure: &SessionFailure,
 ) {
-    let retry = !matches!(failure, SessionFailure::Protocol { .. });
-    // A full or closed outbox can't be: this is its first message.
+    let retry = match failure {
+        SessionFailure::Protocol { .. } | SessionFailure::Forgotten => false,
+        SessionFailure::Register(refused) => matches!(refused, RegisterFailure::Forgotten),
+        _ => true,
+    };
+    // A full or closed outbox can't be: at most a list was sent before.
     let _ = outbox.try_send(ToAgent::Refused { reason: failure.to_string(), retry });
     drop(outbox);
     write_all(writer, to_write).await;
@@ -231,7 +256,7 @@ impl Session<'_> {
         tokio::select! {
             failure = self.listen(messages, &reports_in, &logs_in, &resync) => failure,
             failure = folding => failure.into(),
-            () = log_batches::keep_storing(self.cx, &mut logs, &self.outbox) => {
+            () = log_batches::keep_storing(self.cx, &self.instance, &mut logs, &self.outbox) => {
                 SessionFailure::Closing
             }
             () = assignments::keep_sending(self.cx, &self.instance, &resync, &self.outbox) => {

@@ -21,8 +21,7 @@ use store::{Batch, Change, Record, Snapshot, Watch, WatchFailure};
 
 pub struct Networks {
     instance: InstanceId,
-    /// Addresses between instances. None has one yet: instances join by themselves only on their
-    /// own machine.
+    /// Addresses between instances, of those that have one.
     underlays: BTreeMap<InstanceId, Ipv4Addr>,
     /// Which instance serves load balancers.
     balancing: Option<InstanceId>,
@@ -151,6 +150,9 @@ impl Networks {
         };
         self.public_subnets = plan::network::public_subnets(&records);
         let instances = all_of::<Instance>(snapshot);
+        let reached = instances.iter().filter(|one| !one.state.is_over());
+        let address = |one: &Arc<Instance>| Some((one.id.clone(), one.underlay?));
+        self.underlays = reached.filter_map(address).collect();
         self.balancing = Instance::balancing(instances.iter().map(|one| &**one)).cloned();
         let interfaces = all_of::<NetworkInterface>(snapshot);
         let mut wanted: BTreeSet<&VpcId> = self.sent.keys().collect();
@@ -206,7 +208,7 @@ impl Networks {
 fn collect(batch: &Batch, changed: &mut Changed) -> bool {
     let mut rules = false;
     for change in &batch.changes {
-        rules |= is_of_rules(change) || moves_balancing(change);
+        rules |= is_of_rules(change) || moves_instances(change);
         if let Some((old, new)) = change.of::<NetworkInterface>() {
             let known = changed.entry(Arc::clone(&change.key)).or_insert((old, None));
             known.1 = new;
@@ -215,10 +217,14 @@ fn collect(batch: &Batch, changed: &mut Changed) -> bool {
     rules
 }
 
-fn moves_balancing(change: &Change) -> bool {
+/// Whether an instance came, went or is reached elsewhere, or load balancers are.
+fn moves_instances(change: &Change) -> bool {
     let Some((old, new)) = change.of::<Instance>() else { return false };
-    let serves = |one: Option<Arc<Instance>>| one.is_some_and(|one| one.serves_balancers);
-    serves(old) != serves(new)
+    let where_it_is = |one: Option<Arc<Instance>>| {
+        let one = one.filter(|one| !one.state.is_over())?;
+        Some((one.underlay, one.serves_balancers))
+    };
+    where_it_is(old) != where_it_is(new)
 }
 
 fn is_of_rules(change: &Change) -> bool {

@@ -83,6 +83,7 @@ impl World {
             registry: RegistryAccess {
                 host: "registry".to_owned(),
                 endpoint: "http://127.0.0.1:1".to_owned(),
+                names: ["registry".to_owned()].into(),
                 username: "agent".to_owned(),
                 password: "secret".to_owned(),
             },
@@ -144,6 +145,9 @@ impl World {
             boot_id: "boot".to_owned(),
             agent_version: "test".to_owned(),
             dns: runtime::DnsSpec::default(),
+            zone: None,
+            underlay: None,
+            endpoint: None,
         };
         let clock = Arc::clone(&self.clock);
         let agent = Agent::start(settings, runtime, told, Arc::new(AnyImage), clock).await;
@@ -154,7 +158,7 @@ impl World {
                 let (ours, theirs) = tokio::io::duplex(4096);
                 let manager = manager.clone();
                 tokio::spawn(async move {
-                    let session = manager.serve_agent(manager::Origin::Elsewhere, theirs);
+                    let session = manager.serve_agent(manager::Origin::OwnMachine, theirs);
                     match cut {
                         Some(cut) => drop(tokio::time::timeout(cut, session).await),
                         None => drop(session.await),
