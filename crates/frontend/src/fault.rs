@@ -69,7 +69,13 @@ pub fn check(service: &Service, violations: &[Violation]) -> Result<(), Fault> {
         ),
         "logs" => Fault::client("InvalidParameterException", summary),
         "servicediscovery" => Fault::client("InvalidInput", summary),
-        "secretsmanager" | "ssm" => Fault::client("ValidationException", summary),
+        "secretsmanager" | "ssm" | "application_autoscaling" | "acm" | "events" => {
+            Fault::client("ValidationException", summary)
+        }
+        "cloudwatch" if first.bound == Bound::Required => Fault::client(
+            "MissingParameter",
+            format!("The parameter {} is required.", first.path),
+        ),
         _ => Fault::client("ValidationError", summary),
     })
 }

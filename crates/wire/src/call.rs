@@ -68,12 +68,12 @@ pub fn seeming(
     scope_service: Option<&str>,
 ) -> (Protocol, Option<&'static Service>) {
     if is_cbor(parts) {
-        return (Protocol::RpcV2Cbor, scope_service.and_then(by_signing_name));
+        let named = cbor_names(parts).and_then(|(service, _)| by_target_prefix(service));
+        return (Protocol::RpcV2Cbor, named.or_else(|| scope_service.and_then(by_signing_name)));
     }
     if let Some(target) = parts.header("x-amz-target") {
         let prefix = target.split_once('.').map_or(target, |(prefix, _)| prefix);
-        let service = SERVICES.iter().copied().find(|service| service.target_prefix == prefix);
-        return (json_version(parts), service.filter(|_| !prefix.is_empty()));
+        return (json_version(parts), by_target_prefix(prefix));
     }
     match scope_service.and_then(by_signing_name) {
         Some(service) if service.protocol.is_query() => (service.protocol, Some(service)),
@@ -94,10 +94,16 @@ pub fn classify<'a>(
     let (protocol, service) = seeming(parts, scope_service);
     let refusal = |service, fault| Unclassified { protocol, service, fault };
     if protocol == Protocol::RpcV2Cbor {
-        return Err(refusal(service, unsupported_cbor(parts)));
+        let (_, name) = cbor_names(parts).unwrap_or_default();
+        let payload = Payload::Cbor(body);
+        return named_call(parts, scope_service, protocol, service, name, payload)
+            .map_err(|fault| refusal(service, fault));
     }
     if protocol.is_json() {
-        return json_call(parts, scope_service, protocol, service, body)
+        let target = parts.header("x-amz-target").unwrap_or("");
+        let name = target.split_once('.').map_or("", |(_, name)| name);
+        let payload = Payload::Json(body);
+        return named_call(parts, scope_service, protocol, service, name, payload)
             .map_err(|fault| refusal(service, fault));
     }
     let form_body = if is_form(parts) { body } else { &[] };
@@ -118,16 +124,19 @@ pub fn classify<'a>(
     query_call(protocol, service, form).map_err(|fault| Unclassified { protocol, service, fault })
 }
 
-fn json_call<'a>(
+/// A call of the protocols that name service and operation outside of the body.
+fn named_call<'a>(
     parts: &RequestParts<'a>,
     scope_service: Option<&str>,
     protocol: Protocol,
     service: Option<&'static Service>,
-    body: &'a [u8],
+    name: &str,
+    payload: Payload<'a>,
 ) -> Result<Call<'a>, Fault> {
-    let target = parts.header("x-amz-target").unwrap_or("");
-    let unknown =
-        || Fault::client("UnknownOperationException", format!("Unknown operation {target}"));
+    let unknown = || {
+        let asked = parts.header("x-amz-target").unwrap_or(parts.path);
+        Fault::client("UnknownOperationException", format!("Unknown operation {asked}"))
+    };
     if parts.method != "POST" {
         return Err(unknown());
     }
@@ -136,9 +145,9 @@ fn json_call<'a>(
     if scope_service.is_some_and(|scope| scope != service.signing_name) {
         return Err(unknown());
     }
-    let name = target.split_once('.').map_or("", |(_, name)| name);
-    let operation = service.operation(name).ok_or_else(unknown)?;
-    Ok(Call { service, operation, protocol, payload: Payload::Json(body) })
+    let spoken = service.protocol.is_json() || service.speaks_many();
+    let operation = service.operation(name).filter(|_| spoken).ok_or_else(unknown)?;
+    Ok(Call { service, operation, protocol, payload })
 }
 
 fn query_call<'a>(
@@ -176,6 +185,12 @@ fn by_signing_name(name: &str) -> Option<&'static Service> {
     SERVICES.iter().copied().find(|service| service.signing_name == name)
 }
 
+/// JSON's and CBOR's name of a service; the query services have none.
+fn by_target_prefix(prefix: &str) -> Option<&'static Service> {
+    let found = SERVICES.iter().copied().find(|service| service.target_prefix == prefix);
+    found.filter(|_| !prefix.is_empty())
+}
+
 fn content_type<'a>(parts: &RequestParts<'a>) -> &'a str {
     parts.header(header::CONTENT_TYPE.as_str()).unwrap_or("")
 }
@@ -196,11 +211,10 @@ fn is_cbor(parts: &RequestParts<'_>) -> bool {
     parts.header("smithy-protocol") == Some("rpc-v2-cbor")
 }
 
-fn unsupported_cbor(parts: &RequestParts<'_>) -> Fault {
-    let operation = parts.path.rsplit('/').next().unwrap_or("");
-    let text = format!(
-        "{operation} was sent in smithy-rpc-v2-cbor, which is not supported: use a client that \
-         speaks this service's JSON or query protocol"
-    );
-    Fault::client("UnknownOperationException", text)
+/// Service and operation of `/service/NAME/operation/NAME`, which may stand under a path.
+fn cbor_names<'a>(parts: &RequestParts<'a>) -> Option<(&'a str, &'a str)> {
+    let mut steps = parts.path.rsplit('/');
+    let (operation, word) = (steps.next()?, steps.next()?);
+    let (service, first) = (steps.next()?, steps.next()?);
+    (word == "operation" && first == "service").then_some((service, operation))
 }

@@ -53,31 +53,45 @@ impl Fault {
             Protocol::AwsJson10 | Protocol::AwsJson11 => self.json(service),
             Protocol::AwsQuery => self.query_xml(service, request_id),
             Protocol::Ec2Query => self.ec2_xml(request_id),
-            Protocol::RpcV2Cbor => self.cbor(),
+            Protocol::RpcV2Cbor => crate::cbor::encode(&self.members(service)),
         };
         let mut response = reply(protocol, request_id, body);
         // A status out of HTTP's range would be a bug of ours; the client still gets an answer.
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if !protocol.is_query()
-            && let Ok(code) = HeaderValue::from_str(&self.code)
-        {
-            response.headers_mut().insert(HeaderName::from_static("x-amzn-errortype"), code);
-        }
-        if protocol == Protocol::RpcV2Cbor {
-            let name = HeaderName::from_static("smithy-protocol");
-            response.headers_mut().insert(name, HeaderValue::from_static("rpc-v2-cbor"));
+        let mut header = |name, text: &str| {
+            if let Ok(value) = HeaderValue::from_str(text) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        };
+        if !protocol.is_query() {
+            header("x-amzn-errortype", self.shape(service));
+            if service.is_some_and(Service::speaks_many) {
+                let whose = if self.status >= 500 { "Receiver" } else { "Sender" };
+                header("x-amzn-query-error", &format!("{};{whose}", self.code));
+            }
         }
         response
     }
 
     fn json(&self, service: Option<&Service>) -> Vec<u8> {
+        let members = self.members(service);
+        serde_json::to_vec(&members).expect("a map of values has string keys only")
+    }
+
+    fn members(&self, service: Option<&Service>) -> Map<String, Value> {
         let mut body = Map::new();
-        body.insert("__type".to_owned(), Value::from(self.code.as_ref()));
+        body.insert("__type".to_owned(), Value::from(self.shape(service)));
         let member = self.message_member(service.map_or("", |service| service.id));
         body.insert(member.to_owned(), Value::from(self.message.as_str()));
         body.extend(self.fields.clone());
-        serde_json::to_vec(&body).expect("a map of values has string keys only")
+        body
+    }
+
+    /// The error's name for those who speak JSON or CBOR.
+    fn shape(&self, service: Option<&Service>) -> &str {
+        let many = service.filter(|service| service.speaks_many());
+        many.and_then(|service| service.error(&self.code)).map_or(&self.code, |entry| entry.shape)
     }
 
     /// What the model calls an error's message: all errors of some services, and some of Systems
@@ -126,20 +140,6 @@ impl Fault {
             value_xml(out, name, value);
         }
     }
-
-    /// A CBOR map of two text strings: all of CBOR that is needed to say we don't speak it.
-    fn cbor(&self) -> Vec<u8> {
-        const MAP_OF_2: u8 = 0xa2;
-        const TEXT_U32_LENGTH: u8 = 0x7a;
-        let mut out = vec![MAP_OF_2];
-        for text in ["__type", &self.code, "message", &self.message] {
-            let length = u32::try_from(text.len()).expect("a message is far below 4 GiB");
-            out.push(TEXT_U32_LENGTH);
-            out.extend(length.to_be_bytes());
-            out.extend(text.as_bytes());
-        }
-        out
-    }
 }
 
 fn value_xml(out: &mut XmlWriter, name: &str, value: &Value) {
@@ -164,6 +164,10 @@ pub(crate) fn reply(protocol: Protocol, request_id: &str, body: Vec<u8>) -> Resp
     headers.insert(header::CONTENT_TYPE, content_type);
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
+    }
+    if protocol == Protocol::RpcV2Cbor {
+        let name = HeaderName::from_static("smithy-protocol");
+        headers.insert(name, HeaderValue::from_static("rpc-v2-cbor"));
     }
     response
 }

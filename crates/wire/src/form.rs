@@ -188,6 +188,13 @@ macro_rules! form_input {
             pub const MEMBERS: &'static [&'static str] = &[$($wire),*];
         }
 
+        $crate::form_reader!($name, [$($field = $wire),*]);
+    };
+}
+pub(crate) use form_input;
+
+macro_rules! form_reader {
+    ($name:ident, [$($field:ident = $wire:literal),* $(,)?]) => {
         impl $crate::FromForm for $name {
             #[allow(unused_variables)]
             fn from_form(node: &$crate::Node<'_>) -> Result<$name, $crate::DecodeError> {
@@ -196,4 +203,4 @@ macro_rules! form_input {
         }
     };
 }
-pub(crate) use form_input;
+pub(crate) use form_reader;

@@ -4,6 +4,7 @@
 //! clock or opens a socket.
 
 mod call;
+mod cbor;
 mod choice;
 mod decode;
 mod fault;
@@ -25,6 +26,9 @@ pub mod acm;
 #[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/application_autoscaling.rs"]
 pub mod application_autoscaling;
+#[allow(clippy::all, clippy::pedantic)]
+#[path = "generated/cloudwatch.rs"]
+pub mod cloudwatch;
 #[allow(clippy::all, clippy::pedantic)]
 #[path = "generated/ec2.rs"]
 pub mod ec2;
@@ -84,6 +88,7 @@ pub static SERVICES: &[&Service] = &[
     &servicediscovery::SERVICE,
     &ssm::SERVICE,
     &acm::SERVICE,
+    &cloudwatch::SERVICE,
     &events::SERVICE,
 ];
 
@@ -97,9 +102,11 @@ mod prelude {
 
 pub(crate) use choice::string_enum;
 pub(crate) use fault::error_codes;
-pub(crate) use form::form_input;
+pub(crate) use form::{form_input, form_reader};
 pub(crate) use json::{json_input, json_output, json_shape};
-pub(crate) use outcome::{json_operation, json_reply, query_operation, query_reply};
+pub(crate) use outcome::{
+    json_operation, json_reply, many_operation, many_reply, operation, query_operation, query_reply,
+};
 pub(crate) use scalar::hidden;
 pub(crate) use violation::rules;
 pub(crate) use xml::xml_output;

@@ -4,6 +4,8 @@
 pub const FORM_PARAMETERS_MAX: usize = 10_000;
 /// Dots in the name of a query parameter. The deepest name any model of ours gives has six.
 pub const FORM_DEPTH_MAX: usize = 16;
+/// Collections in collections of a CBOR body. JSON's reader has a bound of its own, 128.
+pub const CBOR_DEPTH_MAX: usize = 64;
 /// The constraint violations a request is told of. AWS counts them all but nobody reads on.
 pub const VIOLATIONS_MAX: usize = 20;
 /// Characters of a refused value that are repeated in an error message.

@@ -2,7 +2,10 @@
 //! operation, so `call.decode::<RunTaskRequest>()` needs no further word; reading and writing are
 //! compiled here, once, and not again in every crate that serves an operation.
 
-use crate::form::Form;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::form::{Form, FromForm};
 use crate::xml::{ToXml, XML_DECLARATION, XmlWriter};
 use crate::{DecodeError, Operation, Protocol, Service, Violation};
 
@@ -10,6 +13,7 @@ use crate::{DecodeError, Operation, Protocol, Service, Violation};
 #[derive(Debug)]
 pub enum Payload<'a> {
     Json(&'a [u8]),
+    Cbor(&'a [u8]),
     Form(Form<'a>),
 }
 
@@ -89,8 +93,9 @@ fn ec2_envelope(frame: &Frame<'_>, content: impl FnOnce(&mut XmlWriter)) -> Vec<
     out.finish()
 }
 
-macro_rules! json_operation {
-    ($name:literal, $input:ident, $output:ident) => {
+/// The common part of all that ties a request's type to its operation.
+macro_rules! operation {
+    ($name:literal, $input:ident, $output:ident, $decode:path) => {
         impl $crate::Request for $input {
             type Output = $output;
             const OPERATION: &'static str = $name;
@@ -100,10 +105,7 @@ macro_rules! json_operation {
             }
 
             fn decode(payload: &$crate::Payload<'_>) -> Result<$input, $crate::DecodeError> {
-                match payload {
-                    $crate::Payload::Json(body) => $crate::json::decode(body),
-                    $crate::Payload::Form(_) => Err($crate::DecodeError::new("expected JSON")),
-                }
+                $decode(payload)
             }
 
             fn violations(&self) -> Vec<$crate::Violation> {
@@ -112,43 +114,76 @@ macro_rules! json_operation {
         }
     };
 }
+pub(crate) use operation;
+
+macro_rules! json_operation {
+    ($name:literal, $input:ident, $output:ident) => {
+        $crate::operation!($name, $input, $output, $crate::outcome::decode_json);
+    };
+}
 pub(crate) use json_operation;
+
+macro_rules! query_operation {
+    ($name:literal, $input:ident, $output:ident) => {
+        $crate::operation!($name, $input, $output, $crate::outcome::decode_form);
+    };
+}
+pub(crate) use query_operation;
+
+macro_rules! many_operation {
+    ($name:literal, $input:ident, $output:ident) => {
+        $crate::operation!($name, $input, $output, $crate::outcome::decode_any);
+    };
+}
+pub(crate) use many_operation;
+
+/// JSON, or its younger brother, which has the same members.
+pub(crate) fn decode_json<T>(payload: &Payload<'_>) -> Result<T, DecodeError>
+where
+    T: DeserializeOwned + Default,
+{
+    match payload {
+        Payload::Json(body) => crate::json::decode(body),
+        Payload::Cbor(body) => crate::cbor::decode(body),
+        Payload::Form(_) => Err(DecodeError::new("expected JSON")),
+    }
+}
+
+pub(crate) fn decode_form<T: FromForm>(payload: &Payload<'_>) -> Result<T, DecodeError> {
+    match payload {
+        Payload::Form(form) => FromForm::from_form(form.root()),
+        Payload::Json(_) | Payload::Cbor(_) => Err(DecodeError::new("expected a form")),
+    }
+}
+
+pub(crate) fn decode_any<T>(payload: &Payload<'_>) -> Result<T, DecodeError>
+where
+    T: DeserializeOwned + Default + FromForm,
+{
+    match payload {
+        Payload::Form(_) => decode_form(payload),
+        Payload::Json(_) | Payload::Cbor(_) => decode_json(payload),
+    }
+}
+
+pub(crate) fn encode_json(frame: &Frame<'_>, content: &impl Serialize) -> Vec<u8> {
+    if frame.protocol == Protocol::RpcV2Cbor {
+        crate::cbor::encode(content)
+    } else {
+        crate::json::encode(content)
+    }
+}
 
 macro_rules! json_reply {
     ($output:ident) => {
         impl $crate::Output for $output {
-            fn encode(&self, _frame: &$crate::Frame<'_>) -> Vec<u8> {
-                $crate::json::encode(self)
+            fn encode(&self, frame: &$crate::Frame<'_>) -> Vec<u8> {
+                $crate::outcome::encode_json(frame, self)
             }
         }
     };
 }
 pub(crate) use json_reply;
-
-macro_rules! query_operation {
-    ($name:literal, $input:ident, $output:ident) => {
-        impl $crate::Request for $input {
-            type Output = $output;
-            const OPERATION: &'static str = $name;
-
-            fn service() -> &'static $crate::Service {
-                &SERVICE
-            }
-
-            fn decode(payload: &$crate::Payload<'_>) -> Result<$input, $crate::DecodeError> {
-                match payload {
-                    $crate::Payload::Form(form) => $crate::FromForm::from_form(form.root()),
-                    $crate::Payload::Json(_) => Err($crate::DecodeError::new("expected a form")),
-                }
-            }
-
-            fn violations(&self) -> Vec<$crate::Violation> {
-                $crate::Violations::of(self)
-            }
-        }
-    };
-}
-pub(crate) use query_operation;
 
 macro_rules! query_reply {
     ($output:ident) => {
@@ -160,3 +195,18 @@ macro_rules! query_reply {
     };
 }
 pub(crate) use query_reply;
+
+macro_rules! many_reply {
+    ($output:ident) => {
+        impl $crate::Output for $output {
+            fn encode(&self, frame: &$crate::Frame<'_>) -> Vec<u8> {
+                if frame.protocol.is_query() {
+                    $crate::outcome::envelope(frame, self)
+                } else {
+                    $crate::outcome::encode_json(frame, self)
+                }
+            }
+        }
+    };
+}
+pub(crate) use many_reply;

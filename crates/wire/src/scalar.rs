@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. JSON writes seconds as a number with at
-/// most three decimals, XML writes ISO 8601.
+/// most three decimals, XML writes ISO 8601, CBOR a tagged double.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     pub unix_ms: i64,
@@ -126,6 +126,10 @@ fn parse_iso8601(text: &str) -> Option<i64> {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        if !out.is_human_readable() {
+            let seconds = self.unix_ms as f64 / MS_PER_SECOND as f64;
+            return out.serialize_newtype_struct(crate::cbor::TIMESTAMP, &seconds);
+        }
         if self.unix_ms % MS_PER_SECOND == 0 {
             out.serialize_i64(self.unix_ms / MS_PER_SECOND)
         } else {
@@ -169,7 +173,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Bytes; base64 on every wire we speak.
+/// Bytes; base64 on every wire but CBOR's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blob(pub Vec<u8>);
 
@@ -185,7 +189,11 @@ impl Blob {
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(&self.base64())
+        if out.is_human_readable() {
+            out.serialize_str(&self.base64())
+        } else {
+            out.serialize_bytes(&self.0)
+        }
     }
 }
 

@@ -8,7 +8,6 @@ pub enum Protocol {
     AwsJson11,
     AwsQuery,
     Ec2Query,
-    /// Recognised so that its clients get an answer they can read; not spoken.
     RpcV2Cbor,
 }
 
@@ -52,6 +51,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether it speaks the query protocol and its successors. Its errors then have two names:
+    /// the model's for those who speak JSON or CBOR, and the query protocol's.
+    pub fn speaks_many(&self) -> bool {
+        self.protocol == Protocol::AwsQuery && !self.target_prefix.is_empty()
+    }
+
     pub fn operation(&self, name: &str) -> Option<&'static Operation> {
         let found = self.operations.binary_search_by(|operation| operation.name.cmp(name));
         found.ok().map(|index| &self.operations[index])

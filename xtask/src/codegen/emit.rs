@@ -39,6 +39,8 @@ enum Family {
     Json,
     Query,
     Ec2,
+    /// JSON, CBOR and the query protocol, each client by its age.
+    Many,
 }
 
 pub fn service(plan: &ServicePlan, model: &Model) -> Result<String> {
@@ -46,6 +48,7 @@ pub fn service(plan: &ServicePlan, model: &Model) -> Result<String> {
         "json" => Family::Json,
         "query" => Family::Query,
         "ec2" => Family::Ec2,
+        _ if speaks_many(model) => Family::Many,
         other => bail!("protocol {other} is not spoken"),
     };
     let reach = Reach::of(model, &plan.typed);
@@ -55,6 +58,11 @@ pub fn service(plan: &ServicePlan, model: &Model) -> Result<String> {
     emitter.errors();
     emitter.types()?;
     Ok(emitter.out)
+}
+
+fn speaks_many(model: &Model) -> bool {
+    let spoken = &model.metadata.protocols;
+    ["json", "query"].iter().all(|wanted| spoken.iter().any(|name| name == wanted))
 }
 
 struct Emitter<'a> {
@@ -81,7 +89,8 @@ impl Emitter<'_> {
         let protocol = match (self.family, meta.json_version.as_deref()) {
             (Family::Json, Some("1.0")) => "AwsJson10",
             (Family::Json, _) => "AwsJson11",
-            (Family::Query, _) => "AwsQuery",
+            // Of a service that speaks all, what a request without the newer ones' marks means.
+            (Family::Query | Family::Many, _) => "AwsQuery",
             (Family::Ec2, _) => "Ec2Query",
         };
         let signing_name = meta.signing_name.as_ref().unwrap_or(&meta.endpoint_prefix);
@@ -132,7 +141,11 @@ impl Emitter<'_> {
             if !inputs.insert(input.clone()) {
                 bail!("two operations take a {input}; `Request` ties a type to one operation");
             }
-            let kind = if self.family == Family::Json { "json" } else { "query" };
+            let kind = match self.family {
+                Family::Json => "json",
+                Family::Query | Family::Ec2 => "query",
+                Family::Many => "many",
+            };
             let result = output.as_deref().unwrap_or("NoOutput");
             writeln!(typed, "crate::{kind}_operation!({name:?}, {input}, {result});")?;
             if let Some(output) = output
@@ -204,34 +217,45 @@ impl Emitter<'_> {
         }
         let reads = self.reach.inputs.contains(name);
         let writes = self.reach.outputs.contains(name);
-        match self.family {
-            Family::Json => {
-                let pairs: Vec<String> =
-                    fields.iter().map(|(field, aws)| format!("{field} = {aws:?}")).collect();
-                let kind = match (reads, writes) {
-                    (true, true) => "json_shape",
-                    (true, false) => "json_input",
-                    _ => "json_output",
-                };
-                self.list(kind, type_name, &pairs);
-            }
-            Family::Query | Family::Ec2 => {
-                if reads {
-                    self.check_form_maps(shape)?;
-                    let pairs = shape.members.iter().map(|(name, member)| {
-                        format!("{} = {:?}", names::field(name), self.form_name(name, member))
-                    });
-                    let pairs: Vec<String> = pairs.collect();
-                    self.list("form_input", type_name, &pairs);
-                }
-                if writes {
-                    let pairs = shape.members.iter().map(|(name, member)| {
-                        format!("{} = {}", names::field(name), self.xml_kind(name, member))
-                    });
-                    let pairs: Vec<String> = pairs.collect();
-                    self.list("xml_output", type_name, &pairs);
-                }
-            }
+        if matches!(self.family, Family::Json | Family::Many) {
+            let pairs: Vec<String> =
+                fields.iter().map(|(field, aws)| format!("{field} = {aws:?}")).collect();
+            let kind = match (reads, writes) {
+                (true, true) => "json_shape",
+                (true, false) => "json_input",
+                _ => "json_output",
+            };
+            self.list(kind, type_name, &pairs);
+        }
+        if self.family != Family::Json {
+            self.query_structure(type_name, shape, reads, writes)?;
+        }
+        Ok(())
+    }
+
+    fn query_structure(
+        &mut self,
+        type_name: &str,
+        shape: &Shape,
+        reads: bool,
+        writes: bool,
+    ) -> Result<()> {
+        if reads {
+            self.check_form_maps(shape)?;
+            let pairs = shape.members.iter().map(|(name, member)| {
+                format!("{} = {:?}", names::field(name), self.form_name(name, member))
+            });
+            let pairs: Vec<String> = pairs.collect();
+            // The list of members comes with the JSON side where there is one.
+            let kind = if self.family == Family::Many { "form_reader" } else { "form_input" };
+            self.list(kind, type_name, &pairs);
+        }
+        if writes {
+            let pairs = shape.members.iter().map(|(name, member)| {
+                format!("{} = {}", names::field(name), self.xml_kind(name, member))
+            });
+            let pairs: Vec<String> = pairs.collect();
+            self.list("xml_output", type_name, &pairs);
         }
         Ok(())
     }

@@ -19,6 +19,9 @@ pub struct Metadata {
     pub endpoint_prefix: String,
     pub json_version: Option<String>,
     pub protocol: String,
+    /// All that the service speaks, the newest first; older models name only the one.
+    #[serde(default)]
+    pub protocols: Vec<String>,
     pub service_id: String,
     pub signing_name: Option<String>,
     pub target_prefix: Option<String>,

@@ -79,9 +79,10 @@ fn every_operation_is_found_under_its_own_name() {
     assert_eq!(ecs::SERVICE.operations.len(), 77);
     assert_eq!(ec2::SERVICE.operations.len(), 765);
     // ECS, STS, ECR, Logs, EC2; then Secrets Manager, Systems Manager, Cloud Map, Application Auto
-    // Scaling, load balancing and IAM. Counted in botocore 1.43.11.
+    // Scaling, load balancing and IAM; then Certificate Manager, CloudWatch and EventBridge. Counted
+    // in botocore 1.43.11.
     let first = 77 + 11 + 58 + 113 + 765;
-    assert_eq!(count, first + 23 + 146 + 30 + 14 + 51 + 176);
+    assert_eq!(count, first + 23 + 146 + 30 + 14 + 51 + 176 + 17 + 46 + 57);
 }
 
 #[test]
@@ -153,7 +154,12 @@ fn what_is_unknown_gets_its_protocols_refusal() {
     assert!(form("ecs", "Action=RunTask").named().starts_with("AwsQuery InvalidAction"));
     let mut cbor = Sent::new("monitoring", &[("smithy-protocol", "rpc-v2-cbor")], "");
     cbor.path = "/service/GraniteServiceVersion20100801/operation/PutMetricData";
-    assert!(cbor.named().starts_with("RpcV2Cbor UnknownOperationException: PutMetricData was"));
+    assert_eq!(cbor.named(), "cloudwatch.PutMetricData");
+    // A signature for one service must not reach another, and the query services have no names.
+    cbor.path = "/service/Logs_20140328/operation/PutLogEvents";
+    assert!(cbor.named().starts_with("RpcV2Cbor UnknownOperationException: Unknown operation"));
+    cbor.path = "/service//operation/CreateVpc";
+    assert!(cbor.named().starts_with("RpcV2Cbor UnknownOperationException: Unknown operation"));
 }
 
 #[test]
@@ -305,8 +311,5 @@ fn faults_speak_every_protocol() {
     let fault = Fault::client("Code", "text");
     let reply = fault.render(Protocol::RpcV2Cbor, None, "id-4");
     assert_eq!(reply.headers()["smithy-protocol"], "rpc-v2-cbor");
-    assert_eq!(
-        reply.body(),
-        b"\xa2\x7a\0\0\0\x06__type\x7a\0\0\0\x04Code\x7a\0\0\0\x07message\x7a\0\0\0\x04text"
-    );
+    assert_eq!(reply.body(), b"\xa2\x66__type\x64Code\x67message\x64text");
 }

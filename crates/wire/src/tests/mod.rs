@@ -1,6 +1,7 @@
 //! The crate's tests that need its insides: shapes made for a test, and the parts of a signature.
 
 mod calls;
+mod cbor;
 mod hostile;
 mod json;
 mod query;
