@@ -28,6 +28,7 @@ pub use census::{Trace, census, erase};
 pub use embedded::{Embedded, EmbeddedConfig};
 pub use event::*;
 pub use failure::Failure;
+pub use net::doors::VpcDoors;
 pub use net::tunnel::Underlay;
 pub use preflight::{Finding, Severity, preflight};
 pub use spec::*;

@@ -25,6 +25,8 @@ pub const NOFILE_DEFAULT: u64 = 65535;
 pub const REMOVE_TIMEOUT_MS: u64 = 20_000;
 /// How long a restarted agent waits for a living supervisor to listen, in milliseconds.
 pub const RECONNECT_TIMEOUT_MS: u64 = 5_000;
+/// Connections to a listener in a VPC that nobody has accepted yet; the kernel's own bound is 4096.
+pub const LISTEN_BACKLOG: i32 = 4096;
 /// Bytes of the kernel's mount options; more need the short names of open directories.
 pub const MOUNT_OPTIONS_BYTES_MAX: usize = 4000;
 /// Bytes of a user database (/etc/passwd, /etc/group) of an image that are read.

@@ -8,6 +8,7 @@
 //! address, up, in one request, and it is never deleted: the namespace goes, and it with it. Moving
 //! a link between namespaces, or deleting one, waits tens of milliseconds for the kernel.
 
+pub mod doors;
 pub mod host;
 pub mod link;
 pub mod netlink;

@@ -26,13 +26,15 @@ const EVERYWHERE: Cidr = Cidr { address: Ipv4Addr::UNSPECIFIED, prefix: 0 };
 /// Set in each VPC's namespace before any interface is made, as interfaces copy them at birth:
 /// packets are forwarded, a task can't send from an address that isn't its own, and IPv6 is not
 /// spoken.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/rp_filter", "1"),
     ("ipv4/conf/default/rp_filter", "1"),
     ("ipv4/conf/all/send_redirects", "0"),
     ("ipv4/conf/default/send_redirects", "0"),
     ("ipv6/conf/default/disable_ipv6", "1"),
+    // When one of several who listen on an address ends, the others get what it did not accept.
+    ("ipv4/tcp_migrate_req", "1"),
 ];
 
 pub struct Router {
@@ -289,10 +291,14 @@ fn remote(interfaces: &BTreeMap<Ipv4Addr, TableInterface>) -> BTreeMap<Ipv4Addr,
 fn apply_settings() -> io::Result<()> {
     for (name, value) in SETTINGS {
         match fs::write(format!("/proc/sys/net/{name}"), value) {
-            // A kernel without IPv6.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && name.starts_with("ipv6") => {}
+            // A kernel without IPv6, or before 5.14.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && is_optional(name) => {}
             other => other?,
         }
     }
     Ok(())
+}
+
+fn is_optional(setting: &str) -> bool {
+    setting.starts_with("ipv6") || setting == "ipv4/tcp_migrate_req"
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-const FOLDER: &str = "vpc";
+pub const FOLDER: &str = "vpc";
 /// Pins are called after their VPC and their runtime's tag.
 pub const PIN_SUFFIX: &str = ".ns";
 /// The file system type of a pinned namespace.
@@ -55,7 +55,7 @@ struct Record {
     slot: u32,
 }
 
-fn pin_path(folder: &Path, vpc: &VpcId, tag: &str) -> PathBuf {
+pub fn pin_path(folder: &Path, vpc: &VpcId, tag: &str) -> PathBuf {
     folder.join(format!("{vpc}.{tag}{PIN_SUFFIX}"))
 }
 
@@ -352,7 +352,7 @@ impl Vpcs {
     }
 }
 
-fn is_namespace(path: &Path) -> bool {
+pub fn is_namespace(path: &Path) -> bool {
     mount::file_system_type(path).is_ok_and(|kind| kind == NAMESPACE_TYPE)
 }
 
@@ -376,7 +376,7 @@ fn empty(living: &BTreeSet<String>) -> io::Result<Vec<String>> {
             return Ok(left);
         }
         if left.is_empty() {
-            return Ok(left);
+            return leave_nothing();
         }
         if Instant::now() > give_up {
             for name in left {
@@ -386,8 +386,19 @@ fn empty(living: &BTreeSet<String>) -> io::Result<Vec<String>> {
                     other => other?,
                 }
             }
-            return Ok(Vec::new());
+            return leave_nothing();
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Sockets of who serves in the VPC may keep its namespace for a while, and must not keep the
+/// tunnel: the VPC may be made anew by then.
+fn leave_nothing() -> io::Result<Vec<String>> {
+    match delete_link(tunnel::NAME) {
+        // There was none.
+        Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {}
+        other => other?,
+    }
+    Ok(Vec::new())
 }

@@ -10,7 +10,7 @@
 use super::host::LINK_LOCAL;
 use super::nft::{Action, Chain, Hook, Match, Place, Rule, SetKind, Table, Value};
 use crate::spec::{
-    AclRule, Cidr, Gateway, GroupRule, GroupTable, Peer, Ports, SecurityGroupId, SubnetTable,
+    self, AclRule, Cidr, Gateway, GroupRule, GroupTable, Peer, Ports, SecurityGroupId, SubnetTable,
     TableInterface, Traffic, VpcTable, WayOut,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,11 @@ const PUBLIC_OF: &str = "public-of";
 const PRIVATE_OF: &str = "private-of";
 /// What every task may reach: sockets of ours on the router's addresses.
 pub const SERVICES: &str = "services";
+
+/// The chain of what goes to the uplink.
+const LEAVE: &str = "leave";
+/// The chain of endpoints without groups.
+const OPEN: &str = "open";
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -110,6 +115,7 @@ pub fn table(vpc: &VpcTable, host: Ipv4Addr, names: &Names, services: &BTreeSet<
         }
     }
     add_forward(&mut table, vpc, host, names);
+    add_leave(&mut table, vpc);
     add_own(&mut table, names);
     add_acls(&mut table, &vpc.subnets);
     add_translation(&mut table, vpc, names);
@@ -124,6 +130,10 @@ pub fn chains(
     if !is_here(interface) {
         return Vec::new();
     }
+    if is_open(interface) {
+        let rules = vec![rule(Vec::new(), Action::Accept)];
+        return vec![(OPEN.to_owned(), Chain { hook: None, rules })];
+    }
     let of = |direction| {
         let groups = sorted(&interface.groups).into_iter().filter(|g| known.contains_key(*g));
         let rules = groups.map(|g| rule(Vec::new(), Action::Jump(group_chain(direction, g))));
@@ -132,9 +142,14 @@ pub fn chains(
     vec![of(Direction::Out), of(Direction::In)]
 }
 
+/// A network load balancer may have no groups, and then nothing is asked.
+/// Source: ELB's guide on network load balancers, "Security groups".
+fn is_open(interface: &TableInterface) -> bool {
+    interface.place == spec::Place::Endpoint && interface.groups.is_empty()
+}
+
 fn is_here(interface: &TableInterface) -> bool {
-    use crate::spec::Place;
-    matches!(interface.place, Place::Task | Place::Endpoint)
+    matches!(interface.place, spec::Place::Task | spec::Place::Endpoint)
 }
 
 /// What an interface puts into sets.
@@ -145,10 +160,13 @@ pub fn elements(address: Ipv4Addr, interface: &TableInterface) -> Vec<(Place, Op
         return all;
     }
     for (set, direction) in [(OUT, Direction::Out), (IN, Direction::In)] {
-        let chain = groups_chain(direction, &interface.groups);
+        let chain = match is_open(interface) {
+            true => OPEN.to_owned(),
+            false => groups_chain(direction, &interface.groups),
+        };
         all.push((place(set, address), Some(Value::Jump(chain))));
     }
-    if interface.place == crate::spec::Place::Endpoint {
+    if interface.place == spec::Place::Endpoint {
         all.push((place(ENDPOINTS, address), None));
     }
     if let Some(public) = interface.public {
@@ -205,7 +223,6 @@ fn traffic(traffic: Traffic) -> Vec<Match> {
 fn add_forward(table: &mut Table, vpc: &VpcTable, host: Ipv4Addr, names: &Names) {
     let from_task = || Match::InputName(names.tasks.clone());
     let to_task = || Match::OutputName(names.tasks.clone());
-    let uplink = || Match::OutputName(names.uplink.clone());
     let known = || rule(vec![Match::KnownConnection], Action::Accept);
     let out = vec![
         known(),
@@ -224,22 +241,29 @@ fn add_forward(table: &mut Table, vpc: &VpcTable, host: Ipv4Addr, names: &Names)
     // Only tasks of this instance go elsewhere from here.
     into.push(rule(vec![Match::NotInputName(names.tasks.clone())], Action::Drop));
     into.push(rule(vec![Match::OutputName(names.tunnel.clone())], Action::Accept));
-    into.push(rule(vec![uplink(), Match::Destination(LINK_LOCAL)], Action::Drop));
+    into.push(rule(vec![Match::OutputName(names.uplink.clone())], Action::Jump(LEAVE.to_owned())));
+    into.push(rule(Vec::new(), Action::Drop));
+    table.chains.insert("forward-in".to_owned(), at(Hook::Forward, 10, into));
+}
+
+/// Of what goes to the uplink, what routes let out.
+fn add_leave(table: &mut Table, vpc: &VpcTable) {
+    let mut rules = vec![rule(vec![Match::Destination(LINK_LOCAL)], Action::Drop)];
     for (subnet, way) in ways(&vpc.subnets) {
-        let matches = vec![uplink(), Match::Source(subnet.cidr), Match::Destination(way.to)];
+        let matches = vec![Match::Source(subnet.cidr), Match::Destination(way.to)];
         match way.by {
             Gateway::Internet => {
                 let mut has_public = matches.clone();
                 has_public.push(Match::SourceIn(PUBLIC_OF.to_owned()));
-                into.push(rule(has_public, Action::Accept));
-                into.push(rule(matches, Action::Drop));
+                rules.push(rule(has_public, Action::Accept));
+                rules.push(rule(matches, Action::Drop));
             }
-            Gateway::Nat(_) => into.push(rule(matches, Action::Accept)),
-            Gateway::BlackHole => into.push(rule(matches, Action::Drop)),
+            Gateway::Nat(_) => rules.push(rule(matches, Action::Accept)),
+            Gateway::BlackHole => rules.push(rule(matches, Action::Drop)),
         }
     }
-    into.push(rule(Vec::new(), Action::Drop));
-    table.chains.insert("forward-in".to_owned(), at(Hook::Forward, 10, into));
+    rules.push(rule(Vec::new(), Action::Drop));
+    table.chains.insert(LEAVE.to_owned(), Chain { hook: None, rules });
 }
 
 /// Every subnet's ways out, the most specific first.
@@ -257,6 +281,7 @@ fn add_own(table: &mut Table, names: &Names) {
     let to_task = || Match::OutputName(names.tasks.clone());
     let endpoint = || Match::DestinationIn(ENDPOINTS.to_owned());
     let as_endpoint = || Match::SourceIn(ENDPOINTS.to_owned());
+    let to_uplink = || Match::OutputName(names.uplink.clone());
     let known = || rule(vec![Match::KnownConnection], Action::Accept);
     let service = || rule(vec![from_task(), Match::ServiceIn(SERVICES.to_owned())], Action::Accept);
     let chains = [
@@ -278,8 +303,9 @@ fn add_own(table: &mut Table, names: &Names) {
             vec![
                 known(),
                 service(),
-                rule(vec![Match::InputName("lo".to_owned())], Action::Accept),
                 rule(vec![endpoint()], Action::JumpByDestination(IN.to_owned())),
+                rule(vec![endpoint()], Action::Drop),
+                rule(vec![Match::InputName("lo".to_owned())], Action::Accept),
                 rule(Vec::new(), Action::Drop),
             ],
         ),
@@ -301,7 +327,15 @@ fn add_own(table: &mut Table, names: &Names) {
                 known(),
                 rule(vec![to_task()], Action::JumpByDestination(IN.to_owned())),
                 rule(vec![to_task()], Action::Drop),
+                rule(vec![as_endpoint(), to_uplink()], Action::Jump(LEAVE.to_owned())),
             ],
+        ),
+        // From the machine and from outside, an endpoint is there by its public address only.
+        (
+            "arrival",
+            Hook::Arrival,
+            -150,
+            vec![rule(vec![Match::InputName(names.uplink.clone()), endpoint()], Action::Drop)],
         ),
     ];
     for (name, hook, priority, rules) in chains {
@@ -326,6 +360,16 @@ fn add_acls(table: &mut Table, subnets: &[SubnetTable]) {
             jumps.push(rule(vec![one, other], Action::Jump(chain)));
         }
     }
+    let with = |also: &dyn Fn() -> Match| -> Vec<Rule> {
+        let mut rules = jumps.clone();
+        rules.iter_mut().for_each(|rule| rule.matches.push(also()));
+        rules
+    };
+    // What the router itself serves is no business of ACLs, on AWS neither.
+    let into = with(&|| Match::DestinationIn(ENDPOINTS.to_owned()));
+    let out = with(&|| Match::SourceIn(ENDPOINTS.to_owned()));
+    table.chains.insert("input-acl".to_owned(), at(Hook::Input, -10, into));
+    table.chains.insert("output-acl".to_owned(), at(Hook::Output, -10, out));
     table.chains.insert("forward-acl".to_owned(), at(Hook::Forward, -10, jumps));
 }
 

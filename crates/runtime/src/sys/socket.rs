@@ -3,6 +3,7 @@
 use super::{check, owned};
 use std::ffi::CStr;
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use tokio::io::unix::AsyncFd;
 
@@ -170,24 +171,82 @@ pub fn peer_pid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(peer.pid as u32)
 }
 
+/// A TCP socket of this thread's network namespace, non-blocking; it stays in it for good.
+pub fn tcp() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: plain numbers.
+    owned(unsafe { libc::socket(libc::AF_INET, kind, 0) }.into())
+}
+
+fn switch_on(socket: &OwnedFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: pointer and length belong together.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    check(result.into()).map(drop)
+}
+
+/// Lets others listen on the same address, before it is bound.
+pub fn share_port(socket: &OwnedFd) -> io::Result<()> {
+    switch_on(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    switch_on(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT)
+}
+
+/// Has a socket that is bound to port 0 get its port when it connects, and keep nobody from
+/// listening there.
+pub fn draw_port_late(socket: &OwnedFd) -> io::Result<()> {
+    switch_on(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    switch_on(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)
+}
+
+fn internet_address(address: SocketAddrV4) -> libc::sockaddr_in {
+    // SAFETY: an all-zero address is valid.
+    let mut raw: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    raw.sin_family = libc::AF_INET as u16;
+    raw.sin_port = address.port().to_be();
+    raw.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+    raw
+}
+
+pub fn bind(socket: &OwnedFd, to: SocketAddrV4) -> io::Result<()> {
+    let address = internet_address(to);
+    let bytes = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: pointer and length belong together.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), bytes) };
+    check(result.into()).map(drop)
+}
+
+pub fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::listen(socket.as_raw_fd(), backlog) }.into()).map(drop)
+}
+
+/// Begins to connect a non-blocking socket.
+pub fn connect(socket: &OwnedFd, to: SocketAddrV4) -> io::Result<()> {
+    let address = internet_address(to);
+    let bytes = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: pointer and length belong together.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), bytes) };
+    match check(result.into()) {
+        Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// A netlink socket of this thread's network namespace; it stays in it for good.
 pub fn netlink(protocol: i32) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: plain numbers.
     let socket = owned(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) }.into())?;
-    let on: libc::c_int = 1;
     // Failures of a request then carry no copy of the request.
-    // SAFETY: pointer and length belong together.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_NETLINK,
-            libc::NETLINK_CAP_ACK,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    check(result.into())?;
+    switch_on(&socket, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK)?;
     Ok(socket)
 }
 

@@ -10,6 +10,7 @@ mod instances;
 mod limits;
 mod network;
 mod network_docker;
+mod network_doors;
 mod network_matrix;
 mod network_walls;
 mod recovery;

@@ -40,6 +40,7 @@ impl Hook {
     /// Type of the chain and number of the hook.
     fn kind(self) -> (&'static str, u32) {
         match self {
+            Self::Arrival => ("filter", 0),
             Self::Prerouting => ("nat", 0),
             Self::Input => ("filter", 1),
             Self::Forward => ("filter", 2),

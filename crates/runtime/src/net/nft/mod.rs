@@ -41,6 +41,8 @@ const ELEMENTS_PER_MESSAGE: usize = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hook {
+    /// Before destination addresses are rewritten.
+    Arrival,
     /// Where destination addresses are rewritten.
     Prerouting,
     Input,
