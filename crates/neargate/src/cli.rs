@@ -39,6 +39,9 @@ pub enum Command {
     /// Look after the registry
     #[command(subcommand)]
     Registry(Registry),
+    /// The process that balances load; `up` starts it
+    #[command(hide = true)]
+    Balancer(crate::balancing::Arguments),
     /// What the demo's container runs
     #[command(hide = true)]
     Sample,

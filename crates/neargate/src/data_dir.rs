@@ -67,6 +67,19 @@ impl DataDir {
         self.root.join("logs")
     }
 
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn balancer(&self) -> PathBuf {
+        self.root.join("balancer")
+    }
+
+    /// What of the agent's folder is the runtime's.
+    pub fn runtime(&self) -> PathBuf {
+        self.agent().join("runtime")
+    }
+
     pub fn agent(&self) -> PathBuf {
         self.root.join("agent")
     }
@@ -148,6 +161,12 @@ impl DataDir {
             );
         }
         Ok(())
+    }
+
+    pub fn read_locality(&self) -> Result<Locality> {
+        let path = self.root.join("locality.json");
+        let bytes = read(&path)?.with_context(|| format!("there is no {}", path.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
     }
 
     /// Remembers where the folder's images are kept and refuses another place: what the state names

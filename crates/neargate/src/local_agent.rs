@@ -46,6 +46,11 @@ pub struct Place<'a> {
     pub address: SocketAddr,
 }
 
+/// What tells things of this Neargate's in the kernel from those of others on the machine.
+pub fn tag(cluster_id: &str) -> &str {
+    &cluster_id[..TAG_CHARACTERS]
+}
+
 /// Ends in the zygote's own program when this process was started to be one.
 pub fn become_zygote_if_asked() {
     let mut args = std::env::args_os().skip(1);
@@ -74,8 +79,7 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
     let machine = Machine::read()?;
     let folder = place.dir.agent();
     let (events, told) = mpsc::channel(EVENTS_MAX);
-    let tag = &place.cluster_id[..TAG_CHARACTERS];
-    let config = EmbeddedConfig::new(folder.join("runtime"), tag);
+    let config = EmbeddedConfig::new(place.dir.runtime(), tag(place.cluster_id));
     let runtime = Embedded::start(config, events).context("cannot start the runtime")?;
     let runtime = Arc::new(runtime);
     let images = LocalImages::open(&place, up.outbound.registries()?).await?;

@@ -2,6 +2,7 @@
 //! the parts. Every other crate is given what it needs.
 
 mod administrator;
+mod balancing;
 mod cli;
 mod client;
 mod data_dir;
@@ -54,6 +55,10 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Env(folder) => return env::run(folder),
         Command::Sample => return sample::run(),
+        Command::Balancer(arguments) => {
+            log_to_stderr(LogFormat::Text, "info");
+            return balancing::run(arguments);
+        }
         Command::Up(up) => log_to_stderr(up.log_format, "info"),
         Command::Demo(_) => log_to_stderr(LogFormat::Text, "warn"),
         _ => log_to_stderr(LogFormat::Text, "error"),
@@ -72,7 +77,7 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Images(images) => show::images(images).await,
             Command::Image(image) => image::run(image).await,
             Command::Registry(cli::Registry::Gc(gc)) => registry_gc::run(gc).await,
-            Command::Env(_) | Command::Sample => Ok(()),
+            Command::Env(_) | Command::Sample | Command::Balancer(_) => Ok(()),
         }
     })
 }

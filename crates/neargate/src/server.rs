@@ -7,7 +7,7 @@ use crate::http::{self, Router};
 use crate::local_images::Seat;
 use crate::upstream::Upstreams;
 use crate::world::{Clock, Random};
-use crate::{administrator, local_agent, local_images, object_store, world};
+use crate::{administrator, balancing, local_agent, local_images, object_store, world};
 use anyhow::{Context, Result, bail};
 use frontend::Frontend;
 use manager::Manager;
@@ -46,6 +46,8 @@ pub struct Server {
     managing: JoinHandle<()>,
     collecting: JoinHandle<()>,
     agent: Option<local_agent::LocalAgent>,
+    /// Load is balanced where the addresses are: on this machine, if it has an agent.
+    balancer: Option<balancing::Keeper>,
 }
 
 /// What all parts are made with.
@@ -100,8 +102,12 @@ pub async fn start(up: &Up) -> Result<Server> {
                 images: &images,
                 address,
             };
-            Some(local_agent::start(up, place, manager).await?)
+            Some(local_agent::start(up, place, manager.clone()).await?)
         }
+    };
+    let balancer = match up.no_agent {
+        true => None,
+        false => Some(balancing::keep(manager, &parts.dir, tag(&parts))?),
     };
     let endpoint = Endpoint {
         url,
@@ -124,7 +130,12 @@ pub async fn start(up: &Up) -> Result<Server> {
         managing,
         collecting,
         agent,
+        balancer,
     })
+}
+
+fn tag(parts: &Parts) -> &str {
+    local_agent::tag(parts.store.cluster_id())
 }
 
 async fn listen(up: &Up) -> Result<TcpListener> {
@@ -295,6 +306,9 @@ impl Server {
         let idle = live_tasks(&self.store).is_empty();
         self.end.send_replace(true);
         self.serving.await.context("the endpoint ended badly")?;
+        if let Some(balancer) = self.balancer {
+            balancer.end(idle).await;
+        }
         if let Some(agent) = self.agent {
             agent.end(idle).await;
         }
