@@ -1,16 +1,44 @@
-//! What a VPC's resolver answers, out of Cloud Map's namespaces, services and instances. Names of
-//! instances of a private namespace are known in its VPC and nowhere else.
-//! Source: Cloud Map API reference, RegisterInstance (Attributes) and DnsConfig.
+//! What a VPC's resolver answers, out of Cloud Map's namespaces, services and instances, and of load
+//! balancers. Names of instances of a private namespace are known in its VPC and nowhere else;
+//! those of load balancers everywhere, and an internal one's stands for addresses that only its VPC
+//! has a way to. Each is a zone of its own, so that those of balancers that are AWS's own are asked
+//! of the world.
+//! Source: Cloud Map API reference, RegisterInstance (Attributes) and DnsConfig; ELB user guide, "How
+//! Elastic Load Balancing works" (60 seconds, addresses of internal ones).
 
+use model::balancing::LoadBalancer;
 use model::discovery::{
     ATTRIBUTE_CNAME, ATTRIBUTE_IPV4, ATTRIBUTE_IPV6, ATTRIBUTE_PORT, Answer, DiscoveryInstance,
-    DiscoveryService, DnsRecord, NameTable, Namespace, NamespaceKind, RecordKind, RecordSet, Zone,
+    DiscoveryService, DnsRecord, NameTable, Namespace, NamespaceKind, RecordKind, RecordSet,
+    RoutingPolicy, Zone,
 };
-use model::{DiscoveryServiceId, NamespaceId, VpcId};
+use model::network::NetworkInterface;
+use model::{DiscoveryServiceId, InterfaceId, NamespaceId, VpcId};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::ops::Deref;
 
 /// Seconds that Route 53 lets the absence of a name be remembered at most.
 const NEGATIVE_TTL_SECONDS_MAX: i64 = 900;
+/// How long a load balancer's addresses may be remembered.
+const BALANCER_TTL_SECONDS: u32 = 60;
+
+/// What a load balancer's name stands for: public addresses, or private ones when it is internal.
+pub fn balancer_addresses<I: Deref<Target = NetworkInterface>>(
+    balancer: &LoadBalancer,
+    interface: impl Fn(&InterfaceId) -> Option<I>,
+) -> Vec<Ipv4Addr> {
+    let of = |id| {
+        let found = interface(id)?;
+        match balancer.internal {
+            true => Some(found.private_ip),
+            false => Some(found.public.as_ref()?.ip),
+        }
+    };
+    let mut addresses: Vec<_> = balancer.interfaces.iter().filter_map(of).collect();
+    addresses.sort();
+    addresses
+}
 
 /// A table for each VPC, also where there is nothing in it: a resolver that knows of no table knows
 /// nothing, one with an empty table knows that there is nothing.
@@ -19,6 +47,7 @@ pub fn tables<'a>(
     namespaces: impl Iterator<Item = &'a Namespace>,
     services: impl Iterator<Item = &'a DiscoveryService>,
     instances: impl Iterator<Item = &'a DiscoveryInstance>,
+    balancers: &BTreeMap<String, Vec<Ipv4Addr>>,
 ) -> BTreeMap<VpcId, NameTable> {
     let mut tables: BTreeMap<VpcId, NameTable> =
         vpcs.iter().map(|vpc| (vpc.clone(), NameTable::default())).collect();
@@ -69,7 +98,26 @@ pub fn tables<'a>(
         }
         zone.names.insert(name, sets);
     }
+    for (name, addresses) in balancers {
+        for table in tables.values_mut() {
+            table.zones.insert(lower(name), balancer_zone(name, addresses));
+        }
+    }
     tables
+}
+
+fn balancer_zone(name: &str, addresses: &[Ipv4Addr]) -> Zone {
+    let set = RecordSet {
+        routing: RoutingPolicy::Multivalue,
+        ttl_seconds: BALANCER_TTL_SECONDS,
+        records: addresses.iter().map(|address| Answer::A(*address)).collect(),
+    };
+    // Without an address it is there all the same: nobody is to remember that it isn't.
+    let sets = if addresses.is_empty() { Vec::new() } else { vec![set] };
+    Zone {
+        negative_ttl_seconds: BALANCER_TTL_SECONDS,
+        names: BTreeMap::from([(lower(name), sets)]),
+    }
 }
 
 fn lower(name: &str) -> String {
@@ -101,7 +149,7 @@ fn targets(zone: &mut Zone, record: DnsRecord, name: &str, told: &[&DiscoveryIns
         let records: Vec<Answer> =
             [RecordKind::A, RecordKind::Aaaa].into_iter().filter_map(of).collect();
         let sets = records.into_iter().map(|answer| RecordSet {
-            routing: model::discovery::RoutingPolicy::Multivalue,
+            routing: RoutingPolicy::Multivalue,
             ttl_seconds: record.ttl_seconds,
             records: vec![answer],
         });
@@ -112,9 +160,14 @@ fn targets(zone: &mut Zone, record: DnsRecord, name: &str, told: &[&DiscoveryIns
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::discovery::{DnsConfig, RoutingPolicy};
-    use model::{Tags, Timestamp};
-    use std::net::Ipv4Addr;
+    use model::balancing::BalancerKind;
+    use model::discovery::DnsConfig;
+    use model::network::{PublicAddress, Subnet};
+    use model::{SubnetId, Tags, Timestamp};
+
+    fn none() -> BTreeMap<String, Vec<Ipv4Addr>> {
+        BTreeMap::new()
+    }
 
     fn namespace(id: &str, name: &str, vpc: Option<&str>) -> Namespace {
         Namespace {
@@ -171,7 +224,7 @@ mod tests {
             [namespace("ns-1", "Local", Some("vpc-1")), namespace("ns-2", "other", None)];
         let services = [service("srv-1", "ns-1", &[RecordKind::A]), service("srv-2", "ns-2", &[])];
         let instances = [instance("a", "10.0.0.5", true), instance("b", "10.0.0.4", false)];
-        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter());
+        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter(), &none());
         assert_eq!(tables[&vpcs[1]], NameTable::default());
         let zone = &tables[&vpcs[0]].zones["local"];
         assert_eq!(zone.negative_ttl_seconds, 15);
@@ -185,7 +238,7 @@ mod tests {
         let namespaces = [namespace("ns-1", "local", Some("vpc-1"))];
         let services = [service("srv-1", "ns-1", &[RecordKind::A, RecordKind::Srv])];
         let instances = [instance("a", "10.0.0.5", false), instance("b", "10.0.0.4", false)];
-        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter());
+        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter(), &none());
         let names = &tables[&vpcs[0]].zones["local"].names;
         assert_eq!(names["web.local"][0].records.len(), 2);
         assert_eq!(
@@ -193,5 +246,64 @@ mod tests {
             Answer::Srv { port: 80, target: "b.web.local".to_owned() }
         );
         assert_eq!(names["a.web.local"][0].records, [Answer::A(Ipv4Addr::new(10, 0, 0, 5))]);
+    }
+
+    #[test]
+    fn a_load_balancer_is_known_in_every_vpc_and_nothing_beside_it() {
+        let vpcs = [VpcId::from("vpc-1"), VpcId::from("vpc-2")];
+        let name = "Web-1234567890.us-east-1.elb.amazonaws.com".to_owned();
+        let addresses = vec![Ipv4Addr::new(198, 19, 0, 5), Ipv4Addr::new(198, 19, 0, 6)];
+        let balancers =
+            BTreeMap::from([(name, addresses), ("new.elb.amazonaws.com".to_owned(), Vec::new())]);
+        let empty = (std::iter::empty(), std::iter::empty(), std::iter::empty());
+        let tables = tables(&vpcs, empty.0, empty.1, empty.2, &balancers);
+        assert_eq!(tables[&vpcs[0]], tables[&vpcs[1]]);
+        let zones = &tables[&vpcs[0]].zones;
+        let name = "web-1234567890.us-east-1.elb.amazonaws.com";
+        assert_eq!(zones.keys().collect::<Vec<_>>(), ["new.elb.amazonaws.com", name]);
+        let set = &zones[name].names[name][0];
+        assert_eq!((set.records.len(), set.ttl_seconds), (2, 60));
+        assert!(zones["new.elb.amazonaws.com"].names["new.elb.amazonaws.com"].is_empty());
+    }
+
+    #[test]
+    fn an_internal_one_has_private_addresses_and_another_public_ones() {
+        let subnet = Subnet::new(
+            SubnetId::from("subnet-1"),
+            VpcId::from("vpc-1"),
+            model::network::Cidr::parse("10.0.0.0/24").expect("a range"),
+            "us-east-1a".into(),
+            Timestamp(0),
+        );
+        let interface = |id: &InterfaceId| {
+            let last = if id.as_str() == "eni-a" { 9 } else { 5 };
+            let ip = Ipv4Addr::new(10, 0, 0, last);
+            let mut one =
+                NetworkInterface::new(id.clone(), &subnet, ip, String::new(), Timestamp(0));
+            let ip = Ipv4Addr::new(198, 19, 0, last);
+            one.public = Some(PublicAddress { ip, allocation: None, association: None });
+            (id.as_str() != "eni-gone").then(|| Box::new(one))
+        };
+        let mut balancer = LoadBalancer {
+            id: "app/web/1".into(),
+            name: "web".to_owned(),
+            kind: BalancerKind::Application,
+            internal: true,
+            vpc: VpcId::from("vpc-1"),
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            interfaces: ["eni-a", "eni-b", "eni-gone"].map(InterfaceId::from).to_vec(),
+            dns_name: String::new(),
+            attributes: BTreeMap::new(),
+            created_at: Timestamp(0),
+            tags: Tags::new(),
+        };
+        let of = |balancer: &LoadBalancer| {
+            let addresses = balancer_addresses(balancer, interface);
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&balancer), ["10.0.0.5", "10.0.0.9"]);
+        balancer.internal = false;
+        assert_eq!(of(&balancer), ["198.19.0.5", "198.19.0.9"]);
     }
 }

@@ -2,10 +2,11 @@
 //! changed. A burst of changes is one table.
 
 use crate::Context;
-use model::VpcId;
+use model::balancing::LoadBalancer;
 use model::discovery::{DiscoveryInstance, DiscoveryService, NameTable, Namespace};
-use model::network::Vpc;
+use model::network::{InterfaceKind, NetworkInterface, Vpc};
 use model::session::ToAgent;
+use model::{InterfaceId, VpcId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,14 @@ fn concerns_names(change: &store::Change) -> bool {
         || change.of::<DiscoveryService>().is_some()
         || change.of::<Namespace>().is_some()
         || change.of::<Vpc>().is_some()
+        || change.of::<LoadBalancer>().is_some()
+        || change.of::<NetworkInterface>().is_some_and(|(old, new)| {
+            [old, new].into_iter().flatten().any(|one| is_balancers(one.kind))
+        })
+}
+
+fn is_balancers(kind: InterfaceKind) -> bool {
+    matches!(kind, InterfaceKind::LoadBalancer | InterfaceKind::NetworkLoadBalancer)
 }
 
 fn tables(snapshot: &Snapshot) -> BTreeMap<VpcId, Arc<NameTable>> {
@@ -52,11 +61,16 @@ fn tables(snapshot: &Snapshot) -> BTreeMap<VpcId, Arc<NameTable>> {
     let namespaces: Vec<_> = snapshot.scan::<Namespace>("").map(|(_, it)| it).collect();
     let services: Vec<_> = snapshot.scan::<DiscoveryService>("").map(|(_, it)| it).collect();
     let instances: Vec<_> = snapshot.scan::<DiscoveryInstance>("").map(|(_, it)| it).collect();
+    let interface = |id: &InterfaceId| snapshot.get::<NetworkInterface>(id.as_str());
+    let balancers = snapshot
+        .scan::<LoadBalancer>("")
+        .map(|(_, it)| (it.dns_name.clone(), plan::names::balancer_addresses(&it, interface)));
     let tables = plan::names::tables(
         &vpcs,
         namespaces.iter().map(|it| &**it),
         services.iter().map(|it| &**it),
         instances.iter().map(|it| &**it),
+        &balancers.collect(),
     );
     tables.into_iter().map(|(vpc, table)| (vpc, Arc::new(table))).collect()
 }
