@@ -14,6 +14,7 @@ mod network;
 mod recovery;
 mod session;
 mod signals;
+mod usage;
 
 pub use images::{Image, Images, Wanted};
 pub use metadata::{Doors, NameServer, NameSockets};
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -138,6 +140,17 @@ pub struct Agent<R, I> {
     instance: Option<InstanceId>,
     actors: BTreeMap<TaskId, mpsc::Sender<Message>>,
     running: JoinSet<TaskId>,
+    population: Population,
+}
+
+/// How many tasks there are here. Cheap to clone; all clones are one.
+#[derive(Clone, Default, Debug)]
+pub struct Population(Arc<AtomicUsize>);
+
+impl Population {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<R: Runtime, I: Images> Agent<R, I> {
@@ -157,7 +170,8 @@ impl<R: Runtime, I: Images> Agent<R, I> {
             Shared { runtime, images, link, settings, clock, networks, residents, api, inside };
         let shared = Arc::new(shared);
         let actors = BTreeMap::new();
-        let mut agent = Self { shared, events, instance, actors, running: JoinSet::new() };
+        let (running, population) = (JoinSet::new(), Population::default());
+        let mut agent = Self { shared, events, instance, actors, running, population };
         agent.recover().await?;
         Ok(agent)
     }
@@ -211,6 +225,12 @@ impl<R: Runtime, I: Images> Agent<R, I> {
     fn adopt(&mut self, task: TaskId, actor: Actor<R, I>, inbox: mpsc::Sender<Message>) {
         self.actors.insert(task, inbox);
         self.running.spawn(actor.run());
+        self.population.0.store(self.running.len(), Ordering::Relaxed);
+    }
+
+    /// To be asked when the agent itself is gone, too.
+    pub fn population(&self) -> Population {
+        self.population.clone()
     }
 
     /// Runs until a session is refused for good. `connect` gives a stream to the control plane; it
@@ -251,6 +271,11 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         tokio::pin!(sessions);
         let keys = credentials::keep_fresh(&shared.residents, &shared.link, || shared.now());
         tokio::pin!(keys);
+        let usage =
+            usage::keep_reporting(&shared.residents, &*shared.runtime, &shared.link, || {
+                shared.now()
+            });
+        tokio::pin!(usage);
         // On its own, as actors wait for it.
         let mut networks = JoinSet::new();
         let weak = Arc::downgrade(&self.shared);
@@ -259,6 +284,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
             tokio::select! {
                 end = &mut sessions => return end,
                 never = &mut keys => match never {},
+                never = &mut usage => match never {},
                 Some(told) = news.recv() => {
                     self.take(told).await;
                     identities.send_replace(self.instance.clone());
@@ -272,6 +298,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
     }
 
     fn ended(&mut self, ended: Result<TaskId, tokio::task::JoinError>) {
+        self.population.0.store(self.running.len(), Ordering::Relaxed);
         match ended {
             Ok(task) => {
                 self.actors.remove(&task);

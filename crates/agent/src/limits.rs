@@ -53,3 +53,9 @@ pub const NETWORK_WAIT_MS: u64 = 30_000;
 pub const NETWORK_RETRY_MS: u64 = 500;
 /// How often a VPC that is gone is tried to be taken away before the next session says so again.
 pub const NETWORK_REMOVALS_MAX: usize = 60;
+/// How often the control plane is told what tasks use, in milliseconds.
+pub const USAGE_EVERY_MS: u64 = 5_000;
+/// Tasks whose use is told in one message: some 100 bytes each.
+pub const USAGES_PER_MESSAGE_MAX: usize = 500;
+/// Supervisors that are asked at a time.
+pub const USAGES_AT_ONCE_MAX: usize = 32;

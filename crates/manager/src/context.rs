@@ -7,12 +7,15 @@ use model::{Timestamp, ZoneName};
 use std::sync::Arc;
 use store::Store;
 use store::logs::Logs;
+use store::metrics::Metrics;
 use store::secret::Sealer;
 
 #[derive(Clone)]
 pub struct Context {
     pub store: Store,
     pub logs: Logs,
+    /// Shared with the frontend, which shows them.
+    pub metrics: Metrics,
     pub sealer: Arc<Sealer>,
     pub locality: Locality,
     /// Zones in which instances may be; the first is that of instances that name none.

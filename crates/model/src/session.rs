@@ -169,6 +169,21 @@ pub enum ToControl {
         task: TaskId,
         cluster: ClusterName,
     },
+    /// What tasks that run here have used, as counted at `at`. Lost, it is missed by nobody but a
+    /// metric.
+    Usage {
+        at: Timestamp,
+        tasks: Vec<TaskUsage>,
+    },
+}
+
+/// What a task has used: CPU time since it began, memory just now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TaskUsage {
+    pub task: TaskId,
+    pub cluster: ClusterName,
+    pub cpu_nanoseconds: u64,
+    pub memory_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

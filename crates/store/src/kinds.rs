@@ -10,6 +10,7 @@ use model::cluster::Cluster;
 use model::discovery::{
     DiscoveryInstance, DiscoveryOperation, DiscoveryService, Namespace, NamespacePlace,
 };
+use model::event::{Event, EventCursor};
 use model::iam::{ManagedPolicy, Role};
 use model::image::{
     BlobLink, ImagePull, ImageTag, LifecycleEvaluation, LifecyclePolicy, LifecyclePreview,
@@ -18,10 +19,12 @@ use model::image::{
 use model::instance::{Allocation, Instance};
 use model::join::{AgentCertificate, JoinToken};
 use model::logs::{LogGroup, LogStream};
+use model::metrics::{Alarm, AlarmState};
 use model::network::{
     Address, AddressPool, DhcpOptions, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl,
     NetworkInterface, PublicPool, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
 };
+use model::scaling::{ScalableTarget, ScalingPolicy, ScalingProgress, ScheduledAction};
 use model::secret::{Parameter, ParameterVersion, Secret, SecretVersion};
 use model::service::{Service, ServiceProgress};
 use model::task::Task;
@@ -39,6 +42,8 @@ pub fn all() -> Kinds {
         .with::<Address>()
         .with::<AddressPool>()
         .with::<AgentCertificate>()
+        .with::<Alarm>()
+        .with::<AlarmState>()
         .with::<Allocation>()
         .with::<BalancingChanges>()
         .with::<BlobLink>()
@@ -49,6 +54,8 @@ pub fn all() -> Kinds {
         .with::<DiscoveryInstance>()
         .with::<DiscoveryOperation>()
         .with::<DiscoveryService>()
+        .with::<Event>()
+        .with::<EventCursor>()
         .with::<ImagePull>()
         .with::<ImageTag>()
         .with::<Instance>()
@@ -78,6 +85,10 @@ pub fn all() -> Kinds {
         .with::<RepositoryPolicy>()
         .with::<Role>()
         .with::<RouteTable>()
+        .with::<ScalableTarget>()
+        .with::<ScalingPolicy>()
+        .with::<ScalingProgress>()
+        .with::<ScheduledAction>()
         .with::<Secret>()
         .with::<SecretVersion>()
         .with::<Rule>()
@@ -139,6 +150,21 @@ pub fn service_key(cluster: &ClusterName, name: &ServiceName) -> String {
 
 pub fn service_prefix(cluster: &ClusterName) -> String {
     format!("{cluster}/")
+}
+
+/// A scalable target and its progress have the service's key; its policies and scheduled actions
+/// share the prefix `scaling_prefix`.
+pub fn scaling_key(cluster: &ClusterName, service: &ServiceName, name: &str) -> String {
+    format!("{cluster}/{service}/{name}")
+}
+
+pub fn scaling_prefix(cluster: &ClusterName, service: &ServiceName) -> String {
+    format!("{cluster}/{service}/")
+}
+
+/// Events sort as they happened.
+pub fn event_key(sequence: u64) -> String {
+    format!("{sequence:020}")
 }
 
 /// Revisions of a family share the prefix `task_definition_prefix(family)` and sort by number.
@@ -220,6 +246,8 @@ pub fn parameter_version_prefix(parameter: &str) -> String {
 
 /// The one pool of public addresses.
 pub const PUBLIC_POOL_KEY: &str = "public";
+/// The one place up to which events are told.
+pub const EVENT_CURSOR_KEY: &str = "all";
 /// The one count of load balancing's changes.
 pub const BALANCING_CHANGES_KEY: &str = "all";
 
@@ -243,6 +271,8 @@ record!(AccountSetting, "account-setting", 1,
 record!(Address, "address", 1, r => r.allocation.to_string());
 record!(AddressPool, "address-pool", 1, r => r.subnet.to_string());
 record!(AgentCertificate, "agent-certificate", 1, r => r.fingerprint.clone());
+record!(Alarm, "alarm", 1, r => r.name.clone());
+record!(AlarmState, "alarm-state", 1, r => r.alarm.clone());
 record!(Allocation, "allocation", 1, r => r.instance.to_string());
 record!(BalancingChanges, "balancing-changes", 1, _changes => BALANCING_CHANGES_KEY.to_owned());
 record!(BlobLink, "blob-link", 1, r => blob_link_key(&r.repository, &r.digest));
@@ -254,6 +284,8 @@ record!(DiscoveryInstance, "discovery-instance", 1,
     r => discovery_instance_key(&r.service, &r.id));
 record!(DiscoveryOperation, "discovery-operation", 1, r => r.id.clone());
 record!(DiscoveryService, "discovery-service", 1, r => r.id.to_string());
+record!(Event, "event", 1, r => event_key(r.sequence));
+record!(EventCursor, "event-cursor", 1, _cursor => EVENT_CURSOR_KEY.to_owned());
 record!(ImagePull, "image-pull", 1, r => manifest_key(&r.repository, &r.digest));
 record!(ImageTag, "image-tag", 1, r => image_tag_key(&r.repository, &r.tag));
 record!(Instance, "instance", 1, r => r.id.to_string());
@@ -284,6 +316,11 @@ record!(Repository, "repository", 1, r => r.name.to_string());
 record!(RepositoryPolicy, "repository-policy", 1, r => r.repository.to_string());
 record!(Role, "role", 1, r => role_key(&r.name));
 record!(Rule, "listener-rule", 1, r => rule_key(&r.listener, &r.id));
+record!(ScalableTarget, "scalable-target", 1, r => service_key(&r.cluster, &r.service));
+record!(ScalingPolicy, "scaling-policy", 1, r => scaling_key(&r.cluster, &r.service, &r.name));
+record!(ScalingProgress, "scaling-progress", 1, r => service_key(&r.cluster, &r.service));
+record!(ScheduledAction, "scheduled-action", 1,
+    r => scaling_key(&r.cluster, &r.service, &r.name));
 record!(Secret, "secret", 1, r => r.name.clone());
 record!(SecretVersion, "secret-version", 1, r => secret_version_key(&r.secret, &r.id));
 record!(RouteTable, "route-table", 1, r => r.id.to_string());

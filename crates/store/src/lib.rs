@@ -3,12 +3,14 @@
 //! State is small and read all the time, so it lives decoded in memory and the engine below is
 //! there for durability alone. What every engine gives: a snapshot at a revision, a transaction
 //! that commits only if what it read is unchanged, and a watch from a revision. Beside the state
-//! lie what is not state: blobs (`blob`), log events (`logs`) and sealed secrets (`secret`).
+//! lie what is not state: blobs (`blob`), log events (`logs`), metrics (`metrics`) and sealed
+//! secrets (`secret`).
 
 pub mod blob;
 pub mod kinds;
 pub mod limits;
 pub mod logs;
+pub mod metrics;
 pub mod pulls;
 pub mod secret;
 pub mod session_token;

@@ -86,3 +86,7 @@ pub const LOG_READS_MAX: usize = 8;
 pub const LOG_APPENDS_MAX: usize = 32;
 /// Events one call of `filter` looks at.
 pub const LOG_FILTER_EVENTS_LOOKED_MAX: usize = 50_000;
+/// Metrics in memory; with all their points some 60 MiB.
+pub const METRICS_MAX: usize = 1024;
+/// Points of one metric: a day of minutes.
+pub const METRIC_POINTS_MAX: usize = 1440;

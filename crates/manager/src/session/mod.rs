@@ -12,6 +12,7 @@ mod register;
 mod reports;
 mod secrets;
 mod stream;
+mod usage;
 
 use crate::Context;
 use crate::limits::{HELLO_TIMEOUT_MS, INBOX_MESSAGES_MAX, OUTBOX_MESSAGES_MAX};
@@ -274,6 +275,7 @@ impl Session<'_> {
         resync: &Notify,
     ) -> SessionFailure {
         let lease = Duration::from_secs(SESSION_LEASE_SECONDS.unsigned_abs());
+        let counts = usage::Counts::default();
         loop {
             let message = match tokio::time::timeout(lease, messages.next::<ToControl>()).await {
                 Err(_) => return SessionFailure::Silent,
@@ -293,6 +295,10 @@ impl Session<'_> {
                 ToControl::KeysWanted { task, cluster } => {
                     let keys = keys::mint(self.cx, &self.instance, &cluster, &task);
                     self.outbox.send(ToAgent::Keys { task, keys }).await.is_ok()
+                }
+                ToControl::Usage { at, tasks } => {
+                    usage::measure(self.cx, &self.instance, &counts, at, &tasks);
+                    true
                 }
                 ToControl::Hello(_) => return SessionFailure::NoHello,
             };

@@ -23,6 +23,7 @@ use std::time::Duration;
 use store::Store;
 use store::kinds::task_key;
 use store::logs::{Durability, Logs, PageLimit, PageStart, TimeRange};
+use store::metrics::Metrics;
 use store::secret::Sealer;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -77,6 +78,7 @@ impl World {
         let manager = Manager::new(Context {
             store: store.clone(),
             logs: logs.clone(),
+            metrics: Metrics::default(),
             sealer: Arc::new(Sealer::open(&folder.path().join("root.key")).expect("a key")),
             locality: Locality { region: "us-east-1".into(), account: "000000000000".into() },
             zone: "us-east-1a".into(),
