@@ -2,11 +2,12 @@
 //! the bounds of a rollout hold all the way, and once the world is calm the service converges and
 //! its plan asks for nothing more.
 
+use model::balancing::TargetState;
 use model::container::Health;
-use model::facts::{ContainersFact, InterfaceFact, Placement, TargetFact, TaskStatus};
+use model::facts::{ContainersFact, Desired, InterfaceFact, Placement, TargetFact, TaskStatus};
 use model::service::{
-    Abort, DeploymentRules, Rollout, Service, ServiceProgress, ServiceStatus, ServiceTemplate,
-    WantedDeployment,
+    Abort, DeploymentRules, Rollout, Service, ServiceLoadBalancer, ServiceProgress, ServiceStatus,
+    ServiceTemplate, WantedDeployment,
 };
 use model::task::{NetworkRequest, Stop, StopCode, Task, TaskOverrides};
 use model::task_definition::{ContainerTemplate, TaskTemplate};
@@ -15,7 +16,7 @@ use model::{
     TaskDefinitionRevision, TaskId, Timestamp, ZoneName,
 };
 use plan::draft::Draft;
-use plan::service::{ServicePlan, ServiceTask, ServiceView, reconcile};
+use plan::service::{ServicePlan, ServiceTask, ServiceView, TargetSeen, reconcile};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,10 +46,17 @@ struct World {
     minted: u128,
     /// Deployments whose tasks never start.
     broken: Vec<DeploymentId>,
+    /// Deployments whose tasks run and fail the balancer's checks.
+    failing: Vec<DeploymentId>,
+    /// What the balancer found.
+    targets: BTreeMap<TaskId, TargetState>,
     checked: bool,
+    balanced: bool,
 }
 
-fn template(revision: u32) -> Arc<ServiceTemplate> {
+const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/web/0123";
+
+fn template(revision: u32, balanced: bool) -> Arc<ServiceTemplate> {
     Arc::new(ServiceTemplate {
         family: Family::from("web"),
         revision: TaskDefinitionRevision(revision),
@@ -57,7 +65,14 @@ fn template(revision: u32) -> Arc<ServiceTemplate> {
         platform_version: "1.4.0".to_owned(),
         network: NetworkRequest::default(),
         enable_execute_command: false,
-        load_balancers: Vec::new(),
+        load_balancers: match balanced {
+            false => Vec::new(),
+            true => vec![ServiceLoadBalancer {
+                target_group_arn: GROUP.to_owned(),
+                container_name: "main".to_owned(),
+                container_port: 80,
+            }],
+        },
         registries: Vec::new(),
     })
 }
@@ -72,7 +87,7 @@ impl World {
             wanted: WantedDeployment {
                 id: DeploymentId::mint(1),
                 revision_number: 1,
-                template: template(1),
+                template: template(1, false),
                 asked_at: Timestamp(0),
             },
             rules: DeploymentRules {
@@ -100,8 +115,18 @@ impl World {
             now: Timestamp(0),
             minted: 0,
             broken: Vec::new(),
+            failing: Vec::new(),
+            targets: BTreeMap::new(),
             checked,
+            balanced: false,
         }
+    }
+
+    fn balanced(desired: u32, minimum: u32, maximum: u32, checked: bool) -> Self {
+        let mut world = Self::new(desired, minimum, maximum, checked);
+        world.balanced = true;
+        world.service.wanted.template = template(1, true);
+        world
     }
 
     fn deploy(&mut self, number: u32) -> DeploymentId {
@@ -109,7 +134,7 @@ impl World {
         self.service.wanted = WantedDeployment {
             id: id.clone(),
             revision_number: u64::from(number),
-            template: template(number),
+            template: template(number, self.balanced),
             asked_at: self.now,
         };
         id
@@ -120,8 +145,10 @@ impl World {
         let health = |task: &Task| {
             checked.then(|| self.health.get(&task.id).copied().unwrap_or(Health::Unknown))
         };
-        let tasks: Vec<_> =
-            self.tasks.values().map(|task| ServiceTask { task, health: health(task) }).collect();
+        let targets: Vec<_> = self.tasks.values().map(|task| self.targets_of(task)).collect();
+        let pairs = self.tasks.values().zip(&targets);
+        let seen = pairs.map(|(task, targets)| ServiceTask { task, health: health(task), targets });
+        let tasks: Vec<_> = seen.collect();
         let view = ServiceView {
             service: &self.service,
             progress: self.progress.as_ref(),
@@ -134,6 +161,15 @@ impl World {
             *minted += 1;
             *minted
         })
+    }
+
+    fn targets_of(&self, task: &Task) -> Vec<TargetSeen<'static>> {
+        if !self.balanced || task.last_status() != TaskStatus::Running {
+            return Vec::new();
+        }
+        let state = self.targets.get(&task.id).copied().unwrap_or(TargetState::Initial);
+        let reason = Some("Health checks failed with these codes: [503]");
+        vec![TargetSeen { group: GROUP, port: 80, state, reason }]
     }
 
     /// Plans and carries out until there is nothing more to do; the bounds hold at every step.
@@ -189,7 +225,7 @@ impl World {
             enable_execute_command: false,
             tags: &Tags::new(),
             network: &NetworkRequest::default(),
-            target: TargetFact::NotNeeded,
+            target: if self.balanced { TargetFact::Wanted } else { TargetFact::NotNeeded },
             now: self.now,
         };
         let mut task = draft.task(id.clone(), None, &mut || 7);
@@ -204,11 +240,14 @@ impl World {
     fn healthy(&self) -> usize {
         let healthy = |task: &&Task| {
             let settled = task.started_at.is_some_and(|at| self.now.since_ms(at) >= SETTLE_MS);
-            task.last_status() == TaskStatus::Running
-                && match self.checked {
-                    true => self.health.get(&task.id) == Some(&Health::Healthy),
-                    false => settled,
-                }
+            let contained = self.health.get(&task.id) == Some(&Health::Healthy);
+            let reached = self.targets.get(&task.id) == Some(&TargetState::Healthy);
+            let is_well = match (self.checked, self.balanced) {
+                (checked, true) => reached && (contained || !checked),
+                (true, false) => contained,
+                (false, false) => settled,
+            };
+            task.last_status() == TaskStatus::Running && is_well
         };
         self.tasks.values().filter(healthy).count()
     }
@@ -224,6 +263,7 @@ impl World {
         for task in self.tasks.values_mut() {
             let by = task.started_by.as_deref().unwrap_or("");
             let broken = self.broken.iter().any(|id| id.as_str() == by);
+            let failing = self.failing.iter().any(|id| id.as_str() == by);
             match task.last_status() {
                 TaskStatus::Provisioning => {
                     let instance = InstanceId::from("one");
@@ -234,6 +274,25 @@ impl World {
                     let reason = "CannotPullContainerError".to_owned();
                     task.stop = Some(Stop { code: StopCode::TaskFailedToStart, reason, at: now });
                     task.facts.containers = ContainersFact::Stopped;
+                    task.settle(now);
+                }
+                TaskStatus::Activating if task.facts.containers == ContainersFact::Running => {
+                    task.facts.target = TargetFact::Registered;
+                    task.settle(now);
+                }
+                TaskStatus::Running if self.balanced => {
+                    let state = self.targets.entry(task.id.clone()).or_insert(TargetState::Initial);
+                    *state = match (*state, failing) {
+                        (TargetState::Initial, true) => TargetState::Unhealthy,
+                        (TargetState::Initial, false) => TargetState::Healthy,
+                        (found, _) => found,
+                    };
+                }
+                TaskStatus::Deactivating => {
+                    task.facts.target = match task.facts.target {
+                        TargetFact::Registered => TargetFact::Draining,
+                        _ => TargetFact::Gone,
+                    };
                     task.settle(now);
                 }
                 TaskStatus::Pending | TaskStatus::Activating => {
@@ -262,6 +321,9 @@ impl World {
         let code = StopCode::EssentialContainerExited;
         task.stop = Some(Stop { code, reason: "gone".to_owned(), at: self.now });
         task.facts.containers = ContainersFact::Stopped;
+        if task.facts.target == TargetFact::Registered {
+            task.facts.target = TargetFact::Gone;
+        }
         task.settle(self.now);
     }
 
@@ -406,6 +468,85 @@ fn unhealthy_tasks_are_replaced() {
 }
 
 #[test]
+fn with_a_load_balancer_a_task_is_there_when_its_target_is_healthy() {
+    let mut world = World::balanced(2, 100, 200, false);
+    world.calm(3);
+    assert_eq!((world.running(), world.primary().rollout), (2, Rollout::InProgress));
+    world.calm(2);
+    assert_eq!((world.healthy(), world.primary().rollout), (2, Rollout::Completed));
+    let registered = format!("(service web) registered 2 targets in (target-group {GROUP})");
+    assert_eq!(world.said(&registered), 1);
+    world.deploy(2);
+    world.calm(20);
+    assert_eq!((world.healthy(), world.running()), (2, 2));
+    assert_eq!(world.said("has begun draining connections on 2 tasks."), 1);
+    assert_eq!(world.said("deregistered 2 targets in (target-group"), 1);
+    assert_eq!(world.said(&registered), 2);
+    // One that dies has nothing to drain.
+    world.kill(0);
+    world.calm(20);
+    assert_eq!(world.said("deregistered 1 targets in"), 1);
+    assert_eq!(world.said("has begun draining connections on 1 tasks."), 0);
+}
+
+#[test]
+fn a_rollout_whose_targets_fail_breaks_the_circuit_and_no_old_task_is_touched() {
+    let mut world = World::balanced(2, 100, 200, false);
+    world.calm(10);
+    let old: Vec<TaskId> = world.tasks.keys().cloned().collect();
+    world.service.rules.circuit_breaker = true;
+    world.service.rules.rollback = true;
+    let second = world.deploy(2);
+    world.failing.push(second.clone());
+    world.calm(60);
+    assert_eq!(world.primary().rollout, Rollout::Completed);
+    assert!(old.iter().all(|id| world.tasks[id].facts.desired == Desired::Running));
+    assert_eq!((world.said("rolling back to deployment"), world.running()), (1, 2));
+    let text = "(port 80) is unhealthy in (target-group arn:aws:elasticloadbalancing:us-east-1:\
+                000000000000:targetgroup/web/0123) due to (reason Health checks failed with these \
+                codes: [503])";
+    assert!(world.said(text) >= 3);
+    let reason = format!("Task failed ELB health checks in (target-group {GROUP})");
+    let stops = world.tasks.values().filter_map(|task| task.stop.as_ref());
+    assert!(stops.filter(|stop| stop.reason == reason).count() >= 3);
+}
+
+#[test]
+fn the_grace_period_excuses_failed_checks_and_nothing_else() {
+    let mut world = World::balanced(1, 100, 200, false);
+    world.service.health_check_grace_period_seconds = Some(60);
+    let only = world.service.wanted.id.clone();
+    world.failing.push(only);
+    world.calm(6);
+    let task = world.tasks.keys().next().cloned().expect("it has started");
+    assert_eq!(world.targets[&task], TargetState::Unhealthy);
+    assert_eq!((world.tasks.len(), world.primary().rollout), (1, Rollout::InProgress));
+    assert_eq!(world.said("is unhealthy in"), 0);
+    let again = world.plan().again_at.expect("it looks again when the period is over");
+    let started = world.tasks[&task].started_at.expect("it runs");
+    assert_eq!(again, started.plus_seconds(60));
+    world.now = again;
+    world.settle();
+    assert_eq!((world.tasks.len(), world.said("is unhealthy in")), (2, 1));
+}
+
+#[test]
+fn what_dies_during_a_rollout_is_replaced_by_its_own_kind() {
+    let mut world = World::balanced(2, 100, 200, false);
+    world.calm(10);
+    let first = world.primary().id.clone();
+    world.deploy(2);
+    world.settle();
+    let old = |task: &&Task| task.started_by.as_deref() == Some(first.as_str());
+    world.kill(0);
+    world.settle();
+    assert_eq!(world.tasks.values().filter(old).count(), 3);
+    world.calm(30);
+    assert_eq!((world.running(), world.primary().rollout), (2, Rollout::Completed));
+    assert_eq!(world.tasks.values().filter(old).filter(|t| t.stopped_at.is_none()).count(), 0);
+}
+
+#[test]
 fn a_deleted_service_drains_and_is_gone() {
     let mut world = World::new(3, 100, 200, false);
     world.calm(5);
@@ -426,6 +567,12 @@ fn after_any_trouble_a_service_converges_and_its_plan_rests() {
         let (minimum, maximum) = rules[random.below(5) as usize];
         let checked = random.below(2) == 0;
         let mut world = World::new(random.below(6) as u32, minimum, maximum, checked);
+        if random.below(2) == 0 {
+            world.balanced = true;
+            world.service.wanted.template = template(1, true);
+            let grace = random.below(3) as u32 * 10;
+            world.service.health_check_grace_period_seconds = Some(grace);
+        }
         world.service.rules.circuit_breaker = random.below(2) == 0;
         world.service.rules.rollback = random.below(2) == 0;
         for round in 0..60 {
@@ -434,13 +581,16 @@ fn after_any_trouble_a_service_converges_and_its_plan_rests() {
                 1 => world.service.desired_count = random.below(6) as u32,
                 2 => {
                     let id = world.deploy(round + 10);
-                    if random.below(3) == 0 {
-                        world.broken.push(id);
+                    match random.below(6) {
+                        0 | 1 => world.broken.push(id),
+                        2 => world.failing.push(id),
+                        _ => {}
                     }
                 }
                 3 => {
                     let some = random.next() as usize % world.tasks.len().max(1);
                     if let Some(id) = world.tasks.keys().nth(some).cloned() {
+                        world.targets.insert(id.clone(), TargetState::Unhealthy);
                         world.health.insert(id, Health::Unhealthy);
                     }
                 }
@@ -450,6 +600,7 @@ fn after_any_trouble_a_service_converges_and_its_plan_rests() {
             world.now = world.now.plus_ms(i64::try_from(random.below(20_000)).expect("small"));
         }
         world.broken.clear();
+        world.failing.clear();
         world.deploy(1000);
         world.calm(100);
         let desired = world.service.desired_count as usize;

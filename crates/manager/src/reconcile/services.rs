@@ -7,6 +7,7 @@ use crate::Context;
 use crate::agenda::Agenda;
 use crate::follow::{Follow, Step};
 use crate::limits::SERVICE_SETTLE_MS;
+use model::balancing::{Target, TargetGroup, TargetHealth, TargetState};
 use model::container::Health;
 use model::facts::{TargetFact, TaskStatus};
 use model::limits::INACTIVE_SERVICE_KEPT_SECONDS;
@@ -17,15 +18,18 @@ use model::task::{StopCode, Task, TaskOverrides};
 use model::task_definition::TaskDefinition;
 use model::{DeploymentId, Document, ServiceName, Tags, TaskId, Timestamp};
 use plan::draft::Draft;
-use plan::service::{ServicePlan, ServiceTask, ServiceView, Start};
+use plan::service::{ServicePlan, ServiceTask, ServiceView, Start, TargetSeen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::kinds::{service_key, task_definition_key, task_key};
+use store::kinds::{service_key, target_key, task_definition_key, task_key};
 use store::{CommitFailure, Snapshot, TransactFailure, Txn};
 
 /// The keys of tags that ECS sets itself.
 const TAG_CLUSTER: &str = "aws:ecs:clusterName";
 const TAG_SERVICE: &str = "aws:ecs:serviceName";
+/// Source: Elastic Load Balancing user guide, target health reason codes.
+const NOT_REGISTERED: &str = "Target is not registered to the target group";
+const DRAINING: &str = "Target deregistration is in progress";
 /// How long a service rests after a storage failure, in milliseconds.
 const STANDSTILL_MS: i64 = 250;
 
@@ -35,6 +39,8 @@ struct Index {
     tasks: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<Task>>>,
     /// Which service's a task is.
     owner: BTreeMap<Arc<str>, Arc<str>>,
+    /// The same by the task's id, as targets name it.
+    of: BTreeMap<TaskId, Arc<str>>,
     /// Services to look at.
     dirty: BTreeSet<Arc<str>>,
 }
@@ -43,6 +49,7 @@ impl Index {
     fn rebuild(&mut self, snapshot: &Snapshot) {
         self.tasks.clear();
         self.owner.clear();
+        self.of.clear();
         for (key, task) in snapshot.scan::<Task>("") {
             self.fold(Arc::from(key), Some(task));
         }
@@ -57,7 +64,9 @@ impl Index {
         let Some(task) = task else {
             let Some(owner) = self.owner.remove(&key) else { return };
             if let Some(tasks) = self.tasks.get_mut(&owner) {
-                tasks.remove(&key);
+                if let Some(task) = tasks.remove(&key) {
+                    self.of.remove(&task.id);
+                }
                 if tasks.is_empty() {
                     self.tasks.remove(&owner);
                 }
@@ -69,8 +78,16 @@ impl Index {
         let owner = service_key(&task.cluster, &ServiceName::from(name));
         let owner: Arc<str> = Arc::from(owner);
         self.owner.insert(Arc::clone(&key), Arc::clone(&owner));
+        self.of.insert(task.id.clone(), Arc::clone(&owner));
         self.tasks.entry(Arc::clone(&owner)).or_default().insert(key, task);
         self.dirty.insert(owner);
+    }
+
+    /// The service of the task that is this target.
+    fn target(&mut self, snapshot: &Snapshot, key: &str) {
+        let target = snapshot.get::<Target>(key);
+        let task = target.as_ref().and_then(|target| target.task.as_ref());
+        self.dirty.extend(task.and_then(|task| self.of.get(task)).cloned());
     }
 }
 
@@ -78,6 +95,8 @@ pub async fn run(cx: &Context) {
     let mut tasks = Follow::<Task>::new(&cx.store);
     let mut services = Follow::<Service>::new(&cx.store);
     let mut progress = Follow::<ServiceProgress>::new(&cx.store);
+    let mut targets = Follow::<Target>::new(&cx.store);
+    let mut health = Follow::<TargetHealth>::new(&cx.store);
     let mut index = Index::default();
     let mut agenda = Agenda::default();
     loop {
@@ -90,6 +109,8 @@ pub async fn run(cx: &Context) {
             }),
             step = services.next() => step.map(|step| touched(step, &mut index)),
             step = progress.next() => step.map(|step| touched(step, &mut index)),
+            step = targets.next() => step.map(|step| reached_anew(cx, step, &mut index)),
+            step = health.next() => step.map(|step| reached_anew(cx, step, &mut index)),
             () = tokio::time::sleep(agenda.sleep(cx.now())) => Ok(()),
         };
         if woken.is_err() {
@@ -115,6 +136,16 @@ fn touched<T>(step: Step<T>, index: &mut Index) {
     match step {
         Step::Everything(snapshot) => index.all(&snapshot),
         Step::Changes(changes) => index.dirty.extend(changes.into_iter().map(|(key, _)| key)),
+    }
+}
+
+fn reached_anew<T>(cx: &Context, step: Step<T>, index: &mut Index) {
+    match step {
+        Step::Everything(snapshot) => index.all(&snapshot),
+        Step::Changes(changes) => {
+            let snapshot = cx.store.snapshot();
+            changes.iter().for_each(|(key, _)| index.target(&snapshot, key));
+        }
     }
 }
 
@@ -154,8 +185,15 @@ fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<T
         }
         return Done { again_at: Some(forget_at), ..Done::default() };
     }
-    let seen: Vec<ServiceTask<'_>> =
-        tasks.values().map(|task| ServiceTask { task, health: health(txn, task) }).collect();
+    let folded = plan::service::fold(&service, progress.as_deref());
+    let targets: Vec<Vec<Reached>> =
+        tasks.values().map(|task| reached(txn, &folded, task)).collect();
+    let targets: Vec<Vec<TargetSeen<'_>>> =
+        targets.iter().map(|all| all.iter().map(Reached::seen).collect()).collect();
+    let pairs = tasks.values().zip(&targets);
+    let seen: Vec<ServiceTask<'_>> = pairs
+        .map(|(task, targets)| ServiceTask { task, health: health(txn, task), targets })
+        .collect();
     let view = ServiceView {
         service: &service,
         progress: progress.as_deref(),
@@ -196,6 +234,57 @@ fn health(txn: &Txn, task: &Task) -> Option<Health> {
     let definition = txn.snapshot().get::<TaskDefinition>(&key)?;
     let checked: Vec<&str> = definition.template.checked().collect();
     (!checked.is_empty()).then(|| task.health(&checked))
+}
+
+/// A target that a running task should be, and what was found of it.
+struct Reached {
+    group: String,
+    port: u16,
+    state: TargetState,
+    reason: Option<String>,
+}
+
+impl Reached {
+    fn seen(&self) -> TargetSeen<'_> {
+        let reason = self.reason.as_deref();
+        TargetSeen { group: &self.group, port: self.port, state: self.state, reason }
+    }
+}
+
+/// What is known of a task's targets. Read without a guard: what is found later wakes us again.
+fn reached(txn: &Txn, progress: &ServiceProgress, task: &Task) -> Vec<Reached> {
+    let Some(interface) = &task.interface else { return Vec::new() };
+    if task.last_status() != TaskStatus::Running {
+        return Vec::new();
+    }
+    let by = task.started_by.as_deref();
+    let mut all = progress.deployments.iter().chain(&progress.finished);
+    let deployment = all.find(|known| Some(known.id.as_str()) == by);
+    let links = deployment.map_or(&[][..], |known| &known.template.load_balancers);
+    let id = interface.private_ip.to_string();
+    let found = links.iter().map(|link| {
+        let key = target_key(&link.group(), &id, link.container_port);
+        let target = txn.snapshot().get::<Target>(&key);
+        let target = target.filter(|target| target.task.as_ref() == Some(&task.id));
+        let health = txn.snapshot().get::<TargetHealth>(&key);
+        let (state, reason) = match (target, health) {
+            // Somebody has taken it away by hand. Where the group is gone nothing can be said.
+            (None, _) if txn.snapshot().get::<TargetGroup>(link.group().as_str()).is_none() => {
+                (TargetState::Initial, None)
+            }
+            (None, _) => (TargetState::Unhealthy, Some(NOT_REGISTERED.to_owned())),
+            (Some(target), _) if target.draining_since.is_some() => {
+                (TargetState::Unhealthy, Some(DRAINING.to_owned()))
+            }
+            (Some(_), None) => (TargetState::Initial, None),
+            (Some(_), Some(health)) => {
+                (health.state, health.description.clone().or_else(|| health.reason.clone()))
+            }
+        };
+        let group = link.target_group_arn.clone();
+        Reached { group, port: link.container_port, state, reason }
+    });
+    found.collect()
 }
 
 /// Writes the tasks to start. Err: the definition that is missing.

@@ -1,5 +1,6 @@
 //! The texts of service events and of rollouts, as production shows them.
 
+use super::TargetSeen;
 use model::service::Service;
 use model::{DeploymentId, TaskId};
 use std::fmt::Write;
@@ -47,6 +48,33 @@ pub fn started(service: &Service, tasks: &[TaskId], unhealthy: usize) -> String 
             .expect("a string takes all");
     }
     text
+}
+
+pub fn registered(service: &Service, count: usize, group: &str) -> String {
+    format!("(service {}) registered {count} targets in (target-group {group})", service.name)
+}
+
+pub fn deregistered(service: &Service, count: usize, group: &str) -> String {
+    format!("(service {}) deregistered {count} targets in (target-group {group})", service.name)
+}
+
+pub fn draining(service: &Service, count: usize) -> String {
+    format!("(service {}) has begun draining connections on {count} tasks.", service.name)
+}
+
+pub fn unhealthy(service: &Service, task: &TaskId, target: &TargetSeen<'_>) -> String {
+    format!(
+        "(service {}) (task {task}) (port {}) is unhealthy in (target-group {}) due to (reason {})",
+        service.name,
+        target.port,
+        target.group,
+        target.reason.unwrap_or("Health checks failed")
+    )
+}
+
+/// The `stoppedReason` of a task that its load balancer's checks gave up.
+pub fn failed_balancer_checks(group: &str) -> String {
+    format!("Task failed ELB health checks in (target-group {group})")
 }
 
 pub fn stopped(service: &Service, tasks: &[TaskId]) -> String {

@@ -9,10 +9,12 @@ mod events;
 mod failures;
 mod rollout;
 mod standing;
+mod targets;
 
 pub use failures::{breaker_threshold, delay_ms};
 pub use rollout::{Counts, Moves, moves};
 pub use standing::Standing;
+pub use targets::TargetSeen;
 
 use crate::limits::{
     SERVICE_DEPLOYMENTS_KEPT_MAX, SERVICE_EVENTS_MAX, SERVICE_STARTS_PER_PLAN_MAX,
@@ -28,11 +30,14 @@ use std::collections::BTreeMap;
 /// An event that says the same is not repeated within.
 const EVENT_REPEATED_AFTER_MS: i64 = 6 * 60 * 60 * 1000;
 
-/// A task of the service, with what its containers' checks say; None: none is checked.
+/// A task of the service.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceTask<'a> {
     pub task: &'a Task,
+    /// What its containers' checks say; None: none is checked.
     pub health: Option<Health>,
+    /// The targets that it is, or should be, while it runs.
+    pub targets: &'a [TargetSeen<'a>],
 }
 
 /// What the plan reads.
@@ -115,6 +120,7 @@ pub fn fold(service: &Service, progress: Option<&ServiceProgress>) -> ServicePro
 /// `mint` gives the ids of tasks to start and of events.
 pub fn reconcile(view: ServiceView<'_>, mint: &mut dyn FnMut() -> u128) -> ServicePlan {
     let mut work = Work::new(view);
+    work.tell_of_targets(mint);
     if view.service.status == ServiceStatus::Draining {
         work.drain(mint);
     } else {
@@ -144,7 +150,7 @@ impl<'a> Work<'a> {
         let mut again_at: Option<Timestamp> = None;
         for seen in view.tasks {
             let standing = standing::of(seen, view);
-            if let Standing::Settling { until } = standing {
+            if let Standing::Settling { until } | Standing::Excused { until } = standing {
                 again_at = Some(again_at.map_or(until, |at| at.min(until)));
             }
             if matches!(standing, Standing::Ending | Standing::Ended) {
@@ -255,15 +261,28 @@ impl<'a> Work<'a> {
             moves.stop_primary,
         );
         self.halt(&excess, &events::scaling(&primary), mint);
+        self.tell_of_unhealthy(mint);
         let unhealthy = self.unhealthy(moves.stop_unhealthy);
         failures::count_unhealthy(&mut self.progress.deployments[0], &unhealthy, self.view.now);
-        self.halt(&unhealthy, events::UNHEALTHY, mint);
+        for (reason, tasks) in self.reasons(&unhealthy) {
+            self.halt(&tasks, &reason, mint);
+        }
         let replaced = self.victims(|id, _| *id != primary, moves.stop_old);
         self.halt(&replaced, &events::scaling(&primary), mint);
         if moves.deadlocked && self.progress.deployments.len() > 1 {
             self.event_once(events::deadlock(service), mint);
         }
-        self.begin(moves.start.min(SERVICE_STARTS_PER_PLAN_MAX), mint);
+        self.begin(0, moves.start.min(SERVICE_STARTS_PER_PLAN_MAX), mint);
+        if let Some(old) = self.last_complete() {
+            self.begin(old, moves.start_old.min(SERVICE_STARTS_PER_PLAN_MAX), mint);
+        }
+    }
+
+    /// The deployment whose tasks a rollout replaces, if it may still start any.
+    fn last_complete(&self) -> Option<usize> {
+        let whole = |known: &Deployment| known.rollout == Rollout::Completed;
+        let found = self.progress.deployments.iter().skip(1).position(whole)?;
+        Some(found + 1)
     }
 
     /// Protected tasks stay until their time is up, and the service says that it waits for them.
@@ -289,6 +308,7 @@ impl<'a> Work<'a> {
             desired: service.desired_count,
             maximum_percent: service.rules.maximum_percent,
             minimum_healthy_percent: service.rules.minimum_healthy_percent,
+            old_may_start: self.last_complete().is_some(),
             ..Counts::default()
         };
         for (id, living) in &self.living {
@@ -341,19 +361,20 @@ impl<'a> Work<'a> {
         bad.take(count as usize).map(|(seen, _)| seen.task.id.clone()).collect()
     }
 
-    fn begin(&mut self, count: u32, mint: &mut dyn FnMut() -> u128) {
-        let primary = &self.progress.deployments[0];
-        if count == 0 || primary.rollout == Rollout::Failed {
+    /// Starts tasks of the deployment at this place.
+    fn begin(&mut self, place: usize, count: u32, mint: &mut dyn FnMut() -> u128) {
+        let deployment = &self.progress.deployments[place];
+        if count == 0 || deployment.rollout == Rollout::Failed {
             return;
         }
-        if let Some(until) = failures::held_until(primary)
+        if let Some(until) = failures::held_until(deployment)
             && until > self.view.now
         {
             self.look_again(until);
             self.event_once(events::cannot_start(self.view.service), mint);
             return;
         }
-        let deployment = primary.id.clone();
+        let deployment = deployment.id.clone();
         let started: Vec<TaskId> = (0..count).map(|_| TaskId::mint(mint())).collect();
         let unhealthy = self.unhealthy(u32::MAX).len();
         self.event(events::started(self.view.service, &started, unhealthy), mint);

@@ -17,7 +17,7 @@ pub struct Tally {
 impl Tally {
     pub fn add(&mut self, standing: &Standing) {
         match standing {
-            Standing::Starting => self.starting += 1,
+            Standing::Starting | Standing::Excused { .. } => self.starting += 1,
             Standing::Settling { .. } => self.settling += 1,
             Standing::Healthy => self.healthy += 1,
             Standing::Unhealthy => self.unhealthy += 1,
@@ -42,6 +42,8 @@ pub struct Counts {
     pub minimum_healthy_percent: u32,
     pub primary: Tally,
     pub old: Tally,
+    /// Whether there is an older deployment that may start tasks.
+    pub old_may_start: bool,
 }
 
 impl Counts {
@@ -59,6 +61,9 @@ impl Counts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moves {
     pub start: u32,
+    /// Of the deployment before, as too few are there until the primary's are: what fails is
+    /// replaced by its own kind. Source: ECS developer guide, deployment-type-ecs.
+    pub start_old: u32,
     /// Of the primary, as it has more than is wanted.
     pub stop_primary: u32,
     /// Unhealthy ones of the primary.
@@ -92,10 +97,20 @@ pub fn moves(counts: &Counts) -> Moves {
     // Old tasks that are of no use may always go, as far as they are in excess; healthy ones only
     // while enough are left.
     let replaced = old.living().saturating_sub(desired.saturating_sub(healthy_primary));
-    let wanted = replaced.max(short.min(old.living()));
+    let covered = healthy_primary + old.promising();
+    let lacking = match counts.old_may_start {
+        true => counts.minimum().saturating_sub(covered),
+        false => 0,
+    };
+    moves.start_old = lacking.min(room - moves.start);
+    let in_the_way = (lacking - moves.start_old).min(old.unhealthy);
+    let wanted = replaced.max(short.min(old.living())).max(in_the_way);
     let useless = old.living() - old.healthy;
     moves.stop_old = wanted.min(useless + spare.min(old.healthy));
-    let idle = moves.start == 0 && moves.stop_old == 0 && moves.stop_unhealthy == 0;
+    let idle = moves.start == 0
+        && moves.start_old == 0
+        && moves.stop_old == 0
+        && moves.stop_unhealthy == 0;
     moves.deadlocked = idle && needed > 0 && old.living() > 0 && primary.living() == 0;
     moves
 }
@@ -111,6 +126,7 @@ mod tests {
             minimum_healthy_percent: minimum,
             primary: new,
             old,
+            old_may_start: false,
         }
     }
 
@@ -150,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_during_a_rollout_is_replaced_by_its_own_kind() {
+        let coming = Tally { starting: 2, ..Tally::default() };
+        let one_died = Counts { old_may_start: true, ..counts(2, 100, 200, coming, healthy(1)) };
+        assert_eq!(moves(&one_died), Moves { start_old: 1, ..Moves::default() });
+        // There is no room above: the sick one makes room first.
+        let sick = Tally { healthy: 1, unhealthy: 1, ..Tally::default() };
+        let full = Counts { old: sick, ..one_died };
+        assert_eq!(moves(&full), Moves { stop_old: 1, ..Moves::default() });
+        let rolled_back = Counts { old_may_start: false, ..one_died };
+        assert_eq!(moves(&rolled_back), Moves::default());
+    }
+
+    #[test]
     fn an_unhealthy_task_is_replaced_before_it_is_stopped_when_there_is_room() {
         let sick = Tally { healthy: 1, unhealthy: 1, ..Tally::default() };
         let begin = moves(&counts(2, 100, 200, sick, Tally::default()));
@@ -185,7 +214,9 @@ mod tests {
             for (minimum, maximum) in rules {
                 for new in tallies(3) {
                     for old in tallies(2) {
-                        check(&counts(desired, minimum, maximum, new, old));
+                        let counts = counts(desired, minimum, maximum, new, old);
+                        check(&counts);
+                        check(&Counts { old_may_start: true, ..counts });
                     }
                 }
             }
@@ -198,8 +229,8 @@ mod tests {
         let before = primary.living() + old.living();
         let stopped = moves.stop_primary + moves.stop_unhealthy + moves.stop_old;
         assert!(stopped <= before, "{counts:?} {moves:?}");
-        if moves.start > 0 {
-            let after = before - moves.stop_primary + moves.start;
+        if moves.start + moves.start_old > 0 {
+            let after = before - moves.stop_primary + moves.start + moves.start_old;
             assert!(after <= counts.maximum(), "{counts:?} {moves:?}");
         }
         // The most healthy tasks that the stops of old ones can take away.

@@ -2,6 +2,7 @@
 
 use super::{ServiceTask, ServiceView};
 use model::Timestamp;
+use model::balancing::TargetState;
 use model::container::Health;
 use model::facts::{Desired, TaskStatus};
 
@@ -15,6 +16,10 @@ pub enum Standing {
     },
     Healthy,
     Unhealthy,
+    /// Its checks fail, and the service's grace period is not over.
+    Excused {
+        until: Timestamp,
+    },
     /// It was told to stop, or is stopping by itself.
     Ending,
     Ended,
@@ -26,7 +31,7 @@ impl Standing {
         match self {
             Self::Ending | Self::Ended => 0,
             Self::Unhealthy => 1,
-            Self::Starting => 2,
+            Self::Starting | Self::Excused { .. } => 2,
             Self::Settling { .. } => 3,
             Self::Healthy => 4,
         }
@@ -50,12 +55,12 @@ pub(super) fn of(seen: &ServiceTask<'_>, view: ServiceView<'_>) -> Standing {
         return Standing::Starting;
     }
     let since = task.started_at.unwrap_or(task.created_at);
-    match seen.health {
+    match verdict(seen) {
         Some(Health::Healthy) => Standing::Healthy,
         Some(Health::Unhealthy) => {
             let grace = view.service.health_check_grace_period_seconds.unwrap_or(0);
             let until = since.plus_seconds(i64::from(grace));
-            if view.now < until { Standing::Settling { until } } else { Standing::Unhealthy }
+            if view.now < until { Standing::Excused { until } } else { Standing::Unhealthy }
         }
         Some(Health::Unknown) => Standing::Starting,
         None => {
@@ -63,4 +68,19 @@ pub(super) fn of(seen: &ServiceTask<'_>, view: ServiceView<'_>) -> Standing {
             if view.now < until { Standing::Settling { until } } else { Standing::Healthy }
         }
     }
+}
+
+/// Containers and targets together: healthy when all are, unhealthy when one is. None: nothing
+/// checks the task. Source: ECS developer guide, service-load-balancing.
+fn verdict(seen: &ServiceTask<'_>) -> Option<Health> {
+    let targets = seen.targets.iter().map(|target| match target.state {
+        TargetState::Healthy => Health::Healthy,
+        TargetState::Unhealthy => Health::Unhealthy,
+        TargetState::Initial => Health::Unknown,
+    });
+    seen.health.into_iter().chain(targets).reduce(|one, other| match (one, other) {
+        (Health::Unhealthy, _) | (_, Health::Unhealthy) => Health::Unhealthy,
+        (Health::Unknown, _) | (_, Health::Unknown) => Health::Unknown,
+        (Health::Healthy, Health::Healthy) => Health::Healthy,
+    })
 }
