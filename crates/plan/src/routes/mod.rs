@@ -60,9 +60,9 @@ fn holds(condition: &Condition, request: &RequestView<'_>) -> bool {
             let value = value.to_ascii_lowercase();
             values.iter().any(|p| matches_pattern(&p.to_ascii_lowercase(), &value))
         }),
-        Condition::HeaderRegex { name, values } => request.headers.any(name, &mut |value| {
-            values.iter().any(|it| matches_regex(it, value, false))
-        }),
+        Condition::HeaderRegex { name, values } => request
+            .headers
+            .any(name, &mut |value| values.iter().any(|it| matches_regex(it, value, false))),
         Condition::Query(wanted) => has_query(wanted, request.query.unwrap_or("")),
         Condition::Method(methods) => methods.iter().any(|method| method == request.method),
         Condition::Source(ranges) => match request.source {
