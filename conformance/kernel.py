@@ -1,6 +1,6 @@
 """What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, cgroups
-and processes. Tests compare it before and after, because what a task leaves behind nobody else
-removes."""
+and processes; and the machine's hosts file, which we write in. Tests compare it before and after,
+because what a task leaves behind nobody else removes."""
 
 import collections
 import os
@@ -16,7 +16,7 @@ def census():
     """How often each thing is there. Processes count by what they run, so that one which a restart
     has replaced is still one."""
     commands = (f"process {command}" for command in processes().values())
-    return collections.Counter([*mounts(), *links(), *cgroups(), *commands])
+    return collections.Counter([*mounts(), *links(), *cgroups(), *commands, *hosts()])
 
 
 def until_as(before, seconds):
@@ -25,7 +25,10 @@ def until_as(before, seconds):
 
     def clean():
         nonlocal left
-        left = census() - before
+        now = census()
+        # What others wrote in the hosts file must not go, either.
+        gone = [it for it in before - now if it.startswith("hosts") and f"# {NAME} " not in it]
+        left = now - before + collections.Counter(f"gone: {it}" for it in gone)
         return not left
 
     try:
@@ -37,6 +40,13 @@ def until_as(before, seconds):
 def mounts():
     lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     return [f"mount {line.split()[4]}" for line in lines]
+
+
+def hosts():
+    """The lines of /etc/hosts, with how each ends."""
+    path = pathlib.Path("/etc/hosts")
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [f"hosts {line.decode(errors='replace')!r}" for line in lines]
 
 
 def links():

@@ -83,6 +83,10 @@ pub struct Up {
     /// the keys of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, instead of in the data folder
     #[arg(long, value_name = "URL")]
     pub object_store: Option<S3Url>,
+    /// Don't keep the names of internet-facing load balancers in /etc/hosts; on this machine they
+    /// then open by their addresses only
+    #[arg(long)]
+    pub no_hosts_file: bool,
     #[command(flatten)]
     pub outbound: Outbound,
     #[command(flatten)]

@@ -8,6 +8,7 @@ mod client;
 mod data_dir;
 mod demo;
 mod env;
+mod hosts_file;
 mod http;
 mod image;
 mod local_agent;

@@ -7,7 +7,7 @@ use crate::http::{self, Router};
 use crate::local_images::Seat;
 use crate::upstream::Upstreams;
 use crate::world::{Clock, Random};
-use crate::{administrator, balancing, local_agent, local_images, object_store, world};
+use crate::{administrator, balancing, hosts_file, local_agent, local_images, object_store, world};
 use anyhow::{Context, Result, bail};
 use frontend::Frontend;
 use manager::Manager;
@@ -18,6 +18,7 @@ use model::task::{StopCode, Task};
 use model::{AccountId, Region, ZoneName};
 use registry::Registry;
 use runtime::image::{Patience, RegistryMap, RemoteRegistries};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::blob::{ObjectStore, Staging};
@@ -48,6 +49,7 @@ pub struct Server {
     agent: Option<local_agent::LocalAgent>,
     /// Load is balanced where the addresses are: on this machine, if it has an agent.
     balancer: Option<balancing::Keeper>,
+    hosts_file: Option<hosts_file::Keeper>,
 }
 
 /// What all parts are made with.
@@ -109,6 +111,9 @@ pub async fn start(up: &Up) -> Result<Server> {
         true => None,
         false => Some(balancing::keep(manager, &parts.dir, tag(&parts))?),
     };
+    // Names of what is balanced elsewhere, or nowhere, would lead nobody anywhere.
+    let hosts_file = (balancer.is_some() && !up.no_hosts_file)
+        .then(|| hosts_file::keep(&parts.store, Path::new(hosts_file::PATH), tag(&parts)));
     let endpoint = Endpoint {
         url,
         region: up.region.clone(),
@@ -131,6 +136,7 @@ pub async fn start(up: &Up) -> Result<Server> {
         collecting,
         agent,
         balancer,
+        hosts_file,
     })
 }
 
@@ -308,6 +314,9 @@ impl Server {
         self.serving.await.context("the endpoint ended badly")?;
         if let Some(balancer) = self.balancer {
             balancer.end(idle).await;
+        }
+        if let Some(hosts_file) = self.hosts_file {
+            hosts_file.end(idle).await;
         }
         if let Some(agent) = self.agent {
             agent.end(idle).await;

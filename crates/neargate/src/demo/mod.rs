@@ -31,6 +31,7 @@ pub async fn run(demo: &cli::Demo) -> Result<()> {
         cpu_overcommit: 8,
         memory_overcommit: 1,
         no_agent: false,
+        no_hosts_file: false,
         object_store: None,
         outbound: crate::outbound::Outbound::default(),
         retention: crate::local_images::Retention::default(),
