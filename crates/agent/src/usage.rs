@@ -27,7 +27,7 @@ pub async fn keep_reporting<R: Runtime>(
         let Some(session) = session else { continue };
         let all: Vec<_> = residents.all().iter().map(|resident| resident.assignment()).collect();
         // Each asks the task's own supervisor, so that a few at a time are as fast as all.
-        let asked = all.iter().map(|assignment| async {
+        let asked = all.into_iter().map(|assignment| async move {
             let used = used(runtime, &assignment.task).await?;
             let (cpu_nanoseconds, memory_bytes) = used;
             let (task, cluster) = (assignment.task.clone(), assignment.cluster.clone());

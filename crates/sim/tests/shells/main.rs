@@ -3,6 +3,7 @@
 //! starts once, every task ends where it should, and nothing is held afterwards.
 
 mod addresses;
+mod balancing;
 mod world;
 
 use model::facts::TaskStatus;

@@ -189,6 +189,23 @@ impl World {
             ContainerState::new(container.name.clone(), id, format!("{minted}-{n}"))
         });
         let task = self.task(&id, &family, revision, states.collect());
+        self.define(&family, revision, containers).await;
+        let mut txn = self.store.begin();
+        txn.put(task);
+        txn.commit().await.expect("committed");
+        id
+    }
+
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub async fn define(
+        &self,
+        family: &Family,
+        revision: TaskDefinitionRevision,
+        containers: Vec<ContainerTemplate>,
+    ) {
         let template = TaskTemplate {
             cpu_units: 256,
             memory_mib: 512,
@@ -198,7 +215,7 @@ impl World {
         };
         let mut txn = self.store.begin();
         txn.put(TaskDefinition {
-            family,
+            family: family.clone(),
             revision,
             status: TaskDefinitionStatus::Active,
             registered_at: (self.clock)(),
@@ -209,9 +226,7 @@ impl World {
             template: Arc::new(template),
             tags: Tags::new(),
         });
-        txn.put(task);
         txn.commit().await.expect("committed");
-        id
     }
 
     fn task(
