@@ -6,7 +6,7 @@ use crate::cgroup;
 use crate::failure::Failure;
 use crate::net::{host, nft, vpc};
 use crate::remains;
-use crate::sys::{mount, process};
+use crate::sys::{block, mount, process};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub enum Trace {
     Cgroup(PathBuf),
     /// A mount in this process's mount namespace, among them the pins of network namespaces.
     Mount(PathBuf),
+    /// The disk of a task's file system.
+    LoopDevice(PathBuf),
     Link(String),
     NftTable(String),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Trace {
             Self::Process { pid, name } => write!(f, "process {pid} ({name})"),
             Self::Cgroup(path) => write!(f, "control group {}", path.display()),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
+            Self::LoopDevice(path) => write!(f, "loop device {}", path.display()),
             Self::Link(name) => write!(f, "link {name}"),
             Self::NftTable(name) => write!(f, "nftables table {name}"),
         }
@@ -57,6 +60,9 @@ pub fn census(tag: Option<&str>) -> Result<Vec<Trace>, Failure> {
     let mounts = fs::read_to_string("/proc/self/mountinfo");
     let mounts = mounts.map_err(Failure::of("reading mounts"))?;
     all.extend(our_mounts(&mounts, tag).map(Trace::Mount));
+    let devices = block::loop_devices().into_iter();
+    let ours = |(_, name): &(PathBuf, String)| is_parent(name, tag);
+    all.extend(devices.filter(ours).map(|(path, _)| Trace::LoopDevice(path)));
     let links = vpc::interfaces().map_err(Failure::of("listing interfaces"))?;
     let prefix = format!("ng{}", tag.unwrap_or(""));
     let ours = |name: &String| match tag {
@@ -81,16 +87,20 @@ fn parents(tag: Option<&str>) -> Vec<PathBuf> {
     for hierarchy in cgroup::hierarchies() {
         for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let ours = match tag {
-                Some(tag) => name == crate::embedded::cgroup_parent(tag),
-                None => name.starts_with(&crate::embedded::cgroup_parent("")),
-            };
-            if ours && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            if is_parent(&name, tag) && entry.file_type().is_ok_and(|t| t.is_dir()) {
                 found.push(entry.path());
             }
         }
     }
     found
+}
+
+/// Whether a name is that of a runtime's parent group.
+fn is_parent(name: &str, tag: Option<&str>) -> bool {
+    match tag {
+        Some(tag) => name == crate::embedded::cgroup_parent(tag),
+        None => name.starts_with(&crate::embedded::cgroup_parent("")),
+    }
 }
 
 fn collect_groups(dir: &Path, all: &mut Vec<Trace>) {
@@ -147,6 +157,10 @@ pub fn erase(root: &Path, tag: &str) -> Result<(), Failure> {
                 mount::unmount_detach(&path).map_err(Failure::of("unmounting"))?;
             }
             Trace::Link(name) => vpc::delete_link(&name).map_err(Failure::of("deleting a link"))?,
+            // It goes with the last process that saw it mounted, a moment after that one.
+            Trace::LoopDevice(path) => {
+                block::detach_loop(&path).map_err(Failure::of("detaching a loop device"))?;
+            }
             Trace::NftTable(name) => {
                 nft::delete_table(&name).map_err(Failure::of("deleting a table"))?;
             }

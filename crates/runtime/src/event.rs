@@ -155,11 +155,21 @@ pub struct Usage {
     /// Of the task's interface.
     #[serde(default)]
     pub network: NetworkUsage,
+    /// None where it has no bound of its own.
+    #[serde(default)]
+    pub storage: Option<StorageUsage>,
     /// What all of this machine's processes used of its CPUs since it started.
     #[serde(default)]
     pub machine_cpu_nanoseconds: u64,
     #[serde(default)]
     pub machine_cpus: u32,
+}
+
+/// What all containers of a task wrote, and may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StorageUsage {
+    pub used_bytes: u64,
+    pub bytes_max: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

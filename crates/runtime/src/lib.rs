@@ -19,6 +19,7 @@ mod remains;
 mod seccomp;
 pub mod spec;
 pub mod spool;
+mod storage;
 mod supervisor;
 #[allow(unsafe_code)]
 mod sys;

@@ -27,6 +27,15 @@ pub const REMOVE_TIMEOUT_MS: u64 = 20_000;
 pub const RECONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Connections to a listener in a VPC that nobody has accepted yet; the kernel's own bound is 4096.
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// Ephemeral storage of a task that asks for none, in GiB; file systems of this size are made
+/// before they are asked for. Source: developer guide, fargate-task-storage.
+pub const STORAGE_GIB_DEFAULT: u32 = 20;
+/// Files a task may have are bounded with their bytes: one for each so many KiB.
+pub const STORAGE_KIB_PER_INODE: u64 = 16;
+/// MiB on the disk below which an operator is warned at the start.
+pub const STORAGE_ROOM_WARN_MIB: u64 = 1024;
+/// MiB that must be free on the disk for a task to start.
+pub const STORAGE_ROOM_MIN_MIB: u64 = 64;
 /// Bytes of the kernel's mount options; more need the short names of open directories.
 pub const MOUNT_OPTIONS_BYTES_MAX: usize = 4000;
 /// Bytes of a user database (/etc/passwd, /etc/group) of an image that are read.

@@ -2,7 +2,9 @@
 //! sentence for an operator, with what to do about it.
 
 use crate::cgroup::{self, Cgroups};
+use crate::limits::STORAGE_ROOM_WARN_MIB;
 use crate::net::nft;
+use crate::storage::{Bound, Image, OwnMounts, STORAGE_FOLDER};
 use crate::sys::mount;
 use crate::sys::process::{self, Ended, Fork};
 use std::fmt;
@@ -69,6 +71,8 @@ pub fn preflight(root: &Path) -> Vec<Finding> {
     findings.extend(control_groups());
     if findings.iter().all(|f| f.severity != Severity::Fatal) {
         findings.extend(overlay(root));
+        findings.extend(storage_bound(root));
+        findings.extend(storage_room(root));
         findings.extend(network());
         findings.extend(seccomp());
     }
@@ -205,6 +209,41 @@ fn overlay(root: &Path) -> Vec<Finding> {
         findings.push(warning(format!("{} can't be removed: {e}", folder.display())));
     }
     findings
+}
+
+/// Tries the way that tasks' disk space is bounded by here.
+fn storage_bound(root: &Path) -> Option<Finding> {
+    let unbounded = |why: String| {
+        Some(warning(format!(
+            "ephemeralStorage is no bound here, tasks may fill the disk: {why}; either the kernel \
+             needs CONFIG_BLK_DEV_LOOP and CONFIG_EXT4_FS (try: modprobe loop), or the file system \
+             of {} project quotas (mount option prjquota)",
+            root.display()
+        )))
+    };
+    match Bound::detect(root) {
+        None => unbounded("there are no loop devices".to_owned()),
+        Some(Bound::Projects) => None,
+        Some(Bound::Images) => {
+            let folder = root.join(format!("preflight.{}", std::process::id()));
+            let tried = fs::create_dir_all(folder.join(STORAGE_FOLDER)).and_then(|()| {
+                try_in_child(0, || {
+                    let mounts = OwnMounts::enter()?;
+                    Image::mount(&folder, 1, "neargate-preflight", &mounts)?.end()
+                })
+            });
+            let removed = fs::remove_dir_all(&folder);
+            tried.and(removed).err().and_then(|e| unbounded(e.to_string()))
+        }
+    }
+}
+
+/// Whether images and tasks have room at all.
+fn storage_room(root: &Path) -> Option<Finding> {
+    let mib = mount::room(root).ok()?.available_bytes >> 20;
+    let text =
+        format!("only {mib} MiB are free for {}: images and tasks need room", root.display());
+    (mib < STORAGE_ROOM_WARN_MIB).then(|| warning(text))
 }
 
 fn network() -> Vec<Finding> {

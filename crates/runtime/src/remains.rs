@@ -3,6 +3,7 @@
 //! once.
 
 use crate::cgroup::Cgroups;
+use crate::storage;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,7 +12,9 @@ use std::path::Path;
 /// says that the task was ever made, so it goes last.
 pub fn remove(cgroups: &Cgroups, tasks: &Path, task: &str) -> io::Result<()> {
     cgroups.remove_task(task)?;
-    remove_folder(&tasks.join(task))
+    let folder = tasks.join(task);
+    storage::forget(&folder)?;
+    remove_folder(&folder)
 }
 
 /// Removes a folder with all that is in it; no failure when it isn't there.

@@ -23,7 +23,8 @@ pub struct V2 {
     root: PathBuf,
     parent: PathBuf,
     controllers: Vec<&'static str>,
-    device_filter: bool,
+    /// None: the kernel takes none from us.
+    device_filter: Option<OwnedFd>,
 }
 
 impl V2 {
@@ -32,7 +33,7 @@ impl V2 {
         let has = |c: &&str| text.split_whitespace().any(|have| have == *c);
         let controllers = CONTROLLERS.into_iter().filter(has).collect();
         let parent = root.join(parent);
-        let device_filter = sys::bpf::can_filter_devices();
+        let device_filter = sys::bpf::device_filter().ok();
         Self { root, parent, controllers, device_filter }
     }
 
@@ -45,7 +46,6 @@ impl V2 {
         make_dir(&self.parent)?;
         make_dir(&self.parent.join(OWN_GROUP))?;
         write(&self.parent.join(OWN_GROUP), "cgroup.procs", std::process::id())?;
-        self.restrict_devices()?;
         self.delegate(&self.root)?;
         self.delegate(&self.parent)?;
         if self.has("cpu") {
@@ -56,14 +56,11 @@ impl V2 {
         Ok(())
     }
 
-    /// For all groups below the parent at once, our own processes among them: they need no device
-    /// but those that containers have.
-    fn restrict_devices(&self) -> io::Result<()> {
-        if !self.device_filter {
-            return Ok(());
-        }
-        let parent = fs::File::open(&self.parent)?;
-        sys::bpf::filter_devices(parent.as_fd())
+    /// For all containers of a task at once. Not for all tasks: our own processes, which are under
+    /// the same parent, need disks.
+    fn restrict_devices(&self, task: &Path) -> io::Result<()> {
+        let Some(filter) = &self.device_filter else { return Ok(()) };
+        sys::bpf::filter_devices(fs::File::open(task)?.as_fd(), filter.as_fd())
     }
 
     /// Lets groups below `dir` have the controllers.
@@ -85,6 +82,7 @@ impl V2 {
     pub fn make_task(&self, spec: &SandboxSpec) -> io::Result<()> {
         let dir = self.task(spec.task.as_str());
         make_dir(&dir)?;
+        self.restrict_devices(&dir)?;
         self.delegate(&dir)?;
         if let (true, Some(units)) = (self.has("cpu"), spec.cpu_units) {
             let quota = cpu_quota_microseconds(units);
@@ -124,7 +122,7 @@ impl V2 {
     }
 
     pub fn filters_devices(&self) -> bool {
-        self.device_filter
+        self.device_filter.is_some()
     }
 
     pub fn out_of_memory_kills(&self, task: &str, container: &str) -> u64 {
@@ -201,11 +199,10 @@ mod tests {
         let v2 = V2::new(&name, root);
         let _guard = Guard(v2.parent());
         make_dir(&v2.parent()).expect("made");
-        v2.restrict_devices().expect("restricted");
-        v2.restrict_devices().expect("restricting again replaces");
         assert!(v2.filters_devices());
         let spec = SandboxSpec::new(crate::spec::TaskId::from("task"));
         v2.make_task(&spec).expect("a task's group");
+        v2.make_task(&spec).expect("restricting again replaces");
         let launch = ContainerLaunch::new("main", Vec::new(), &["true"]);
         v2.make_container("task", &launch).expect("a container's group");
         let birthplace = v2.open_container("task", "main").expect("opened");

@@ -16,6 +16,7 @@ use crate::net::vpc::Vpcs;
 use crate::protocol::{self, Command};
 use crate::spec::*;
 use crate::spool::{LogBatch, SpoolReader};
+use crate::storage::Bound;
 use crate::supervisor::{SOCKET_FILE, SPEC_FILE, log_file};
 use crate::sys::{self, mount, process, socket};
 use crate::{remains, zygote};
@@ -472,8 +473,7 @@ impl Runtime for Embedded {
     }
 
     fn enforces_storage(&self) -> bool {
-        // Needs project quotas or a block device for each task; neither can be relied on.
-        false
+        Bound::detect(&self.inner.config.root).is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A user name and a password that can't be printed by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,12 +68,32 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// Hosts of references that one registry answers for, told anew while images are pulled. Cheap to
+/// clone; all clones are one.
+#[derive(Clone, Default, Debug)]
+pub struct LearnedHosts(Arc<RwLock<Option<(BTreeSet<String>, Endpoint)>>>);
+
+impl LearnedHosts {
+    /// Instead of what was told before.
+    pub fn learn(&self, hosts: BTreeSet<String>, endpoint: Endpoint) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some((hosts, endpoint));
+    }
+
+    fn endpoint(&self, host: &str) -> Option<Endpoint> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (hosts, endpoint) = known.as_ref()?;
+        hosts.contains(host).then(|| endpoint.clone())
+    }
+}
+
 /// Everything known about registries. The default knows the public ones by their names.
 #[derive(Clone, Default, Debug)]
 pub struct RegistryMap {
     /// Hosts as they stand in references (`000000000000.dkr.ecr.us-east-1.amazonaws.com`, or a
     /// mirrored `docker.io`), and who answers for them.
     pub ecr_hosts: BTreeMap<String, Endpoint>,
+    /// More of them, as they become known.
+    pub learned: LearnedHosts,
     /// Hosts, with port as in the reference, with which plain http is spoken. Loopback always is.
     pub insecure_hosts: BTreeSet<String>,
     /// Certificates to trust beside the system's.
@@ -97,10 +117,11 @@ impl fmt::Debug for dyn CredentialsProvider {
 
 impl RegistryMap {
     pub(crate) fn site(&self, registry: &str) -> Site {
-        if let Some(endpoint) = self.ecr_hosts.get(registry) {
+        let known = self.ecr_hosts.get(registry).cloned();
+        if let Some(endpoint) = known.or_else(|| self.learned.endpoint(registry)) {
             return Site {
                 base_url: endpoint.base_url.trim_end_matches('/').to_owned(),
-                credentials: endpoint.credentials.clone(),
+                credentials: endpoint.credentials,
             };
         }
         let plain = self.insecure_hosts.contains(registry) || is_loopback(host_of(registry));

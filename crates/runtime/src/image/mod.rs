@@ -29,7 +29,9 @@ mod unpack;
 
 pub use digest::{Digest, DigestProblem, Hasher};
 pub use disk::{Cleanup, Collected, ImageHold, StoredImage};
-pub use endpoint::{BasicAuth, Credentials, CredentialsProvider, Endpoint, RegistryMap};
+pub use endpoint::{
+    BasicAuth, Credentials, CredentialsProvider, Endpoint, LearnedHosts, RegistryMap,
+};
 pub use failure::PullFailure;
 pub use manifest::{ImageConfig, Platform};
 pub use progress::{Progress, Watcher};

@@ -17,6 +17,7 @@ use crate::net;
 use crate::protocol::{Command, Tell};
 use crate::remains;
 use crate::spec::SandboxSpec;
+use crate::storage::{self, Bound, Image, OwnMounts, Storage};
 use crate::sys::{self, process, socket};
 use link::Link;
 use run::{Child, Container};
@@ -25,13 +26,19 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What all supervisors of a zygote share.
 pub struct Context {
+    /// The runtime's folder.
+    pub root: PathBuf,
+    /// What tells this runtime's things in the kernel from others'.
+    pub name: String,
     /// The folder that tasks' folders are in.
     pub tasks: PathBuf,
+    /// How what tasks write is bounded; None: it isn't.
+    pub bound: Option<Bound>,
     /// The layer below all images.
     pub mount_points: PathBuf,
     pub cgroups: Cgroups,
@@ -57,6 +64,10 @@ struct Supervisor<'a> {
     /// Requests about the VPC's side of the interface; None: no network.
     vpc: Option<OwnedFd>,
     interface: Option<net::Interface>,
+    /// Of its own, in which `storage` may be mounted.
+    mounts: Option<OwnMounts>,
+    /// Where what containers write has its bound; None: it has none.
+    storage: Option<Storage>,
     task_cgroup_made: bool,
     sandbox: ObservedSandbox,
     containers: Vec<Container>,
@@ -121,6 +132,8 @@ fn serve(context: &Context, task: &str, begun: Begun, prepared: Prepared) -> io:
         folder: begun.folder,
         vpc: None,
         interface: None,
+        mounts: prepared.mounts,
+        storage: None,
         task_cgroup_made: false,
         sandbox: ObservedSandbox::Making,
         containers: Vec::new(),
@@ -130,7 +143,11 @@ fn serve(context: &Context, task: &str, begun: Begun, prepared: Prepared) -> io:
         launching: Some(begun.launching),
         removing: false,
     };
-    match supervisor.prepare(begun.vpc, prepared.network.as_ref()) {
+    let prepare = |supervisor: &mut Supervisor<'_>| {
+        supervisor.prepare(begun.vpc, prepared.network.as_ref())?;
+        supervisor.make_storage(prepared.image)
+    };
+    match prepare(&mut supervisor) {
         Ok(()) => {
             // Children are born before the network is ready: both take about as long, side by side.
             for command in commands {
@@ -185,6 +202,37 @@ impl Supervisor<'_> {
             process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS)?;
         }
         process::set_hostname(&self.spec.hostname)
+    }
+
+    /// The file system that containers write to, before any of them is born.
+    fn make_storage(&mut self, prepared: Option<Image>) -> io::Result<()> {
+        storage::check_room(&self.context.root)?;
+        let (Some(gib), Some(bound)) = (self.spec.ephemeral_storage_gib, self.context.bound) else {
+            return prepared.map_or(Ok(()), Image::end);
+        };
+        self.storage = Some(match (bound, prepared) {
+            (Bound::Projects, _) => Storage::in_project(&self.home, gib)?,
+            (Bound::Images, Some(image)) if image.gib == gib => Storage::Image(image),
+            (Bound::Images, other) => {
+                // A child that is there already sees the other one.
+                self.unborn.take().map_or(Ok(()), Child::end)?;
+                other.map_or(Ok(()), Image::end)?;
+                let mounts = match self.mounts.take() {
+                    Some(mounts) => mounts,
+                    None => OwnMounts::enter()?,
+                };
+                let context = self.context;
+                let image = Image::mount(&context.root, gib, &context.name, &mounts)?;
+                self.mounts = Some(mounts);
+                Storage::Image(image)
+            }
+        });
+        Ok(())
+    }
+
+    /// The folder of all that containers write.
+    fn writable(&self) -> &Path {
+        self.storage.as_ref().map_or(&self.home, Storage::folder)
     }
 
     fn make_task_cgroup(&mut self) -> io::Result<()> {
@@ -346,6 +394,9 @@ impl Supervisor<'_> {
                 let names: Vec<String> = living.map(|c| c.name().to_owned()).collect();
                 let mut usage = self.context.cgroups.usage(self.task(), &names);
                 usage.network = interface::usage();
+                let counted = self.storage.as_ref().and_then(|storage| storage.usage().ok());
+                usage.storage =
+                    counted.map(|(used_bytes, bytes_max)| StorageUsage { used_bytes, bytes_max });
                 self.tell(&Tell::Usage { ticket, usage });
             }
             Command::Remove => {
@@ -396,8 +447,9 @@ impl Supervisor<'_> {
         if let Some(interface) = self.interface.take() {
             interface.release();
         }
+        let ended = self.storage.take().map_or(Ok(()), Storage::end);
         let removed = remains::remove(&self.context.cgroups, &self.context.tasks, self.task());
-        let failure = removed.err().map(|e| e.to_string());
+        let failure = removed.and(ended).err().map(|e| e.to_string());
         self.tell(&Tell::Removed { failure });
         let Some(link) = &mut self.link else { return Ok(()) };
         while link.has_output() {

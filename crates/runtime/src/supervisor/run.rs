@@ -90,6 +90,12 @@ impl Child {
         }
     }
 
+    /// Nobody needs it.
+    pub fn end(self) -> io::Result<()> {
+        process::pidfd_signal(self.cloned.pidfd.as_fd(), libc::SIGKILL)?;
+        process::wait_pidfd(self.cloned.pidfd.as_fd(), true).map(drop)
+    }
+
     fn into_process(self) -> Process {
         let Self { cloned, control, stdout, stderr } = self;
         let (control, stdout, stderr) = (Some(control), Some(stdout), Some(stderr));
@@ -296,7 +302,7 @@ impl Supervisor<'_> {
             if !self.spec.volumes.contains(&mount.volume) || mount.volume.contains('/') {
                 return Err(io::Error::other(format!("volume {} not found", mount.volume)));
             }
-            let source = self.home.join(format!("volume.{}", mount.volume));
+            let source = self.writable().join(format!("volume.{}", mount.volume));
             let (path, read_only) = (mount.path.clone(), mount.read_only);
             volumes.push(VolumeMount { source, path, read_only });
         }
@@ -314,7 +320,7 @@ impl Supervisor<'_> {
         }
         for (at, path) in launch.image_volumes.iter().enumerate() {
             if volumes.iter().all(|v| v.path != *path) {
-                let source = self.home.join(format!("declared.{}.{at}", launch.name));
+                let source = self.writable().join(format!("declared.{}.{at}", launch.name));
                 volumes.push(VolumeMount { source, path: path.clone(), read_only: false });
             }
         }
@@ -356,7 +362,7 @@ impl Supervisor<'_> {
         Order {
             launch: container.launch.clone(),
             hostname: self.spec.hostname.clone(),
-            folder: self.home.clone(),
+            folder: self.writable().to_owned(),
             files: files(&self.spec).map(|(path, text)| (path.to_owned(), text)).into(),
             volumes: container.volumes.clone(),
             capabilities: container.capabilities,

@@ -6,7 +6,9 @@
 
 use super::run::Child;
 use super::{Begun, Context, run};
+use crate::limits::STORAGE_GIB_DEFAULT;
 use crate::net::link::Links;
+use crate::storage::{Bound, Image, OwnMounts};
 use crate::sys::{self, process, socket};
 use crate::zygote::REQUEST_BYTES;
 use std::fs::File;
@@ -18,6 +20,10 @@ use std::os::fd::{AsFd, OwnedFd};
 pub struct Prepared {
     /// Its own network namespace, with loopback up; its host name's namespace is its own too then.
     pub network: Option<OwnedFd>,
+    pub mounts: Option<OwnMounts>,
+    /// An empty file system of the size that most tasks have.
+    pub image: Option<Image>,
+    /// Sees the image.
     pub child: Option<Child>,
 }
 
@@ -37,6 +43,11 @@ impl Prepared {
         let network = OwnedFd::from(File::open("/proc/self/ns/net")?);
         self.network = Some(network);
         Links::here()?.configure_inside(None)?;
+        if context.bound == Some(Bound::Images) {
+            let mounts = self.mounts.insert(OwnMounts::enter()?);
+            let (root, name) = (&context.root, &context.name);
+            self.image = Some(Image::mount(root, STORAGE_GIB_DEFAULT, name, mounts)?);
+        }
         // Where a process is born in its container's control group, it is born with its container.
         if context.cgroups.views().is_some() {
             self.child = Some(Child::bear(context, None, || None)?);

@@ -113,7 +113,8 @@ struct AttachAttr {
     rest: [u64; 12],
 }
 
-fn load() -> io::Result<OwnedFd> {
+/// The filter, to be given to groups.
+pub fn device_filter() -> io::Result<OwnedFd> {
     let program = program();
     let attr = LoadAttr {
         kind: TYPE_CGROUP_DEVICE,
@@ -128,14 +129,8 @@ fn load() -> io::Result<OwnedFd> {
     })
 }
 
-/// Whether this kernel takes such filters from us.
-pub fn can_filter_devices() -> bool {
-    load().is_ok()
-}
-
 /// From now on processes in this group of cgroup2, and below it, open only the allowed devices.
-pub fn filter_devices(group: BorrowedFd<'_>) -> io::Result<()> {
-    let program = load()?;
+pub fn filter_devices(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let attr = AttachAttr {
         target: group.as_raw_fd() as u32,
         program: program.as_raw_fd() as u32,

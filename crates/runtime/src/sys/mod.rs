@@ -3,9 +3,11 @@
 //! without it. Processes that call these are single-threaded (zygote, supervisor, container) unless
 //! a function says otherwise.
 
+pub mod block;
 pub mod bpf;
 pub mod mount;
 pub mod process;
+pub mod quota;
 pub mod socket;
 
 use std::ffi::CString;

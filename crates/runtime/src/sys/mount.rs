@@ -220,6 +220,28 @@ pub fn file_system_type(path: &Path) -> io::Result<i64> {
     Ok(buffer.f_type)
 }
 
+/// How full a file system is, as those see it who are not root.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    pub total_bytes: u64,
+    pub used_bytes: u64,
+    pub available_bytes: u64,
+}
+
+pub fn room(path: &Path) -> io::Result<Room> {
+    let path = c_path(path)?;
+    // SAFETY: an all-zero statfs is valid; the kernel overwrites it.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: string and buffer outlive the call.
+    check(unsafe { libc::statfs(path.as_ptr(), &raw mut found) }.into())?;
+    let block_bytes = found.f_bsize.cast_unsigned();
+    Ok(Room {
+        total_bytes: found.f_blocks * block_bytes,
+        used_bytes: found.f_blocks.saturating_sub(found.f_bfree) * block_bytes,
+        available_bytes: found.f_bavail * block_bytes,
+    })
+}
+
 /// Gives a range of a file back to the file system; the file keeps its length.
 pub fn punch_hole(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;

@@ -1,5 +1,6 @@
 //! What a test needs of a runtime: programs by what they do, and events to wait for.
 
+use runtime::limits::STORAGE_GIB_DEFAULT;
 use runtime::{ContainerExit, ContainerLaunch, Event, EventKind, Runtime, SandboxSpec, TaskId};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -134,7 +135,9 @@ impl Events {
 pub async fn begin(bench: &impl Bench, n: u32, launch: ContainerLaunch) -> TaskId {
     let task = task(n);
     let runtime = bench.runtime();
-    runtime.create_sandbox(SandboxSpec::new(task.clone())).await.expect("created");
+    let mut spec = SandboxSpec::new(task.clone());
+    spec.ephemeral_storage_gib = Some(STORAGE_GIB_DEFAULT);
+    runtime.create_sandbox(spec).await.expect("created");
     runtime.start_container(&task, launch).await.expect("started");
     task
 }

@@ -16,6 +16,7 @@ mod network_walls;
 mod recovery;
 mod security;
 mod start;
+mod storage;
 mod suite;
 mod volumes;
 
