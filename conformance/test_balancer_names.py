@@ -1,0 +1,301 @@
+"""A load balancer's name opens: on this machine with plain curl and in a browser, in tasks of every
+VPC, and only where its security groups and its scheme let it. Everything is gone when it is."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from tasks import address, container
+from test_dns import ASK
+from test_metadata import run
+from waiting import until
+
+HOSTS = pathlib.Path("/etc/hosts")
+# curl's exit codes.
+NO_SUCH_NAME, REFUSED, TIMED_OUT = 6, 7, 28
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+# Serves files of nobody: a word to every request.
+SERVER = """
+import http.server, sys
+class Word(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(sys.argv[1].encode())
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Word).serve_forever()
+"""
+# Opens each URL once, and prints what came.
+OPEN = """
+import urllib.request
+def open_one(url):
+    try:
+        return urllib.request.urlopen(url, timeout=3).read().decode()
+    except OSError as failure:
+        return type(failure).__name__
+"""
+
+
+def curl(url, *more):
+    """Exit code and output, as a user with a shell sees them; nothing but the name is given."""
+    ran = subprocess.run(
+        ["curl", "--silent", "--noproxy", "*", "--max-time", "3", *more, url],
+        capture_output=True, text=True, timeout=30)
+    return ran.returncode, ran.stdout
+
+
+def opens(url, word):
+    until(lambda: curl(url) == (0, word), 20, f"{url} opens and says {word!r}")
+
+
+def lines_of(name):
+    return [line.split()[0] for line in HOSTS.read_text().splitlines() if name in line]
+
+
+class World:
+    """What a test makes; gone in the opposite order."""
+
+    def __init__(self, aws, name):
+        self.aws, self.ec2, self.elb, self.name = aws, aws.ec2, aws.elbv2, name
+        self.undo = []
+        vpcs = self.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])
+        self.vpc = vpcs["Vpcs"][0]["VpcId"]
+        mine = [{"Name": "vpc-id", "Values": [self.vpc]}]
+        found = self.ec2.describe_subnets(Filters=mine)["Subnets"]
+        self.subnets = [subnet["SubnetId"] for subnet in found][:2]
+
+    def other_vpc(self):
+        """With a way out; its id and its subnet's."""
+        ec2 = self.ec2
+        vpc = ec2.create_vpc(CidrBlock="10.71.0.0/16")["Vpc"]["VpcId"]
+        self.undo.append(lambda: ec2.delete_vpc(VpcId=vpc))
+        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.71.1.0/24")["Subnet"]["SubnetId"]
+        self.undo.append(lambda: ec2.delete_subnet(SubnetId=subnet))
+        gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.undo.append(lambda: ec2.delete_internet_gateway(InternetGatewayId=gateway))
+        ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+        self.undo.append(
+            lambda: ec2.detach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc))
+        mine = [{"Name": "vpc-id", "Values": [vpc]}]
+        table = ec2.describe_route_tables(Filters=mine)["RouteTables"][0]["RouteTableId"]
+        ec2.create_route(
+            RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+        return vpc, subnet
+
+    def group(self, *ports, source=None, vpc=None):
+        """A security group that lets these ports in, from everywhere or from another group."""
+        name = f"{self.name}-{len(self.undo)}"
+        group = self.ec2.create_security_group(
+            VpcId=vpc or self.vpc, GroupName=name, Description=name)["GroupId"]
+        self.undo.append(lambda: self.ec2.delete_security_group(GroupId=group))
+        for port in ports:
+            self.let_in(group, port, source)
+        return group
+
+    def let_in(self, group, port, source=None):
+        permission = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port}
+        if source:
+            permission["UserIdGroupPairs"] = [{"GroupId": source}]
+        else:
+            permission["IpRanges"] = [{"CidrIp": "0.0.0.0/0"}]
+        self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+
+    def balancer(self, word, group, ports=(80,), scheme="internet-facing"):
+        """A load balancer that says a word on these ports."""
+        made = self.elb.create_load_balancer(
+            Name=f"{word}-{self.name[-8:]}", Subnets=self.subnets, SecurityGroups=[group],
+            Scheme=scheme)["LoadBalancers"][0]
+        arn = made["LoadBalancerArn"]
+        self.undo.append(lambda: self.delete(arn))
+        for port in ports:
+            self.listen(arn, port, [{"Type": "fixed-response", "FixedResponseConfig": {
+                "StatusCode": "200", "ContentType": "text/html", "MessageBody": word}}])
+        self.elb.get_waiter("load_balancer_available").wait(
+            LoadBalancerArns=[arn], WaiterConfig={"Delay": 0.1, "MaxAttempts": 200})
+        return made
+
+    def listen(self, balancer, port, actions):
+        self.elb.create_listener(
+            LoadBalancerArn=balancer, Protocol="HTTP", Port=port, DefaultActions=actions)
+
+    def delete(self, arn):
+        """And all of its interfaces, before anything they are in is."""
+        self.elb.delete_load_balancer(LoadBalancerArn=arn)
+        until(lambda: not self.interfaces(arn), 20, "the load balancer's interfaces are gone")
+
+    def interfaces(self, arn):
+        what = "ELB " + arn.split(":loadbalancer/")[1]
+        every = self.ec2.describe_network_interfaces()["NetworkInterfaces"]
+        return [one for one in every if one["Description"] == what]
+
+    def remove(self):
+        while self.undo:
+            self.undo.pop()()
+
+
+@pytest.fixture
+def world(aws, name, request):
+    world = World(aws, name)
+    if "cluster" in request.fixturenames:
+        # Its tasks are in what is removed here.
+        cluster = request.getfixturevalue("cluster")
+        world.undo.append(lambda: None)
+        stop = lambda: stop_tasks(aws, cluster)  # noqa: E731
+    else:
+        stop = lambda: None  # noqa: E731
+    try:
+        yield world
+    finally:
+        stop()
+        world.remove()
+
+
+def stop_tasks(aws, cluster):
+    arns = aws.ecs.list_tasks(cluster=cluster.name)["taskArns"]
+    for arn in arns:
+        aws.ecs.stop_task(cluster=cluster.name, task=arn)
+    if arns:
+        cluster.until_stopped(*arns)
+    ids = {arn.rsplit("/", 1)[1] for arn in arns}
+
+    def gone():
+        every = aws.ec2.describe_network_interfaces()["NetworkInterfaces"]
+        return not any(id in json.dumps(one, default=str) for one in every for id in ids)
+
+    until(gone, 20, "the tasks' interfaces are gone")
+
+
+def awsvpc(subnet, group, public=False):
+    return {"awsvpcConfiguration": {
+        "subnets": [subnet], "securityGroups": [group],
+        "assignPublicIp": "ENABLED" if public else "DISABLED"}}
+
+
+def test_two_names_open_on_this_machine_both_on_port_80(world):
+    before = HOSTS.read_bytes()
+    group = world.group(80)
+    balancers = {word: world.balancer(word, group) for word in ("one", "two")}
+    for word, balancer in balancers.items():
+        name = balancer["DNSName"]
+        assert name.endswith(".us-east-1.elb.amazonaws.com")
+        opens(f"http://{name}/", word)
+        opens(f"http://{name.upper()}/", word)
+        shown = {one["Association"]["PublicIp"]
+                 for one in world.interfaces(balancer["LoadBalancerArn"])}
+        assert set(lines_of(name)) == shown and len(shown) == 2
+        # Each of its addresses serves, not only the one that curl takes first.
+        for ip in shown:
+            assert curl(f"http://{name}/", "--connect-to", f"::{ip}") == (0, word)
+    assert b"".join(line for line in HOSTS.read_bytes().splitlines(keepends=True)
+                    if b"# neargate " not in line).rstrip() == before.rstrip()
+    # One goes, and the other stays.
+    gone, stays = balancers["one"], balancers["two"]
+    public = lines_of(gone["DNSName"])[0]
+    world.delete(gone["LoadBalancerArn"])
+    until(lambda: not lines_of(gone["DNSName"]), 10, "its lines are gone")
+    assert curl(f"http://{gone['DNSName']}/")[0] == NO_SUCH_NAME
+    assert curl(f"http://{public}/")[0] in (REFUSED, TIMED_OUT), "its address answers nothing"
+    opens(f"http://{stays['DNSName']}/", "two")
+
+
+def test_security_groups_hold_for_balancers(world):
+    group = world.group(80)
+    balancer = world.balancer("one", group, ports=(80, 8081))
+    url = f"http://{balancer['DNSName']}"
+    opens(f"{url}/", "one")
+    assert curl(f"{url}:8081/")[0] == TIMED_OUT, "nobody opened that port"
+    world.let_in(group, 8081)
+    opens(f"{url}:8081/", "one")
+    # No listener at all: the group lets in, and nobody is there.
+    world.let_in(group, 8082)
+    until(lambda: curl(f"{url}:8082/")[0] == REFUSED, 20, "a port without a listener is refused")
+    # Other groups, other rules.
+    world.elb.set_security_groups(
+        LoadBalancerArn=balancer["LoadBalancerArn"], SecurityGroups=[world.group(8081)])
+    until(lambda: curl(f"{url}/")[0] == TIMED_OUT, 20, "its groups are others")
+    opens(f"{url}:8081/", "one")
+
+
+@pytest.mark.deadline(120)
+def test_an_internal_one_is_open_inside_its_vpc_only(world, cluster, python):
+    group = world.group(80)
+    inner = world.balancer("inner", group, scheme="internal")
+    outer = world.balancer("outer", group)
+    names = [inner["DNSName"], outer["DNSName"]]
+    assert names[0].startswith("internal-inner-") and lines_of(names[0]) == []
+    opens(f"http://{names[1]}/", "outer")
+    interfaces = world.interfaces(inner["LoadBalancerArn"])
+    assert all("Association" not in one for one in interfaces)
+    private = sorted(one["PrivateIpAddress"] for one in interfaces)
+    assert curl(f"http://{names[0]}/")[0] == NO_SUCH_NAME
+    for ip in private:
+        assert curl(f"http://{ip}/")[0] == TIMED_OUT, "this machine is outside of its VPC"
+    public = sorted(lines_of(names[1]))
+    script = ASK + OPEN + f"""
+for name in {names!r}:
+    print(json.dumps(ask(name)), json.dumps(open_one(f"http://{{name}}/")))
+print(json.dumps(ask({names[1]!r}, "AAAA")))
+print(json.dumps([open_one(f"http://{{ip}}/") for ip in {private!r}]))
+"""
+    vpc, subnet = world.other_vpc()
+    near = awsvpc(world.subnets[0], world.group(), public=True)
+    far = awsvpc(subnet, world.group(vpc=vpc), public=True)
+    for network, inside in ((near, "inner"), (far, "URLError")):
+        cluster.network = network
+        _, lines = run(cluster, python, script)
+        assert lines[0].endswith(json.dumps(inside)) or (
+            inside != "inner" and "inner" not in lines[0].split("]] ")[-1]), lines
+        assert json.loads(lines[0][:lines[0].index("]]") + 2]) == [0, private]
+        assert json.loads(lines[1][:lines[1].index("]]") + 2]) == [0, public]
+        assert lines[1].endswith('"outer"'), lines
+        assert json.loads(lines[2]) == [0, []], "it has no address of the other kind"
+        opened = json.loads(lines[3])
+        assert (opened == ["inner", "inner"]) == (inside == "inner"), opened
+
+
+@pytest.mark.deadline(120)
+def test_a_task_behind_it_lets_in_the_balancer_only(world, cluster, python):
+    group = world.group(80)
+    behind = world.group(8080, source=group)
+    balancer = world.balancer("unused", group, ports=())
+    target_group = world.elb.create_target_group(
+        Name=f"web-{world.name[-8:]}", Protocol="HTTP", Port=8080, VpcId=world.vpc,
+        TargetType="ip", HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2,
+        HealthyThresholdCount=2)["TargetGroups"][0]["TargetGroupArn"]
+    world.undo.insert(0, lambda: world.elb.delete_target_group(TargetGroupArn=target_group))
+    world.listen(balancer["LoadBalancerArn"], 80,
+                 [{"Type": "forward", "TargetGroupArn": target_group}])
+    url = f"http://{balancer['DNSName']}/"
+    until(lambda: curl(url, "--output", "/dev/null", "--write-out", "%{http_code}") == (0, "503"),
+          20, "without targets it says 503")
+    cluster.network = awsvpc(world.subnets[1], behind)
+    arn = cluster.start(container(python, "-c", SERVER, "behind", stopTimeout=2))
+    task = cluster.until_running(arn)
+    world.elb.register_targets(
+        TargetGroupArn=target_group, Targets=[{"Id": address(task), "Port": 8080}])
+    world.elb.get_waiter("target_in_service").wait(
+        TargetGroupArn=target_group, WaiterConfig={"Delay": 0.1, "MaxAttempts": 400})
+    opens(url, "behind")
+    # A neighbour in the same subnet is not the balancer.
+    script = OPEN + f"print(open_one('http://{address(task)}:8080/'), open_one('{url}'))"
+    cluster.network = awsvpc(world.subnets[1], world.group(), public=True)
+    _, lines = run(cluster, python, script)
+    assert lines[0].endswith(" behind") and not lines[0].startswith("behind"), lines
+
+
+@pytest.mark.deadline(120)
+def test_a_real_browser_opens_the_name(world):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not browser:
+        pytest.skip("NO BROWSER HERE: `apt-get install chromium-headless-shell` and run it again")
+    balancer = world.balancer("<p>shown", world.group(80))
+    url = f"http://{balancer['DNSName']}/"
+    opens(url, "<p>shown")
+    ran = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server",
+         "--dump-dom", url], capture_output=True, text=True, timeout=90)
+    assert "<p>shown</p>" in ran.stdout, (ran.stdout, ran.stderr)
