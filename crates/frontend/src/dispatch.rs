@@ -51,6 +51,7 @@ pub static SERVED: &[&[Route]] = &[
     crate::ec2::ROUTES,
     crate::ecr::ROUTES,
     crate::ecs::ROUTES,
+    crate::elbv2::ROUTES,
     crate::iam::ROUTES,
     crate::logs::ROUTES,
     crate::secretsmanager::ROUTES,

@@ -4,6 +4,7 @@
 
 use crate::dispatch::SERVED;
 use crate::ecs::gap;
+use crate::elbv2::attributes_without_effect;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use wire::SERVICES;
@@ -29,6 +30,11 @@ pub fn render() -> String {
         for route in routes() {
             for field in route.ignored {
                 line(&mut out, &format!("  accepted, no effect: {} {field}", route.operation));
+            }
+        }
+        if service.id == "elbv2" {
+            for (operation, key) in attributes_without_effect() {
+                line(&mut out, &format!("  accepted, no effect: {operation} {key} (kept)"));
             }
         }
         if service.id == "ecs" {

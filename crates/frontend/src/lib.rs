@@ -9,6 +9,7 @@ mod dispatch;
 mod ec2;
 mod ecr;
 mod ecs;
+mod elbv2;
 mod fault;
 #[cfg(test)]
 mod fixture;
@@ -24,8 +25,8 @@ mod sts;
 
 pub use auth::root_access_key;
 pub use context::{
-    Caller, Clock, CollectImages, Collected, Context, ImagesCall, InstanceImages, PresignedQuery,
-    Random, RegistryPassword,
+    Caller, Clock, CollectImages, Collected, Context, ImagesCall, InstanceImages, IsConnected,
+    MintJoinToken, MintedToken, PresignedQuery, Random, RegistryPassword,
 };
 pub use ec2::ensure_default_network;
 pub use ecs::FamilyQueues;

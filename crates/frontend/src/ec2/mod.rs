@@ -109,6 +109,14 @@ mod update_security_group_rule_descriptions_ingress;
 
 pub use default_network::ensure_default_network;
 
+/// What load balancers need of the network they stand in.
+pub mod balancing {
+    pub use super::associate_address::tie;
+    pub use super::change::{canonical, within};
+    pub use super::interfaces::{attach, remove_interface, take_interface, take_public};
+    pub use super::nouns::find;
+}
+
 use crate::dispatch::{Route, route};
 
 pub const ROUTES: &[Route] = &[

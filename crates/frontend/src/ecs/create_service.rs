@@ -133,7 +133,7 @@ fn make(
         load_balancers: read::load_balancers(input.load_balancers.clone(), &definition)?,
         registries: read::registries(input.service_registries.clone())?,
     };
-    read::check_targets(txn, &template)?;
+    read::check_targets(cx, txn, &template)?;
     let now = cx.now();
     let off = Some(&ecs::AvailabilityZoneRebalancing::Disabled);
     Ok(Service {

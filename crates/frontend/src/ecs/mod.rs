@@ -125,7 +125,6 @@ pub const ROUTES: &[Route] = &[
             "containerDefinitions.portMappings.appProtocol",
             "containerDefinitions.portMappings.containerPortRange",
             "containerDefinitions.pseudoTerminal",
-            "ephemeralStorage",
             "containerDefinitions.versionConsistency",
             "enableFaultInjection",
             "executionRoleArn (no roles are assumed yet)",

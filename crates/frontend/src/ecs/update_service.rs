@@ -42,7 +42,7 @@ pub async fn update_service(
             wish(&mut changed, &input)?;
             let new = template_of(cx, txn, &record, &template, &input)?;
             if new != *template || input.force_new_deployment == Some(true) {
-                read::check_targets(txn, &new)?;
+                read::check_targets(cx, txn, &new)?;
                 changed.wanted = WantedDeployment {
                     id: DeploymentId::mint(cx.random()),
                     revision_number: nineteen_digits(cx.random()),
@@ -128,6 +128,8 @@ fn template_of(
     }
     if input.load_balancers.is_some() {
         new.load_balancers = read::load_balancers(input.load_balancers.clone(), &definition)?;
+    } else {
+        read::check_containers(&new.load_balancers, &definition)?;
     }
     if input.service_registries.is_some() {
         new.registries = read::registries(input.service_registries.clone())?;

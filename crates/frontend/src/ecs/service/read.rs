@@ -4,8 +4,10 @@
 use crate::context::Context;
 use crate::ecs::definition::{self, Stored, fargate, unhonoured};
 use crate::ecs::names;
+use crate::elbv2;
 use crate::fault::{Fault, client, invalid_parameter};
 use model::Document;
+use model::balancing::{TargetGroup, TargetKind};
 use model::discovery::DiscoveryService;
 use model::limits::TASKS_PER_SERVICE_MAX;
 use model::service::{
@@ -198,26 +200,38 @@ pub fn load_balancers(
                  mode. Specify a target group.",
             ));
         };
-        let name = one.container_name.unwrap_or_default();
-        let port = port(one.container_port).unwrap_or(0);
-        let container = definition.template.containers.iter().find(|c| c.name == name);
+        if one.advanced_configuration.is_some() {
+            return Err(client("Neargate does not support advancedConfiguration yet"));
+        }
+        read.push(ServiceLoadBalancer {
+            target_group_arn,
+            container_name: one.container_name.unwrap_or_default(),
+            container_port: port(one.container_port).unwrap_or(0),
+        });
+    }
+    check_containers(&read, definition)?;
+    Ok(read)
+}
+
+/// What load balancers lead to has to be in the definition.
+pub fn check_containers(
+    all: &[ServiceLoadBalancer],
+    definition: &TaskDefinition,
+) -> Result<(), Fault> {
+    for ServiceLoadBalancer { container_name: name, container_port: port, .. } in all {
+        let container = definition.template.containers.iter().find(|c| c.name == *name);
         let Some(container) = container else {
             return Err(invalid_parameter(format!(
                 "The container {name} does not exist in the task definition."
             )));
         };
-        if !container.port_mappings.iter().any(|mapping| mapping.container_port == port) {
+        if !container.port_mappings.iter().any(|mapping| mapping.container_port == *port) {
             return Err(invalid_parameter(format!(
                 "The container {name} did not have a container port {port} defined."
             )));
         }
-        read.push(ServiceLoadBalancer {
-            target_group_arn,
-            container_name: name,
-            container_port: port,
-        });
     }
-    Ok(read)
+    Ok(())
 }
 
 pub fn registries(
@@ -241,13 +255,9 @@ fn port(given: Option<i32>) -> Option<u16> {
 }
 
 /// What takes tasks up has to be there.
-pub fn check_targets(txn: &mut Txn, template: &ServiceTemplate) -> Result<(), Fault> {
-    // There are no target groups yet.
-    if let Some(given) = template.load_balancers.first() {
-        return Err(invalid_parameter(format!(
-            "The target group with targetGroupArn {} does not exist.",
-            given.target_group_arn
-        )));
+pub fn check_targets(cx: &Context, txn: &mut Txn, template: &ServiceTemplate) -> Result<(), Fault> {
+    for given in &template.load_balancers {
+        check_target_group(cx, txn, &given.target_group_arn)?;
     }
     for given in &template.registries {
         let id = given.registry_arn.rsplit_once('/').map_or("", |(_, id)| id);
@@ -257,6 +267,28 @@ pub fn check_targets(txn: &mut Txn, template: &ServiceTemplate) -> Result<(), Fa
                 given.registry_arn
             )));
         }
+    }
+    Ok(())
+}
+
+/// A group that can take a task's address, and that a load balancer leads to.
+fn check_target_group(cx: &Context, txn: &mut Txn, arn: &str) -> Result<(), Fault> {
+    let found = elbv2::target_group(cx, txn.snapshot(), arn).map_err(|_| {
+        let text = format!("The target group with targetGroupArn {arn} does not exist.");
+        invalid_parameter(text)
+    })?;
+    // Guarded, so that it can't go before the service is there.
+    txn.get::<TargetGroup>(found.id.as_str());
+    if found.kind != TargetKind::Ip {
+        return Err(invalid_parameter(format!(
+            "The provided target group {arn} has target type instance, which is incompatible with \
+             the awsvpc network mode specified in the task definition."
+        )));
+    }
+    if !elbv2::used(txn.snapshot()).contains_key(&found.id) {
+        return Err(invalid_parameter(format!(
+            "The target group with targetGroupArn {arn} does not have an associated load balancer."
+        )));
     }
     Ok(())
 }
