@@ -221,6 +221,9 @@ pub struct ScalingProgress {
     pub service: ServiceName,
     pub scaled_out: Option<Scaled>,
     pub scaled_in: Option<Scaled>,
+    /// The bounds that the count was last brought into: others are to be enforced at once. Within
+    /// them it may be set by hand to what lies outside.
+    pub enforced: Option<(u32, u32)>,
     /// When each scheduled action last ran, by name.
     pub ran: BTreeMap<String, Timestamp>,
     /// The newest first.
@@ -237,6 +240,7 @@ impl ScalingProgress {
             service: target.service.clone(),
             scaled_out: None,
             scaled_in: None,
+            enforced: None,
             ran: BTreeMap::new(),
             activities: Vec::new(),
         }

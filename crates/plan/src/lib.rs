@@ -3,6 +3,7 @@
 //! answers with data that carries its reasons. No I/O, no clock, no randomness: whoever calls
 //! commits or performs what was decided.
 
+pub mod alarm;
 pub mod deadlines;
 pub mod dependencies;
 pub mod draft;
@@ -15,6 +16,8 @@ pub mod network;
 pub mod overrides;
 pub mod placement;
 pub mod routes;
+pub mod scaling;
+pub mod schedule;
 pub mod service;
 pub mod strategy;
 pub mod value_from;
