@@ -7,13 +7,45 @@
 //! HTTP/2 is hyper's. Each worker is a thread with its own event loop, and a connection stays on
 //! one worker with its connections to targets, so that no request waits for another's lock.
 
+mod access_log;
+mod answer;
 mod balancer;
+mod board;
+mod buffer;
+mod choose;
+mod connection;
+mod core;
+mod counts;
 pub mod desync;
+mod dial;
 mod doors;
+mod exchange;
+mod forward;
+mod framing;
+mod group;
+mod head;
 pub mod health;
+mod http1;
+mod http2;
+mod incoming;
+mod leash;
 mod limits;
+mod link;
+mod listener;
+mod outgoing;
+mod patience;
+mod record;
+mod request;
 mod settings;
+mod sticky;
 pub mod stream;
+mod table;
+mod target;
+mod target_http2;
+mod tcp;
+mod time;
+mod tls;
+mod worker;
 
 pub use balancer::{Balancer, Failure};
 pub use doors::Doors;

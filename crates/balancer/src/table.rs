@@ -1,0 +1,114 @@
+//! The table as requests need it: each listener with its actions ready to be taken. Made once for
+//! each table, so that a request looks nothing up by name.
+
+use crate::answer::Answer;
+use crate::counts::BalancerTally;
+use crate::group::Group;
+use crate::sticky::Tag;
+use crate::tls;
+use model::balancing::{
+    Action, BalancerEntry, BalancerSettings, Forward, ListenerEntry, Protocol, Redirect,
+};
+use model::{LoadBalancerId, TargetGroupId, VpcId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A load balancer.
+pub struct Front {
+    pub id: LoadBalancerId,
+    pub name: String,
+    pub dns_name: String,
+    pub vpc: VpcId,
+    pub settings: BalancerSettings,
+    pub tally: Arc<BalancerTally>,
+}
+
+/// A listener.
+pub struct Site {
+    pub front: Arc<Front>,
+    pub port: u16,
+    /// As X-Forwarded-Proto has it.
+    pub scheme: &'static str,
+    pub entry: ListenerEntry,
+    /// One for each rule.
+    pub actions: Vec<Act>,
+    pub tls: Option<tls::Served>,
+}
+
+impl Site {
+    /// A group that some rule leads to.
+    pub fn group(&self, id: &TargetGroupId) -> Option<&Arc<Group>> {
+        let groups = self.actions.iter().filter_map(|act| match act {
+            Act::Forward(forwarding) => Some(forwarding.groups.iter()),
+            _ => None,
+        });
+        groups.flatten().map(|(group, _)| group).find(|group| group.id == *id)
+    }
+}
+
+/// An action, ready.
+pub enum Act {
+    Answer(Answer),
+    Redirect(Redirect),
+    Forward(Forwarding),
+}
+
+pub struct Forwarding {
+    pub groups: Vec<(Arc<Group>, u32)>,
+    pub sticky_seconds: Option<u32>,
+}
+
+impl Forwarding {
+    /// The group that a cookie names, or one by weight.
+    pub fn choose(&self, wanted: Option<&Tag>, draw: u64) -> Option<&Arc<Group>> {
+        if let [(only, _)] = self.groups.as_slice() {
+            return Some(only);
+        }
+        let named = self.groups.iter().find(|(group, _)| Some(&group.tag) == wanted);
+        if let Some((group, _)) = named {
+            return Some(group);
+        }
+        let weights = self.groups.iter().map(|(_, weight)| *weight);
+        crate::choose::by_weight(weights, draw).map(|at| &self.groups[at].0)
+    }
+}
+
+pub fn front(id: &LoadBalancerId, entry: &BalancerEntry, tally: Arc<BalancerTally>) -> Front {
+    Front {
+        id: id.clone(),
+        name: entry.name.clone(),
+        dns_name: entry.dns_name.clone(),
+        vpc: entry.vpc.clone(),
+        settings: entry.settings.clone(),
+        tally,
+    }
+}
+
+pub fn site(
+    front: Arc<Front>,
+    port: u16,
+    entry: &ListenerEntry,
+    tls: Option<tls::Served>,
+    groups: &BTreeMap<TargetGroupId, Arc<Group>>,
+) -> Site {
+    let scheme = if entry.protocol == Protocol::Https { "https" } else { "http" };
+    let actions = entry.rules.iter().map(|rule| act(&rule.action, groups)).collect();
+    Site { front, port, scheme, entry: entry.clone(), actions, tls }
+}
+
+fn act(action: &Action, groups: &BTreeMap<TargetGroupId, Arc<Group>>) -> Act {
+    match action {
+        Action::Fixed(fixed) => Act::Answer(Answer {
+            status: fixed.status,
+            content_type: plan::routes::content_type(fixed).to_owned(),
+            location: None,
+            body: fixed.body.clone().into(),
+        }),
+        Action::Redirect(redirect) => Act::Redirect(redirect.clone()),
+        Action::Forward(Forward { groups: named, sticky_seconds }) => {
+            let known = named.iter();
+            let known = known.filter_map(|(id, weight)| Some((groups.get(id)?.clone(), *weight)));
+            Act::Forward(Forwarding { groups: known.collect(), sticky_seconds: *sticky_seconds })
+        }
+    }
+}
