@@ -3,6 +3,8 @@
 //! which are folded into the records of targets' health. Losing the link stops no request: the
 //! balancer goes on with the table it has.
 
+mod metrics;
+
 use crate::Context;
 use crate::limits::{FOUND_PER_COMMIT_MAX, READ_BYTES};
 use crate::session::{Messages, StreamFailure};
@@ -46,6 +48,7 @@ where
     let ended = tokio::select! {
         ended = keep_telling(cx, writer) => ended,
         ended = keep_hearing(cx, Messages::new(reader)) => ended,
+        never = metrics::keep_counting(cx) => match never {},
     };
     match ended {
         Ok(()) => BalancingFailure::Closing,
@@ -170,7 +173,7 @@ async fn keep_hearing<R: AsyncRead + Unpin>(
                     tracing::warn!(failure, "a part of load balancing is not served");
                 }
             }
-            FromBalancer::Served(_) => {}
+            FromBalancer::Served(served) => metrics::note(cx, &served),
         }
     }
 }
