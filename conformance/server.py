@@ -36,21 +36,23 @@ def free_port():
 
 
 class Server:
-    """A data folder and, between `start` and `stop`, the process that serves it."""
+    """A data folder and, between `start` and `stop`, the process that serves it: on this machine,
+    or on one made of a network namespace (fleet.py), which commands enter by `enter`."""
 
-    def __init__(self, data_dir, port=None):
+    def __init__(self, data_dir, port=None, host="127.0.0.1", enter=()):
         self.data_dir = pathlib.Path(data_dir)
         self.port = port or free_port()
+        self.host, self.enter = host, list(enter)
         self.log_path = self.data_dir.with_name(self.data_dir.name + ".log")
         self.process = None
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self, *more):
-        listen = f"127.0.0.1:{self.port}"
-        command = [binary(), "up", "--data-dir", str(self.data_dir), "--listen", listen]
+        listen = f"{self.host}:{self.port}"
+        command = [*self.enter, binary(), "up", "--data-dir", str(self.data_dir), "--listen", listen]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--log-format", "json", *more],
@@ -73,7 +75,7 @@ class Server:
         return self.is_healthy()
 
     def is_healthy(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
             connection.request("GET", "/healthz")
             return connection.getresponse().status == 200

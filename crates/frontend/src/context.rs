@@ -4,12 +4,14 @@
 use crate::ecs::FamilyQueues;
 use crate::fault::{self, Fault};
 use model::arn::Locality;
-use model::{AccessKeyId, Timestamp};
+use model::credentials::Hidden;
+use model::{AccessKeyId, InstanceId, Timestamp};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use store::blob::{BoxFuture, ObjectStore, Staging};
 use store::logs::Logs;
+use store::metrics::Metrics;
 use store::secret::Sealer;
 use store::{Store, Txn};
 
@@ -27,6 +29,22 @@ pub type CollectImages =
 /// operator. None: there is no agent here, or it failed.
 pub type InstanceImages =
     Arc<dyn Fn(ImagesCall) -> BoxFuture<'static, Option<serde_json::Value>> + Send + Sync>;
+
+/// Whether an instance has a session now.
+pub type IsConnected = Arc<dyn Fn(&InstanceId) -> bool + Send + Sync>;
+
+/// Makes a token with which a machine may join. None: nobody listens for agents here.
+pub type MintJoinToken = Arc<dyn Fn() -> Option<MintedToken> + Send + Sync>;
+
+/// A token that is nowhere else yet.
+pub struct MintedToken {
+    pub id: String,
+    pub secret_sha256: String,
+    /// All of it, for the operator alone.
+    pub text: Hidden,
+    /// Where agents are listened for, as far as is known here.
+    pub address: String,
+}
 
 /// What is to be done about an instance's images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +75,8 @@ pub struct Collected {
 pub struct Context {
     pub store: Store,
     pub logs: Logs,
+    /// Shared with the manager, which measures.
+    pub metrics: Metrics,
     pub blobs: Arc<dyn ObjectStore>,
     /// Layers that are being sent, through the registry's protocol or ECR's calls.
     pub staging: Staging,
@@ -68,6 +88,8 @@ pub struct Context {
     pub presigned_query: PresignedQuery,
     pub collect_images: CollectImages,
     pub instance_images: InstanceImages,
+    pub is_connected: IsConnected,
+    pub mint_join_token: MintJoinToken,
     /// `FamilyQueues::default()`; one for all that serve one store in this process.
     pub family_queues: FamilyQueues,
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::Store;
 use store::blob::{FolderObjects, Staging};
 use store::logs::{Durability, Logs};
+use store::metrics::Metrics;
 use store::secret::Sealer;
 use tempfile::TempDir;
 
@@ -31,6 +32,7 @@ impl Fixture {
         let cx = Context {
             store: Store::in_memory(store::kinds::all()),
             logs: Logs::open(&at("logs"), Durability::Written).expect("a folder"),
+            metrics: Metrics::default(),
             blobs: Arc::new(FolderObjects::open(&at("blobs")).expect("a folder")),
             staging: Staging::open(&at("uploads")).expect("a folder"),
             locality: Arc::new(Locality {
@@ -44,6 +46,8 @@ impl Fixture {
             presigned_query: Arc::new(|path, _| format!("signed={}", path.len())),
             collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             instance_images: Arc::new(|_| Box::pin(std::future::ready(None))),
+            is_connected: Arc::new(|_| false),
+            mint_join_token: Arc::new(|| None),
             family_queues: crate::ecs::FamilyQueues::default(),
         };
         let caller = Caller {

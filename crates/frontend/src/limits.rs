@@ -92,3 +92,8 @@ pub const ENDPOINT_POLICY_BYTES_MAX: usize = 20_480;
 pub const DHCP_OPTIONS_MAX: usize = 500;
 /// Characters of a security group's name or description. Source: API reference.
 pub const GROUP_TEXT_CHARS_MAX: usize = 255;
+/// How long a token lets machines join when nothing else is said, and the longest, in seconds.
+pub const JOIN_TOKEN_SECONDS: i64 = 24 * 3600;
+pub const JOIN_TOKEN_SECONDS_MAX: i64 = 365 * 24 * 3600;
+/// Machines that may join with one token.
+pub const JOIN_TOKEN_USES_MAX: u32 = 10_000;

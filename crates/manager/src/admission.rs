@@ -6,7 +6,7 @@ use crate::Context;
 use model::InstanceId;
 use model::instance::{Instance, InstanceState};
 use model::join::{AgentCertificate, JoinToken};
-use store::{CommitFailure, TransactFailure};
+use store::TransactFailure;
 
 #[derive(Debug, thiserror::Error)]
 pub enum JoinFailure {
@@ -16,6 +16,8 @@ pub enum JoinFailure {
     ExpiredToken,
     #[error("the token was used as often as it may be: make a new one with `neargate token`")]
     UsedToken,
+    #[error("this instance was forgotten")]
+    Revoked,
 }
 
 /// Whose certificate it is.
@@ -57,12 +59,20 @@ pub async fn join(
     joined.await.map(|(instance, _)| instance)
 }
 
-/// Writes a certificate down, which makes it good for something.
+/// Writes a certificate down, which makes it good for something. One that takes another's place
+/// does so only if that is good itself.
 pub async fn certify(
     cx: &Context,
     certificate: AgentCertificate,
-) -> Result<(), TransactFailure<CommitFailure>> {
+    renewed: Option<String>,
+) -> Result<(), TransactFailure<JoinFailure>> {
     let written = cx.store.transact(|txn| {
+        if let Some(renewed) = &renewed {
+            let known = txn.get::<AgentCertificate>(renewed);
+            if known.is_none_or(|known| known.revoked_at.is_some()) {
+                return Err(JoinFailure::Revoked);
+            }
+        }
         txn.put(certificate.clone());
         Ok(())
     });

@@ -18,7 +18,7 @@ pub use session::{Connected, Origin, SessionFailure};
 
 use model::InstanceId;
 use model::join::AgentCertificate;
-use store::{CommitFailure, TransactFailure};
+use store::TransactFailure;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The manager of one control plane process.
@@ -81,11 +81,13 @@ impl Manager {
         admission::join(&self.cx, token, secret_sha256, public_key_sha256).await
     }
 
+    /// Writes a certificate down; see `admission::certify`.
     pub async fn certify(
         &self,
         certificate: AgentCertificate,
-    ) -> Result<(), TransactFailure<CommitFailure>> {
-        admission::certify(&self.cx, certificate).await
+        renewed: Option<String>,
+    ) -> Result<(), TransactFailure<JoinFailure>> {
+        admission::certify(&self.cx, certificate, renewed).await
     }
 
     /// Whose certificate it is, by its SHA-256.

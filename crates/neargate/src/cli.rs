@@ -1,10 +1,11 @@
 //! The command line: what may be said, and what is meant when it isn't.
 
+use crate::join::token::Token;
 use crate::local_images::Retention;
 use crate::object_store::S3Url;
 use crate::outbound::Outbound;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Where state is kept when nothing else is said.
@@ -30,7 +31,11 @@ pub enum Command {
     /// Print a task's log lines
     Logs(Logs),
     /// List the machines of the fleet and what of them is taken
-    Instances(Folder),
+    Instances(Instances),
+    /// Make this machine an instance of a control plane elsewhere
+    Agent(Agent),
+    /// Print a command with which another machine joins
+    Token(JoinToken),
     /// Make images and bring them into the registry
     #[command(subcommand)]
     Image(crate::image::Command),
@@ -76,6 +81,8 @@ pub struct Up {
     /// How many times this machine's memory may be promised to tasks
     #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = overcommit())]
     pub memory_overcommit: u32,
+    #[command(flatten)]
+    pub fleet: Fleet,
     /// Run the control plane and the registry only, without an agent for this machine
     #[arg(long)]
     pub no_agent: bool,
@@ -83,6 +90,15 @@ pub struct Up {
     /// the keys of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, instead of in the data folder
     #[arg(long, value_name = "URL")]
     pub object_store: Option<S3Url>,
+    /// How long a minute of metrics is taken to last: shorter ones let tests see scaling
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        hide = true,
+        default_value_t = store::metrics::MINUTE_SECONDS,
+        value_parser = clap::value_parser!(u32).range(1..=60)
+    )]
+    pub metric_minute_seconds: u32,
     /// Don't keep the names of internet-facing load balancers in /etc/hosts; on this machine they
     /// then open by their addresses only
     #[arg(long)]
@@ -94,6 +110,97 @@ pub struct Up {
     /// How to write what happens to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Options of `neargate up` for several machines.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Fleet {
+    /// Where agents of other machines are listened for, with TLS; without it there are none
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_agents: Option<SocketAddr>,
+    /// This machine's address for other instances, when it is not that of --listen-agents
+    #[arg(long, value_name = "ADDRESS")]
+    pub instance_address: Option<Ipv4Addr>,
+    /// The availability zone that this machine is in, as in us-east-1b; the region's first if none
+    /// is named
+    #[arg(long)]
+    pub zone: Option<String>,
+}
+
+impl Fleet {
+    /// How other instances reach this machine.
+    pub fn underlay(&self) -> Option<Ipv4Addr> {
+        let listening = self.listen_agents.map(|at| at.ip());
+        self.instance_address.or(match listening {
+            Some(IpAddr::V4(at)) if !at.is_unspecified() && !at.is_loopback() => Some(at),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Agent {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// The control plane to join, as its `neargate token` says; not needed again once joined
+    #[arg(long, value_name = "HOST:PORT")]
+    pub join: Option<String>,
+    /// What lets this machine in, once
+    #[arg(long)]
+    pub token: Option<Token>,
+    /// This machine's address for other instances, when it is not the one it calls the control
+    /// plane from
+    #[arg(long, value_name = "ADDRESS")]
+    pub instance_address: Option<Ipv4Addr>,
+    /// The availability zone that this machine is in, as in us-east-1b; the region's first if none
+    /// is named
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// How many times this machine's CPUs may be promised to tasks
+    #[arg(long, value_name = "FACTOR", default_value_t = 8, value_parser = overcommit())]
+    pub cpu_overcommit: u32,
+    /// How many times this machine's memory may be promised to tasks
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = overcommit())]
+    pub memory_overcommit: u32,
+    #[command(flatten)]
+    pub outbound: Outbound,
+    #[command(flatten)]
+    pub retention: Retention,
+    /// How to write what happens to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct JoinToken {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// How long the token may be used
+    #[arg(long, value_name = "MINUTES", default_value_t = 24 * 60,
+          value_parser = clap::value_parser!(u32).range(1..=365 * 24 * 60))]
+    pub valid_minutes: u32,
+    /// How many machines may join with it
+    #[arg(long, value_name = "COUNT", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub uses: u32,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Instances {
+    #[command(flatten)]
+    pub folder: Folder,
+    #[command(subcommand)]
+    pub action: Option<InstancesAction>,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub enum InstancesAction {
+    /// Let an instance take no more tasks; those it has go on
+    Drain { id: String },
+    /// Let a draining instance take tasks again
+    Activate { id: String },
+    /// Give back what an instance held that never returns; if it does, it has to join anew
+    Forget { id: String },
 }
 
 #[derive(Args, Debug, Clone)]

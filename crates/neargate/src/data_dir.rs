@@ -133,6 +133,20 @@ impl DataDir {
         write_private(&self.credentials(), text.as_bytes())
     }
 
+    /// The key and the certificate of the authority that agents trust, in PEM. None: never made.
+    pub fn read_authority(&self) -> Result<Option<(String, String)>> {
+        let text = |name: &str| {
+            let read = read(&self.root.join(name))?;
+            anyhow::Ok(read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Ok(text("authority.key")?.zip(text("authority.crt")?))
+    }
+
+    pub fn write_authority(&self, key: &str, certificate: &str) -> Result<()> {
+        write_private(&self.root.join("authority.key"), key.as_bytes())?;
+        write_private(&self.root.join("authority.crt"), certificate.as_bytes())
+    }
+
     pub fn write_registry_key(&self, key: &[u8]) -> Result<()> {
         write_private(&self.root.join("registry.key"), key)
     }
@@ -214,7 +228,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// Writes a file that only we may read, whole or not at all.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut options = OpenOptions::new();

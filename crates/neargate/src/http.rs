@@ -15,6 +15,7 @@ use registry::Registry;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -81,9 +82,32 @@ pub async fn serve(listener: TcpListener, router: Router, mut end: watch::Receiv
     }
 }
 
-async fn told(end: &mut watch::Receiver<bool>) {
+pub async fn told(end: &mut watch::Receiver<bool>) {
     // A sender that is gone means the end as well.
     let _ = end.wait_for(|end| *end).await;
+}
+
+/// HTTP on a stream that an agent opened; requests under way at the end are cut off.
+pub async fn converse_with_agent<S>(stream: S, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(move |request| router.clone().answer(request));
+    let builder = builder();
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    if let Err(failure) = served.await {
+        tracing::debug!(%failure, "an agent's connection ended early");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS));
+    builder.http2().timer(TokioTimer::new());
+    builder
 }
 
 async fn converse(
@@ -95,12 +119,7 @@ async fn converse(
         tracing::debug!(%failure, "a connection was lost as it was made");
         return;
     }
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS));
-    builder.http2().timer(TokioTimer::new());
+    let builder = builder();
     let service = service_fn(move |request| router.clone().answer(request));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(failure) = watcher.watch(connection.into_owned()).await {

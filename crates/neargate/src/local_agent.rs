@@ -1,5 +1,6 @@
 //! This machine's own agent, in the same process as the control plane and yet behind the same
-//! session as any other: a pipe in memory takes the place of the network.
+//! session as any other: a pipe in memory takes the place of the network. What any agent is made of,
+//! here or elsewhere (`agent_command`), is made here.
 
 use crate::cli::Up;
 use crate::data_dir::DataDir;
@@ -7,11 +8,12 @@ use crate::local_images::{LocalImages, Seat};
 use crate::machine::Machine;
 use crate::names::Names;
 use crate::world::{Clock, Random};
-use agent::{Agent, Settings};
+use agent::{Agent, Population, Settings};
 use anyhow::{Context, Result, bail};
 use manager::{Manager, Origin};
-use runtime::{Embedded, EmbeddedConfig, Severity};
-use std::net::SocketAddr;
+use model::ZoneName;
+use runtime::{Embedded, EmbeddedConfig, Severity, Underlay};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -30,6 +32,7 @@ pub struct LocalAgent {
     running: JoinHandle<()>,
     cleaning: Option<JoinHandle<()>>,
     runtime: Arc<Embedded>,
+    population: Population,
 }
 
 /// What a local agent is made for.
@@ -75,36 +78,77 @@ pub fn preflight(data_dir: &Path) -> Result<()> {
     bail!("this machine can't run containers:\n  {}", lines.join("\n  "));
 }
 
-pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalAgent> {
+/// What an agent is made of.
+pub struct Site<'a> {
+    pub dir: &'a DataDir,
+    /// Tells it apart from other agents on the machine.
+    pub tag: &'a str,
+    pub clock: &'a Clock,
+    pub random: &'a Random,
+    pub images: LocalImages,
+    pub cpu_overcommit: u32,
+    pub memory_overcommit: u32,
+    pub zone: Option<ZoneName>,
+    pub underlay: Option<Ipv4Addr>,
+    /// Where the API and the registry are; None: where the session says.
+    pub endpoint: Option<String>,
+}
+
+/// An agent that is ready to run.
+pub struct Made {
+    pub agent: Agent<Embedded, LocalImages>,
+    pub runtime: Arc<Embedded>,
+}
+
+/// Takes over what an earlier agent of the same folder left running.
+pub async fn make(site: Site<'_>) -> Result<Made> {
     let machine = Machine::read()?;
-    let folder = place.dir.agent();
     let (events, told) = mpsc::channel(EVENTS_MAX);
-    let config = EmbeddedConfig::new(place.dir.runtime(), tag(place.cluster_id));
+    let mut config = EmbeddedConfig::new(site.dir.runtime(), site.tag);
+    config.underlay = site.underlay.map(Underlay::new);
     let runtime = Embedded::start(config, events).context("cannot start the runtime")?;
     let runtime = Arc::new(runtime);
+    let settings = Settings {
+        state_dir: site.dir.agent(),
+        name: machine.name,
+        cpu_architecture: machine.cpu_architecture.to_owned(),
+        cpu_units: machine.cpu_units.saturating_mul(site.cpu_overcommit),
+        memory_mib: machine.memory_mib.saturating_mul(site.memory_overcommit),
+        boot_id: machine.boot_id,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        dns: machine.dns,
+        zone: site.zone,
+        underlay: site.underlay,
+        endpoint: site.endpoint,
+    };
+    let (images, clock) = (Arc::new(site.images), Arc::clone(site.clock));
+    let agent = Agent::start(settings, Arc::clone(&runtime), told, images, clock);
+    let agent = agent.await.context("cannot start this machine's agent")?;
+    let doors: Arc<Embedded> = Arc::clone(&runtime);
+    let inside = agent.serve_inside(doors, Arc::new(Names::new(site.random))).await;
+    inside.context("cannot serve metadata, credentials and names to tasks")?;
+    Ok(Made { agent, runtime })
+}
+
+pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalAgent> {
     let images = LocalImages::open(&place, up.outbound.registries()?).await?;
     let cleaning = images.keep_clean(&up.retention);
     // Nobody else is seated: there is one agent in a process.
     let _ = place.images.set(images.clone());
-    let settings = Settings {
-        state_dir: folder,
-        name: machine.name,
-        cpu_architecture: machine.cpu_architecture.to_owned(),
-        cpu_units: machine.cpu_units.saturating_mul(up.cpu_overcommit),
-        memory_mib: machine.memory_mib.saturating_mul(up.memory_overcommit),
-        boot_id: machine.boot_id,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        dns: machine.dns,
-        zone: None,
-        underlay: None,
+    let site = Site {
+        dir: place.dir,
+        tag: tag(place.cluster_id),
+        clock: place.clock,
+        random: place.random,
+        images,
+        cpu_overcommit: up.cpu_overcommit,
+        memory_overcommit: up.memory_overcommit,
+        zone: up.fleet.zone.as_deref().map(ZoneName::from),
+        underlay: up.fleet.underlay(),
         endpoint: None,
     };
-    let clock = Arc::clone(place.clock);
-    let agent = Agent::start(settings, Arc::clone(&runtime), told, Arc::new(images), clock);
-    let agent = agent.await.context("cannot start this machine's agent")?;
-    let doors: Arc<Embedded> = Arc::clone(&runtime);
-    let inside = agent.serve_inside(doors, Arc::new(Names::new(place.random))).await;
-    inside.context("cannot serve metadata, credentials and names to tasks")?;
+    let Made { agent, runtime } = make(site).await?;
+    let population = agent.population();
     let running = tokio::spawn(async move {
         let connect = || {
             let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
@@ -115,7 +159,7 @@ pub async fn start(up: &Up, place: Place<'_>, manager: Manager) -> Result<LocalA
         let end = agent.run(connect).await;
         tracing::error!(why = %end, "this machine's agent has ended");
     });
-    Ok(LocalAgent { running, cleaning, runtime })
+    Ok(LocalAgent { running, cleaning, runtime, population })
 }
 
 impl LocalAgent {
@@ -132,7 +176,8 @@ impl LocalAgent {
         {
             tracing::error!(%failure, "this machine's agent ended badly");
         }
-        if !idle {
+        // Tasks of other machines are no reason to leave anything here.
+        if !idle && self.population.count() > 0 {
             return;
         }
         // Tasks that were cut off may hold it for a moment longer; they ask nothing of it any more.

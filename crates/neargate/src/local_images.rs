@@ -9,11 +9,12 @@ use frontend::{ImagesCall, InstanceImages};
 use model::TaskId;
 use model::session::RegistryAccess;
 use runtime::image::{
-    BasicAuth, Cleanup, Credentials, CredentialsProvider, Endpoint, ImageStore, Platform,
-    RegistryMap,
+    BasicAuth, Cleanup, Credentials, CredentialsProvider, Endpoint, ImageStore, LearnedHosts,
+    Platform, RegistryMap,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::task::JoinHandle;
@@ -90,6 +91,8 @@ pub fn answers(seat: Seat) -> InstanceImages {
 pub struct LocalImages {
     pub store: ImageStore,
     access: Arc<OwnAccess>,
+    /// Where our registry is for this machine, when it learns its names from sessions.
+    elsewhere: Option<(String, LearnedHosts)>,
 }
 
 /// The user and password of the newest session.
@@ -124,7 +127,22 @@ impl LocalImages {
         let opened = tokio::task::spawn_blocking(move || ImageStore::open(&folder, registries));
         let store = opened.await.context("opening the images was cut off")?;
         let store = store.context("cannot open this machine's images")?;
-        Ok(Self { store, access })
+        Ok(Self { store, access, elsewhere: None })
+    }
+
+    /// Of an agent on a machine of its own, which reaches our registry at `base_url`.
+    pub async fn elsewhere(
+        folder: PathBuf,
+        mut registries: RegistryMap,
+        base_url: String,
+    ) -> Result<Self> {
+        let learned = LearnedHosts::default();
+        registries.learned = learned.clone();
+        let opened = tokio::task::spawn_blocking(move || ImageStore::open(&folder, registries));
+        let store = opened.await.context("opening the images was cut off")?;
+        let store = store.context("cannot open this machine's images")?;
+        let access = Arc::new(OwnAccess::default());
+        Ok(Self { store, access, elsewhere: Some((base_url, learned)) })
     }
 
     fn listed(&self) -> Value {
@@ -189,6 +207,11 @@ impl Images for LocalImages {
     fn use_registry(&self, access: &RegistryAccess) {
         let auth = BasicAuth::new(access.username.clone(), access.password.clone());
         *self.access.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(auth);
+        if let Some((base_url, learned)) = &self.elsewhere {
+            let credentials: Arc<dyn CredentialsProvider> = self.access.clone();
+            let endpoint = Endpoint { base_url: base_url.clone(), credentials: Some(credentials) };
+            learned.learn(access.names.clone(), endpoint);
+        }
     }
 
     async fn pull(&self, wanted: Wanted) -> Result<Image, String> {

@@ -2,6 +2,7 @@
 //! the parts. Every other crate is given what it needs.
 
 mod administrator;
+mod agent_command;
 mod balancing;
 mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod env;
 mod hosts_file;
 mod http;
 mod image;
+mod join;
 mod local_agent;
 mod local_images;
 mod logs;
@@ -61,6 +63,7 @@ fn run(cli: &Cli) -> Result<()> {
             return balancing::run(arguments);
         }
         Command::Up(up) => log_to_stderr(up.log_format, "info"),
+        Command::Agent(agent) => log_to_stderr(agent.log_format, "info"),
         Command::Demo(_) => log_to_stderr(LogFormat::Text, "warn"),
         _ => log_to_stderr(LogFormat::Text, "error"),
     }
@@ -74,7 +77,9 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Demo(demo) => demo::run(demo).await,
             Command::Ps(ps) => show::ps(ps).await,
             Command::Logs(logs) => logs::run(logs).await,
-            Command::Instances(folder) => show::instances(folder).await,
+            Command::Instances(instances) => show::instances(instances).await,
+            Command::Agent(agent) => agent_command::run(agent).await,
+            Command::Token(token) => join::offer(token).await,
             Command::Images(images) => show::images(images).await,
             Command::Image(image) => image::run(image).await,
             Command::Registry(cli::Registry::Gc(gc)) => registry_gc::run(gc).await,

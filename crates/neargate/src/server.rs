@@ -4,6 +4,7 @@
 use crate::cli::Up;
 use crate::data_dir::{Credentials, DataDir, Endpoint};
 use crate::http::{self, Router};
+use crate::join::gate::Entrance;
 use crate::local_images::Seat;
 use crate::upstream::Upstreams;
 use crate::world::{Clock, Random};
@@ -18,11 +19,14 @@ use model::task::{StopCode, Task};
 use model::{AccountId, Region, ZoneName};
 use registry::Registry;
 use runtime::image::{Patience, RegistryMap, RemoteRegistries};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::blob::{ObjectStore, Staging};
 use store::logs::{Durability, Logs};
+use store::metrics::Metrics;
 use store::secret::Sealer;
 use store::{CommitFailure, Store};
 use tokio::net::TcpListener;
@@ -44,6 +48,8 @@ pub struct Server {
     clock: Clock,
     end: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    /// Agents of other machines, if they are listened for.
+    joining: Option<JoinHandle<()>>,
     managing: JoinHandle<()>,
     collecting: JoinHandle<()>,
     agent: Option<local_agent::LocalAgent>,
@@ -57,6 +63,7 @@ struct Parts {
     dir: DataDir,
     store: Store,
     logs: Logs,
+    metrics: Metrics,
     objects: Arc<dyn ObjectStore>,
     staging: Staging,
     sealer: Arc<Sealer>,
@@ -85,9 +92,18 @@ pub async fn start(up: &Up) -> Result<Server> {
     let outbound = up.outbound.registries()?;
     let images = Seat::default();
     let registry = make_registry(&parts, outbound, signer.clone(), &agent_password);
-    let context = frontend_context(&parts, signer, &registry, Arc::clone(&images));
+    let manager = make_manager(&parts, up, address, agent_password);
+    let entrance = Entrance::open(&up.fleet, dir, now).await?;
+    let mut context = frontend_context(&parts, signer, &registry, Arc::clone(&images));
+    context.is_connected = {
+        let manager = manager.clone();
+        Arc::new(move |instance| manager.is_connected(instance))
+    };
+    if let Some(entrance) = &entrance {
+        context.mint_join_token = entrance.minting(&parts.random);
+    }
     let frontend = Arc::new(Frontend::new(context));
-    let manager = make_manager(&parts, up, &url, agent_password);
+    let router = Router { frontend, registry: registry.clone() };
     let (end, ended) = watch::channel(false);
     let (managing, collecting) = (manager.clone(), registry.clone());
     let managing = tokio::spawn(async move { managing.run().await });
@@ -109,7 +125,7 @@ pub async fn start(up: &Up) -> Result<Server> {
     };
     let balancer = match up.no_agent {
         true => None,
-        false => Some(balancing::keep(manager, &parts.dir, tag(&parts))?),
+        false => Some(balancing::keep(manager.clone(), &parts.dir, tag(&parts))?),
     };
     // Names of what is balanced elsewhere, or nowhere, would lead nobody anywhere.
     let hosts_file = (balancer.is_some() && !up.no_hosts_file)
@@ -122,7 +138,11 @@ pub async fn start(up: &Up) -> Result<Server> {
     };
     parts.dir.write_endpoint(&endpoint)?;
     // Last, so that who is answered finds everything there. Until now callers wait to be accepted.
-    let serving = tokio::spawn(http::serve(listener, Router { frontend, registry }, ended));
+    let joining = entrance.map(|entrance| {
+        let gate = entrance.gate(manager, router.clone(), &parts.clock);
+        tokio::spawn(gate.serve(ended.clone()))
+    });
+    let serving = tokio::spawn(http::serve(listener, router, ended));
     let Parts { dir, store, clock, .. } = parts;
     Ok(Server {
         endpoint,
@@ -132,6 +152,7 @@ pub async fn start(up: &Up) -> Result<Server> {
         clock,
         end,
         serving,
+        joining,
         managing,
         collecting,
         agent,
@@ -153,17 +174,24 @@ async fn listen(up: &Up) -> Result<TcpListener> {
     })
 }
 
-fn make_manager(parts: &Parts, up: &Up, url: &str, agent_password: String) -> Manager {
+fn make_manager(parts: &Parts, up: &Up, address: SocketAddr, agent_password: String) -> Manager {
+    let port = address.port();
+    let host = parts.locality.registry_host();
+    let mut names: BTreeSet<String> =
+        ["127.0.0.1", "localhost"].map(|it| format!("{it}:{port}")).into();
+    names.extend([host.clone(), address.to_string()]);
+    names.extend(up.fleet.underlay().map(|own| format!("{own}:{port}")));
     Manager::new(manager::Context {
         store: parts.store.clone(),
         logs: parts.logs.clone(),
+        metrics: parts.metrics.clone(),
         sealer: Arc::clone(&parts.sealer),
         locality: parts.locality.clone(),
         zone: ZoneName::from(format!("{}a", up.region)),
         registry: RegistryAccess {
-            host: parts.locality.registry_host(),
-            endpoint: url.to_owned(),
-            names: [parts.locality.registry_host()].into(),
+            host,
+            endpoint: format!("http://{address}"),
+            names,
             username: AGENT_USER.to_owned(),
             password: agent_password,
         },
@@ -194,7 +222,8 @@ async fn open(up: &Up) -> Result<Parts> {
         let sealer = Sealer::open(&dir.root_key())
             .with_context(|| format!("cannot read the root key in {path}"))?;
         let (sealer, clock, random) = (Arc::new(sealer), world::clock(), world::random());
-        Ok(Parts { dir, store, logs, objects, staging, sealer, locality, clock, random })
+        let metrics = Metrics::new(up.metric_minute_seconds);
+        Ok(Parts { dir, store, logs, metrics, objects, staging, sealer, locality, clock, random })
     })
     .await
     .context("opening the data folder was cut off")?
@@ -209,6 +238,7 @@ fn frontend_context(
     frontend::Context {
         store: parts.store.clone(),
         logs: parts.logs.clone(),
+        metrics: parts.metrics.clone(),
         blobs: Arc::clone(&parts.objects),
         staging: parts.staging.clone(),
         collect_images: collect_images(registry),
@@ -222,6 +252,8 @@ fn frontend_context(
             Arc::new(move |path, now| signer.presign(path, now))
         },
         registry_password: Arc::new(move |now| signer.mint(now)),
+        is_connected: Arc::new(|_| false),
+        mint_join_token: Arc::new(|| None),
         family_queues: frontend::FamilyQueues::default(),
     }
 }
@@ -312,6 +344,9 @@ impl Server {
         let idle = live_tasks(&self.store).is_empty();
         self.end.send_replace(true);
         self.serving.await.context("the endpoint ended badly")?;
+        if let Some(joining) = self.joining {
+            joining.await.context("listening for agents ended badly")?;
+        }
         if let Some(balancer) = self.balancer {
             balancer.end(idle).await;
         }

@@ -1,6 +1,6 @@
 //! `neargate ps`, `neargate instances` and `neargate images`: tables for a quick look.
 
-use crate::cli::{Folder, Images, ImagesAction, Ps};
+use crate::cli::{Images, ImagesAction, Instances, InstancesAction, Ps};
 use crate::client::{Client, list};
 use crate::tasks;
 use anyhow::Result;
@@ -44,10 +44,20 @@ fn row(task: &Value) -> Vec<String> {
     ]
 }
 
-pub async fn instances(folder: &Folder) -> Result<()> {
-    let client = Client::of(&folder.data_dir)?;
+pub async fn instances(instances: &Instances) -> Result<()> {
+    let client = Client::of(&instances.folder.data_dir)?;
+    if let Some(action) = &instances.action {
+        let (id, call) = match action {
+            InstancesAction::Drain { id } => (id, "drain"),
+            InstancesAction::Activate { id } => (id, "activate"),
+            InstancesAction::Forget { id } => (id, "forget"),
+        };
+        client.operate(&format!("/neargate/v1/instances/{id}/{call}")).await?;
+        return Ok(());
+    }
     let answer = client.operator("/neargate/v1/instances").await?;
-    let header = ["INSTANCE", "NAME", "ZONE", "STATE", "TASKS", "CPU UNITS", "MEMORY MIB"];
+    let header =
+        ["INSTANCE", "NAME", "ZONE", "ADDRESS", "STATE", "TASKS", "CPU UNITS", "MEMORY MIB"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for instance in list(&answer, "instances") {
         let text = |name: &str| instance.get(name).and_then(Value::as_str).unwrap_or("-");
@@ -57,7 +67,11 @@ pub async fn instances(folder: &Folder) -> Result<()> {
             text("id").to_owned(),
             text("name").to_owned(),
             text("zone").to_owned(),
-            text("state").to_owned(),
+            text("address").to_owned(),
+            match instance.get("connected").and_then(Value::as_bool) {
+                Some(false) => format!("{} (away)", text("state")),
+                _ => text("state").to_owned(),
+            },
             number("tasks").to_string(),
             of("cpuUnitsAllocated", "cpuUnits"),
             of("memoryMibAllocated", "memoryMib"),

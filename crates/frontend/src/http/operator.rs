@@ -2,42 +2,18 @@
 //! may throw away. Signed like everything else, with service name `neargate`; described in
 //! docs/operator-api.md.
 
-use super::json;
+use super::{fleet, json};
 use crate::auth::Signed;
 use crate::context::{Context, ImagesCall};
 use crate::dispatch::Reply;
 use crate::limits::{COLLECT_GRACE_SECONDS, COLLECT_GRACE_SECONDS_MAX};
 use ::http::StatusCode;
-use model::instance::{Allocation, Instance, InstanceState};
 use serde::Serialize;
 use std::time::Duration;
 use wire::RequestParts;
 
 /// The service in the signature's scope.
 pub const SERVICE: &str = "neargate";
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InstanceView<'a> {
-    id: &'a str,
-    name: &'a str,
-    zone: &'a str,
-    state: &'static str,
-    cpu_architecture: &'a str,
-    cpu_units: u32,
-    cpu_units_allocated: u32,
-    memory_mib: u32,
-    memory_mib_allocated: u32,
-    tasks: u32,
-    agent_version: &'a str,
-    registered_at_ms: i64,
-    seen_at_ms: i64,
-}
-
-#[derive(Serialize)]
-struct Instances<'a> {
-    instances: Vec<InstanceView<'a>>,
-}
 
 #[derive(Serialize)]
 struct Refusal<'a> {
@@ -61,7 +37,12 @@ pub async fn answer(
         return refuse(StatusCode::FORBIDDEN, "AccessDenied", message, request_id);
     }
     match (parts.method, parts.path) {
-        ("GET", "/neargate/v1/instances") => instances(cx, request_id),
+        (method, path) if path.starts_with("/neargate/v1/instances") => {
+            fleet::instances(cx, method, path, request_id).await
+        }
+        ("POST", "/neargate/v1/join-tokens") => {
+            fleet::join_token(cx, parts.query, request_id).await
+        }
         ("GET", "/neargate/v1/images") => images(cx, ImagesCall::List, request_id).await,
         ("POST", "/neargate/v1/images/prune") => images(cx, ImagesCall::Prune, request_id).await,
         ("POST", "/neargate/v1/registry/gc") => collect(cx, parts.query, request_id).await,
@@ -70,38 +51,6 @@ pub async fn answer(
             refuse(StatusCode::NOT_FOUND, "NotFound", message, request_id)
         }
     }
-}
-
-fn instances(cx: &Context, request_id: &str) -> Reply {
-    let snapshot = cx.store.snapshot();
-    let rows: Vec<_> = snapshot
-        .scan::<Instance>("")
-        .map(|(key, instance)| (instance, snapshot.get::<Allocation>(key)))
-        .collect();
-    let instances = rows
-        .iter()
-        .map(|(instance, allocation)| InstanceView {
-            id: instance.id.as_str(),
-            name: &instance.name,
-            zone: instance.zone.as_str(),
-            state: match instance.state {
-                InstanceState::Active => "ACTIVE",
-                InstanceState::Draining => "DRAINING",
-                InstanceState::Lost => "LOST",
-                InstanceState::Forgotten => "FORGOTTEN",
-            },
-            cpu_architecture: &instance.cpu_architecture,
-            cpu_units: instance.cpu_units,
-            cpu_units_allocated: allocation.as_ref().map_or(0, |a| a.cpu_units),
-            memory_mib: instance.memory_mib,
-            memory_mib_allocated: allocation.as_ref().map_or(0, |a| a.memory_mib),
-            tasks: allocation.as_ref().map_or(0, |a| a.tasks),
-            agent_version: &instance.agent_version,
-            registered_at_ms: instance.registered_at.0,
-            seen_at_ms: instance.seen_at.0,
-        })
-        .collect();
-    json(StatusCode::OK, request_id, to_json(&Instances { instances }))
 }
 
 /// Of the agent in this process.
@@ -138,10 +87,10 @@ async fn collect(cx: &Context, query: &str, request_id: &str) -> Reply {
     }
 }
 
-fn refuse(status: StatusCode, code: &str, message: String, request_id: &str) -> Reply {
+pub fn refuse(status: StatusCode, code: &str, message: String, request_id: &str) -> Reply {
     json(status, request_id, to_json(&Refusal { code, message }))
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("these structures have string keys only")
 }

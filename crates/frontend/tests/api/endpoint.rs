@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::Store;
 use store::blob::{FolderObjects, Staging};
 use store::logs::{Durability, Logs};
+use store::metrics::Metrics;
 use store::secret::{Sealer, Secret};
 use tempfile::TempDir;
 use wire::sigv4::{PathStyle, SecretKey, Signer};
@@ -95,6 +96,7 @@ impl Endpoint {
         let frontend = Frontend::new(Context {
             store: store.clone(),
             logs: Logs::open(&at("logs"), Durability::Written).expect("a folder"),
+            metrics: Metrics::default(),
             blobs: Arc::new(FolderObjects::open(&at("blobs")).expect("a folder")),
             staging: Staging::open(&at("uploads")).expect("a folder"),
             locality: Arc::new(locality),
@@ -110,6 +112,8 @@ impl Endpoint {
             presigned_query: Arc::new(|path, _| format!("signed={}", path.len())),
             collect_images: Arc::new(|_| Box::pin(std::future::ready(None))),
             instance_images: Arc::new(|_| Box::pin(std::future::ready(None))),
+            is_connected: Arc::new(|_| false),
+            mint_join_token: Arc::new(|| None),
             family_queues: FamilyQueues::default(),
         });
         Self { frontend, store, now_ms, sealer, randoms_left, _folder: folder }

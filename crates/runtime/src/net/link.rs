@@ -43,6 +43,7 @@ pub struct Tunnel<'a> {
     pub local: Ipv4Addr,
     pub port: u16,
     pub mac: [u8; 6],
+    pub mtu: u32,
 }
 
 const VXLAN_ID: u16 = 1;
@@ -234,6 +235,17 @@ impl Links {
         Ok(of.filter_map(|one| address(one.get(libc::IFA_LOCAL)?)).collect())
     }
 
+    /// The MTU of the interface that has an address. None: no interface has it.
+    pub fn mtu_at(&self, own: Ipv4Addr) -> io::Result<Option<u32>> {
+        let all = netlink::dump(&self.netlink, libc::RTM_GETADDR, &address_head(0, 0))?;
+        let having = all.iter().find(|one| one.get(libc::IFA_LOCAL) == Some(&own.octets()[..]));
+        let Some(index) = having.and_then(|one| one.fixed_number(4)) else { return Ok(None) };
+        let all = netlink::dump(&self.netlink, libc::RTM_GETLINK, &link_head(0, false))?;
+        let link = all.iter().find(|one| one.fixed_number(4) == Some(index));
+        let mtu = link.and_then(|link| link.get(libc::IFLA_MTU)?.first_chunk::<4>());
+        Ok(mtu.map(|bytes| u32::from_ne_bytes(*bytes)))
+    }
+
     /// Single addresses that are reached over an interface.
     pub fn routes(&self, index: u32) -> io::Result<Vec<Ipv4Addr>> {
         let all = netlink::dump(&self.netlink, libc::RTM_GETROUTE, &route_head(0, 0, 0, 0))?;
@@ -263,6 +275,7 @@ impl Links {
             .message(libc::RTM_NEWLINK, CREATE | EXCLUSIVE | ACK, &link_head(0, true))
             .text(libc::IFLA_IFNAME, tunnel.name)
             .attribute(libc::IFLA_ADDRESS, &tunnel.mac)
+            .number(libc::IFLA_MTU, tunnel.mtu)
             .number(libc::IFLA_NET_NS_FD, tunnel.namespace.as_raw_fd() as u32)
             .nested(libc::IFLA_LINKINFO, |b| {
                 b.text(libc::IFLA_INFO_KIND, "vxlan").nested(libc::IFLA_INFO_DATA, |b| {
@@ -283,7 +296,8 @@ impl Links {
             let info = netlink::attributes(link?.get(libc::IFLA_LINKINFO)?);
             let data = netlink::attributes(netlink::find(&info, libc::IFLA_INFO_DATA)?);
             let is = |kind, value: &[u8]| netlink::find(&data, kind) == Some(value);
-            let same = is(VXLAN_ID, &tunnel.network.to_ne_bytes())
+            let same = link?.get(libc::IFLA_MTU) == Some(&tunnel.mtu.to_ne_bytes()[..])
+                && is(VXLAN_ID, &tunnel.network.to_ne_bytes())
                 && is(VXLAN_LOCAL, &tunnel.local.octets())
                 && is(VXLAN_PORT, &tunnel.port.to_be_bytes());
             Some(same)

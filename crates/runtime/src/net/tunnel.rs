@@ -14,6 +14,11 @@ pub const NAME: &str = "vx0";
 /// Not VXLAN's own 4789, which other overlays of the machine may use.
 pub const PORT_DEFAULT: u16 = 14_789;
 
+/// What a tunnel adds to each packet, in bytes: headers of IPv4, UDP, VXLAN and Ethernet.
+const OVERHEAD_BYTES: u32 = 50;
+/// Of machines whose own network doesn't tell.
+const UNDERLAY_MTU_DEFAULT: u32 = 1500;
+
 /// How this machine is reached by the other instances.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Underlay {
@@ -41,7 +46,12 @@ pub fn ensure(
     network: u32,
     underlay: &Underlay,
 ) -> io::Result<u32> {
+    // Larger packets would leave in pieces, which cost an order of magnitude: their sender is told
+    // instead, as on any path.
+    let here = Links::here()?;
+    let below = here.mtu_at(underlay.address)?.unwrap_or(UNDERLAY_MTU_DEFAULT);
     let tunnel = Tunnel {
+        mtu: below.saturating_sub(OVERHEAD_BYTES),
         name: NAME,
         namespace,
         network,
@@ -56,7 +66,7 @@ pub fn ensure(
         inside.delete(index)?;
     }
     // Asked for on the machine's side: there its packets come and go.
-    Links::here()?.add_tunnel(&tunnel)?;
+    here.add_tunnel(&tunnel)?;
     inside.index(NAME)
 }
 

@@ -1,0 +1,491 @@
+"""Several instances of one control plane: machines that join with a token and are known by their
+certificate from then on, tasks on different machines in one VPC, and what becomes of tasks when
+agents, machines and the control plane go and come back. Needs root and makes its own machines."""
+
+import base64
+import itertools
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import botocore.httpsession
+import pytest
+
+import test_network_walls as walls
+from conftest import Clients, _image
+from fleet import AGENTS_PORT, Bed
+from tasks import Cluster, address, container
+from test_network_walls import Member, rule
+from waiting import until
+
+pytestmark = pytest.mark.deadline(120)
+
+KINDS = ("web", "app", "db")
+ZONES = ("us-east-1a", "us-east-1b")
+# Everything that a task is told at 169.254.170.2, from a machine that isn't the control plane's.
+INSIDE = """
+import boto3, json, os, socket, urllib.request
+def fetch(url):
+    return json.load(urllib.request.urlopen(url, timeout=5))
+told = fetch(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task")
+print(json.dumps({
+    "zone": told["AvailabilityZone"],
+    "secret": os.environ["SECRET"],
+    "role": boto3.client("sts").get_caller_identity()["Arn"],
+    "clusters": len(boto3.client("ecs").list_clusters()["clusterArns"]),
+    "name": socket.gethostbyname("peer.instances.test"),
+}))
+"""
+
+
+class Fleet:
+    """A control plane in zone a and agents in zones b and c, with clients and a default network."""
+
+    def __init__(self, folder):
+        self.bed = Bed(folder)
+        self.first = self.bed.machine("us-east-1a")
+        self.server = self.first.up()
+        self.second = self.bed.machine("us-east-1b").join(self.server)
+        self.third = self.bed.machine("us-east-1c").join(self.server)
+        self.aws = Clients(self.server.environment())
+        self.account = self.aws.sts.get_caller_identity()["Account"]
+
+    def instances(self):
+        """The rows of `neargate instances`, by id."""
+        printed = self.server.run("instances", "--data-dir", str(self.server.data_dir)).stdout
+        rows = [line.split() for line in printed.splitlines()[1:]]
+        return {row[0]: row for row in rows}
+
+    def operate(self, *words, check=True):
+        return self.server.run("instances", "--data-dir", str(self.server.data_dir), *words,
+                               check=check)
+
+    def token(self, **parameters):
+        """A join token, made by a signed call of the operator API."""
+        environment = self.server.environment()
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        url = f"{self.server.url}/neargate/v1/join-tokens?{query}"
+        request = botocore.awsrequest.AWSRequest("POST", url)
+        keys = botocore.credentials.Credentials(
+            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        botocore.auth.SigV4Auth(
+            keys, "neargate", environment["AWS_DEFAULT_REGION"]).add_auth(request)
+        answer = botocore.httpsession.URLLib3Session().send(request.prepare())
+        assert answer.status_code == 200, answer.content
+        return json.loads(answer.content)
+
+    def zone_network(self, zone):
+        """A networkConfiguration of the default VPC in one zone, so that the machine is known."""
+        subnets = self.aws.ec2.describe_subnets(Filters=[
+            {"Name": "availability-zone", "Values": [zone]},
+            {"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+        return {"awsvpcConfiguration": {"subnets": [it["SubnetId"] for it in subnets]}}
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="neargate-fleet-"))
+    made = None
+    try:
+        made = Fleet(folder)
+        yield made
+        end(made)
+    finally:
+        for machine in made.bed.machines if made else []:
+            log = machine.server.log_tail() if machine.server else machine.log_tail()
+            print(f"--- {machine.netns}\n{log}")
+        if made:
+            made.bed.remove()
+        if str(folder) not in pathlib.Path("/proc/self/mountinfo").read_text():
+            shutil.rmtree(folder)
+
+
+def end(fleet):
+    """Every agent ends as it is told, and nothing is left of it."""
+    for machine in fleet.bed.machines[1:]:
+        if machine.is_running():
+            machine.stop()
+    fleet.server.stop()
+    for machine in fleet.bed.machines:
+        until(lambda: not machine.left(), 30, f"nothing is left of {machine.left()}")
+
+
+@pytest.fixture
+def cluster(fleet, name):
+    made = Cluster(fleet.aws, fleet.zone_network("us-east-1a"), name, fleet.account)
+    fleet.aws.ecs.create_cluster(clusterName=name)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def image(fleet):
+    """boto3 on python, pushed to the control plane; the agents pull it from there."""
+    token = fleet.aws.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    password = base64.b64decode(token).decode().partition(":")[2]
+    return _image(fleet.aws, password, "boto3")
+
+
+class Vpc(walls.Vpc):
+    """One whose two subnets are in two zones, and so on two machines."""
+
+    def __init__(self, aws, name):
+        self.ec2, self.name = aws.ec2, name
+        self.id = self.ec2.create_vpc(CidrBlock="10.70.0.0/16")["Vpc"]["VpcId"]
+        self.subnets = [
+            self.ec2.create_subnet(
+                VpcId=self.id, CidrBlock=f"10.70.{n}.0/24", AvailabilityZone=zone,
+            )["Subnet"]["SubnetId"]
+            for n, zone in enumerate(ZONES, 1)]
+        self.groups = {
+            kind: self.ec2.create_security_group(
+                VpcId=self.id, GroupName=kind, Description=kind)["GroupId"]
+            for kind in KINDS}
+
+    def network(self, kind, zone):
+        return {"awsvpcConfiguration": {
+            "subnets": [self.subnets[zone]], "securityGroups": [self.groups[kind]],
+            "assignPublicIp": "DISABLED"}}
+
+
+@pytest.fixture
+def vpcs(fleet, cluster):
+    made = []
+    try:
+        made = [Vpc(fleet.aws, "one"), Vpc(fleet.aws, "two")]
+        yield made
+    finally:
+        arns = fleet.aws.ecs.list_tasks(cluster=cluster.name)["taskArns"]
+        for arn in arns:
+            fleet.aws.ecs.stop_task(cluster=cluster.name, task=arn)
+        if arns:
+            cluster.until_stopped(*arns)
+        for vpc in made:
+            until(lambda: not vpc.ec2.describe_network_interfaces(Filters=[
+                {"Name": "vpc-id", "Values": [vpc.id]}])["NetworkInterfaces"],
+                20, "the tasks' interfaces are gone")
+            vpc.remove()
+
+
+def start_members(cluster, vpcs, image):
+    definition = cluster.register(container(image, stopTimeout=2))
+    started = []
+    for vpc, kind, zone in itertools.product(vpcs, KINDS, range(len(ZONES))):
+        marker = f"{cluster.name}-{vpc.name}-{kind}-{zone}"
+        command = ["-c", walls.SERVER, f"{vpc.name}-{kind}-{zone}", marker]
+        answer = cluster.run(
+            definition, networkConfiguration=vpc.network(kind, zone),
+            overrides={"containerOverrides": [{"name": "app", "command": command}]})
+        assert answer["failures"] == []
+        started.append((vpc.name, kind, zone, answer["tasks"][0]["taskArn"], marker))
+    cluster.until_running(*(arn for *_, arn, _ in started))
+    members = []
+    for vpc, kind, zone, arn, marker in started:
+        task = cluster.describe(arn)
+        assert task["availabilityZone"] == ZONES[zone]
+        member = Member(vpc, f"{kind}-{zone}", task, marker)
+        member.kind = kind
+        members.append(member)
+    return members
+
+
+def check(members, opened, number):
+    """Every pair of a VPC, in both directions, by everything; whoever asks asks at once."""
+    asked = []
+    for member in members:
+        others = [it for it in members if it.vpc == member.vpc and it is not member]
+        probes = list(walls.probes_of(member, others, number))
+        asked.append((member, others, member.enter(walls.PROBES, json.dumps(probes))))
+    wrong = []
+    for member, others, running in asked:
+        with running:
+            told, _ = running.communicate(timeout=60)
+        by_address = {it.address: it for it in others}
+        for probe, word in json.loads(told).items():
+            kind, target, port = json.loads(probe)
+            other = by_address[target]
+            what = kind if kind == "icmp" else f"{kind}/{port}"
+            is_open = (member.vpc, member.kind, other.kind, what) in opened
+            expected = ("echo" if kind == "icmp" else other.name) if is_open else None
+            if word != expected:
+                wrong.append((member.name, other.name, what, word, expected))
+    assert not wrong
+
+
+def test_every_pair_is_open_just_where_the_rules_say(fleet, cluster, vpcs, image):
+    one, two = vpcs
+    one.allow("web", rule("tcp", 80, 80, cidr="0.0.0.0/0"))
+    one.allow("app", rule("tcp", 80, 81, group=one.groups["web"]),
+              rule("udp", 5000, 5000, group=one.groups["web"]))
+    one.allow("db", rule("tcp", 80, 80, group=one.groups["app"]),
+              rule("icmp", 8, -1, group=one.groups["app"]))
+    two.allow("db", rule("-1", group=two.groups["web"]))
+    everything = ("tcp/80", "tcp/81", "udp/5000", "icmp")
+    opened = {
+        *(("one", kind, "web", "tcp/80") for kind in KINDS),
+        *(("one", "web", "app", what) for what in ("tcp/80", "tcp/81", "udp/5000")),
+        ("one", "app", "db", "tcp/80"), ("one", "app", "db", "icmp"),
+        *(("two", "web", "db", what) for what in everything),
+    }
+    members = start_members(cluster, vpcs, image)
+    number = itertools.count(1000)
+    by_name = {it.name: it for it in members}
+    web, app, db = by_name["one-web-1"], by_name["one-app-0"], by_name["one-db-1"]
+
+    def reaches(one, other, port):
+        return one.reach([("tcp", other.address, port)])[("tcp", other.address, port)]
+
+    until(lambda: reaches(app, db, 80), 20, "the rules are in effect")
+    check(members, opened, number)
+    with app.enter(walls.HOLD, db.address, stdin=subprocess.PIPE) as held:
+        try:
+            assert held.stdout.readline().strip() == "one-db-1"
+            # The way between two machines closes for new connections, and another one opens.
+            one.revoke("db", rule("tcp", 80, 80, group=one.groups["app"]))
+            one.allow("db", rule("tcp", 81, 81, group=one.groups["web"]))
+            until(lambda: reaches(web, db, 81) and not reaches(app, db, 80), 20,
+                  "the change is in effect")
+            opened -= {("one", "app", "db", "tcp/80")}
+            opened |= {("one", "web", "db", "tcp/81")}
+            check(members, opened, number)
+            held.stdin.write("?\n")
+            held.stdin.flush()
+            assert held.stdout.readline().strip() == "still there"
+        finally:
+            held.kill()
+
+
+def large(image):
+    """Serves 64 MiB by TCP."""
+    return container(image, "-c", (
+        "import socket\n"
+        "with socket.create_server(('0.0.0.0', 80)) as server:\n"
+        "    while True:\n"
+        "        stream, _ = server.accept()\n"
+        "        stream.sendall(bytes(64 << 20))\n"
+        "        stream.close()\n"), stopTimeout=2)
+
+
+def test_what_a_task_is_told_elsewhere(fleet, cluster, image, name):
+    aws = fleet.aws
+    sd = Clients(fleet.server.environment(), inject_host_prefix=False).servicediscovery
+    vpc = aws.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+    made = sd.create_private_dns_namespace(Name="instances.test", Vpc=vpc["VpcId"])
+    namespace = sd.get_operation(OperationId=made["OperationId"])["Operation"]["Targets"]
+    service = sd.create_service(Name="peer", NamespaceId=namespace["NAMESPACE"], DnsConfig={
+        "DnsRecords": [{"Type": "A", "TTL": 5}]})["Service"]["Id"]
+    sd.register_instance(ServiceId=service, InstanceId="i", Attributes={
+        "AWS_INSTANCE_IPV4": "10.1.2.3"})
+    secret = aws.secretsmanager.create_secret(Name=name, SecretString="told to nobody")["ARN"]
+    try:
+        cluster.network = fleet.zone_network("us-east-1b")
+        role = f"arn:aws:iam::{fleet.account}:role/remote"
+        asks = container(image, "-c", INSIDE, secrets=[{"name": "SECRET", "valueFrom": secret}])
+        task, lines = cluster.logged(asks, taskRoleArn=role)
+        assert lines["app"], task
+        told = json.loads(lines["app"][0])
+        assert told["zone"] == task["availabilityZone"] == "us-east-1b"
+        assert told["secret"] == "told to nobody"
+        assert f"assumed-role/remote/{task['taskArn'].rsplit('/', 1)[1]}" in told["role"]
+        assert told["clusters"] >= 1 and told["name"] == "10.1.2.3"
+        # Large answers cross the tunnel between instances too.
+        server = cluster.start(large(image))
+        cluster.until_running(server)
+        cluster.network = fleet.zone_network("us-east-1c")
+        peer = address(cluster.describe(server))
+        reads = container(image, "-c", (
+            "import socket\n"
+            f"stream, count = socket.create_connection(('{peer}', 80), 10), 0\n"
+            "while data := stream.recv(1 << 16):\n"
+            "    count += len(data)\n"
+            "print(count)\n"))
+        _, lines = cluster.logged(reads)
+        assert lines["app"] == [str(64 << 20)]
+    finally:
+        sd.deregister_instance(ServiceId=service, InstanceId="i")
+        sd.delete_service(Id=service)
+        sd.delete_namespace(Id=namespace["NAMESPACE"])
+        aws.secretsmanager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def test_tasks_live_on_without_agents_and_control_plane(fleet, cluster, image):
+    cluster.network = fleet.zone_network("us-east-1b")
+    group = f"/conformance/{cluster.name}"
+    fleet.aws.logs.create_log_group(logGroupName=group)
+    cluster.log_groups.add(group)
+    script = "import itertools, time\nfor n in itertools.count():\n    print(n, flush=True)\n    time.sleep(0.2)\n"
+    arn = cluster.start(container(image, "-c", script, stopTimeout=2, logConfiguration={
+        "logDriver": "awslogs", "options": {
+            "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}))
+    cluster.until_running(arn)
+
+    def lines():
+        return [int(line) for line in cluster.lines(group, {"taskArn": arn}, "app")]
+
+    def goes_on():
+        seen = len(lines())
+        until(lambda: len(lines()) > seen, 20, "the task goes on writing")
+
+    goes_on()
+    fleet.second.kill()
+    until(lambda: fleet.instances()[fleet.second.instance][4] == "ACTIVE", 5, "no hasty verdict")
+    fleet.second.start()
+    goes_on()
+    fleet.server.kill()
+    fleet.first.up()
+    goes_on()
+    written = lines()
+    assert written == list(range(len(written))), "no line is lost, and none is there twice"
+    task = cluster.describe(arn)
+    assert task["lastStatus"] == "RUNNING" and task["containers"][0]["lastStatus"] == "RUNNING"
+    # It ends when it is told to, by the agent that found it.
+    fleet.aws.ecs.stop_task(cluster=cluster.name, task=arn)
+    cluster.until_stopped(arn)
+
+
+def test_who_may_join(fleet):
+    at = f"{fleet.first.address}:{AGENTS_PORT}"
+    folder = ["--data-dir", str(fleet.server.data_dir)]
+    token = fleet.server.run("token", *folder).stdout.split()[-1]
+    machine = fleet.bed.machine(None)
+
+    def refused(*words, why):
+        ran = machine.run_agent(*words)
+        assert ran.returncode == 1 and why in ran.stderr, ran.stderr
+
+    refused(why="has joined no control plane")
+    prefix, id, secret, authority = token.split(".")
+    other = "f" * 32 if secret[0] != "f" else "0" * 32
+    refused("--join", at, "--token", f"{prefix}.{id}.{other}.{authority}", why="not known here")
+    strange = authority[::-1]
+    refused("--join", at, "--token", f"{prefix}.{id}.{secret}.{strange}",
+            why="is not the control plane that the token is of")
+    refused("--join", f"{fleet.first.address}:1", "--token", token, why="cannot reach")
+    machine.start("--join", at, "--token", token)
+    joined = machine.instance
+    until(lambda: joined in fleet.instances(), 10, "it is an instance")
+    machine.stop()
+    # The token is used; this machine needs none any more, and another one can't use it.
+    machine.start("--token", token, "--join", at)
+    assert machine.instance == joined
+    machine.stop()
+    spent = fleet.bed.machine(None)
+    ran = spent.run_agent("--join", at, "--token", token)
+    assert ran.returncode == 1 and "used as often as it may be" in ran.stderr
+    # It is the instance of its certificate, and no other.
+    (machine.data_dir / "agent" / "instance-id").write_text(fleet.second.instance)
+    refused(why=f"the certificate is that of instance {joined}")
+    (machine.data_dir / "agent" / "instance-id").write_text(joined)
+    # A control plane with another authority is none of its business.
+    certificate = machine.data_dir / "agent" / "authority.crt"
+    before = certificate.read_bytes()
+    certificate.write_bytes(other_authority())
+    log = machine.log_path.stat().st_size
+    machine.start()
+    until(lambda: "is not the control plane that this machine joined" in
+          machine.log_path.read_text()[log:], 10, "it says so")
+    machine.stop()
+    certificate.write_bytes(before)
+    # Forgotten, its certificate opens nothing.
+    fleet.operate("forget", joined)
+    refused(why="forgotten")
+    until(lambda: joined not in fleet.instances(), 20, "its record is gone")
+    refused(why="forgotten")
+    until(lambda: not machine.left(), 20, "nothing is left of it")
+
+
+def test_a_token_expires(fleet):
+    made = fleet.token(validSeconds=1)
+    machine = fleet.bed.machine(None)
+
+    def expired():
+        assert time.time() * 1000 < made["expiresAtMs"] + 20_000
+        return time.time() * 1000 > made["expiresAtMs"]
+
+    until(expired, 20, "the token's time is over")
+    ran = machine.run_agent("--join", made["address"], "--token", made["token"])
+    # Its record may be gone by now, which is no difference to anybody.
+    assert ran.returncode == 1
+    assert "has expired" in ran.stderr or "not known here" in ran.stderr
+    assert not machine.left()
+
+
+def other_authority():
+    """A certificate like ours, of somebody else."""
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", "/dev/null", "-subj", "/CN=Neargate control plane", "-days", "2"],
+        capture_output=True, check=True)
+    return made.stdout
+
+
+def test_a_machine_that_dies(fleet, cluster, image, name):
+    """Its tasks are told stopped, a service's run elsewhere, and what it held can be given back."""
+    aws = fleet.aws
+    both = [fleet.zone_network(zone)["awsvpcConfiguration"]["subnets"][0]
+            for zone in ("us-east-1b", "us-east-1c")]
+    definition = cluster.register(sleeper(image))["taskDefinitionArn"]
+    aws.ecs.create_service(
+        cluster=cluster.name, serviceName="web", desiredCount=2, launchType="FARGATE",
+        taskDefinition=definition,
+        networkConfiguration={"awsvpcConfiguration": {"subnets": both}})
+    cluster.until_stable("web")
+
+    def tasks():
+        arns = aws.ecs.list_tasks(cluster=cluster.name, serviceName="web")["taskArns"]
+        return aws.ecs.describe_tasks(cluster=cluster.name, tasks=arns)["tasks"] if arns else []
+
+    before = tasks()
+    assert {it["availabilityZone"] for it in before} == {"us-east-1b", "us-east-1c"}
+    [doomed] = [it["taskArn"] for it in before if it["availabilityZone"] == "us-east-1b"]
+    fleet.second.die()
+
+    def replaced():
+        running = [it for it in tasks() if it["lastStatus"] == "RUNNING"]
+        return len(running) == 2 and {it["availabilityZone"] for it in running} == {"us-east-1c"}
+
+    until(replaced, 90, "the service's tasks run on the other machine")
+    ended = cluster.describe(doomed)
+    assert ended["lastStatus"] == "STOPPED"
+    assert ended["stoppedReason"] == "The instance that the task ran on was lost."
+    assert fleet.instances()[fleet.second.instance][4] == "LOST"
+
+    # Until somebody says that it never returns, its tasks' addresses are taken.
+    interface = [{"Name": "addresses.private-ip-address", "Values": [address(ended)]}]
+    assert aws.ec2.describe_network_interfaces(Filters=interface)["NetworkInterfaces"]
+    fleet.operate("forget", fleet.second.instance)
+    until(lambda: not aws.ec2.describe_network_interfaces(Filters=interface)["NetworkInterfaces"],
+          20, "the address is free")
+    until(lambda: fleet.second.instance not in fleet.instances(), 20, "its record is gone")
+
+    # It returns all the same: it is told so, ends, and leaves nothing.
+    fleet.second.boot()
+    ran = fleet.second.run_agent(seconds=60)
+    assert ran.returncode == 1 and "an operator has forgotten this instance" in ran.stderr
+    until(lambda: not fleet.second.left(), 20, f"nothing is left: {fleet.second.left()}")
+
+    # With a new token it is a new instance. One that is drained takes no more.
+    gone = fleet.second.instance
+    fleet.second.join(fleet.server)
+    assert fleet.second.instance != gone
+    fleet.operate("drain", fleet.third.instance)
+    assert fleet.instances()[fleet.third.instance][4] == "DRAINING"
+    cluster.network = {"awsvpcConfiguration": {"subnets": both}}
+    more = cluster.run(definition, count=3)["tasks"]
+    cluster.until_running(*(it["taskArn"] for it in more))
+    assert {cluster.describe(it["taskArn"])["availabilityZone"] for it in more} == {"us-east-1b"}
+    refused = fleet.operate("forget", fleet.third.instance, check=False)
+    assert refused.returncode == 1 and "its agent is connected" in refused.stderr
+    fleet.operate("activate", fleet.third.instance)
+    aws.ecs.delete_service(cluster=cluster.name, service="web", force=True)
+
+
+def sleeper(image):
+    return container(image, "-c", "import time\ntime.sleep(1000)\n", stopTimeout=2, healthCheck={
+        "command": ["CMD", "python3", "-c", ""], "interval": 5, "retries": 1, "startPeriod": 0})
