@@ -129,6 +129,8 @@ class Machine:
         self.process.wait(STOP_SECONDS)
 
     def log_tail(self):
+        if not self.log_path.exists():
+            return "(no log)"
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-40:])
 
     def is_running(self):

@@ -258,7 +258,7 @@ impl<R: Runtime, I: Images> Agent<R, I> {
                     return end;
                 }
                 let lasted = began.elapsed() > Duration::from_millis(RECONNECT_MS.1);
-                let why = end.to_string();
+                let why = chain(&end);
                 // Said once, however often it is tried.
                 if lasted || why != said {
                     tracing::warn!(why, "no session with the control plane; calling again");
@@ -387,6 +387,12 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         let (actor, inbox) = Actor::new(Arc::clone(&self.shared), assignment);
         self.adopt(task, actor, inbox);
     }
+}
+
+/// A failure and its causes on one line.
+fn chain(failure: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(failure), |failure| failure.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn noted(found: &Recovered) -> Option<Assignment> {
