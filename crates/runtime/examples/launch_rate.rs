@@ -3,10 +3,13 @@
 //! millisecond.
 //!
 //! `cargo run --release -p runtime --example launch_rate -- [TASKS] [AT_ONCE] [--no-network]
-//! [--idle]`
+//! [--no-storage | --other-storage] [--idle]`
 //!
+//! Tasks have ephemeral storage of the size that is made beforehand; with the options none, or one
+//! of another size.
 //! With `--idle`, what TASKS tasks cost that run and do nothing.
 
+use runtime::limits::STORAGE_GIB_DEFAULT;
 use runtime::{
     Cidr, ContainerLaunch, Embedded, EmbeddedConfig, Event, EventKind, GroupRule, GroupTable,
     InterfaceChanges, NetworkSpec, Peer, Place, Runtime, SandboxSpec, SecurityGroupId, SubnetTable,
@@ -31,10 +34,15 @@ fn main() {
     };
     let (tasks, at_once) = (number(0, 300), number(1, 50));
     let network = !args.iter().any(|a| a == "--no-network");
+    let storage_gib = match args.iter().find_map(|a| a.to_str()?.strip_suffix("-storage")) {
+        Some("--no") => None,
+        Some(_) => Some(200),
+        None => Some(STORAGE_GIB_DEFAULT),
+    };
     let idle = args.iter().any(|a| a == "--idle");
     let threads =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    threads.expect("threads").block_on(measure(tasks, at_once, network, idle));
+    threads.expect("threads").block_on(measure(tasks, at_once, network, storage_gib, idle));
 }
 
 /// Where a task's events go: its own channel.
@@ -45,6 +53,7 @@ struct Bench {
     routes: Routes,
     layer: PathBuf,
     network: bool,
+    storage_gib: Option<u32>,
 }
 
 #[derive(Default)]
@@ -55,7 +64,13 @@ struct Times {
     removed: Vec<Duration>,
 }
 
-async fn measure(tasks: usize, at_once: usize, network: bool, idle: bool) {
+async fn measure(
+    tasks: usize,
+    at_once: usize,
+    network: bool,
+    storage_gib: Option<u32>,
+    idle: bool,
+) {
     let folder = PathBuf::from("/var/tmp").join(format!("neargate-launch-{}", std::process::id()));
     let layer = folder.join("layer");
     make_layer(&layer);
@@ -77,7 +92,7 @@ async fn measure(tasks: usize, at_once: usize, network: bool, idle: bool) {
     if network {
         runtime.ensure_vpc(vpc()).await.expect("a VPC");
     }
-    let bench = Arc::new(Bench { runtime, routes, layer, network });
+    let bench = Arc::new(Bench { runtime, routes, layer, network, storage_gib });
     if idle {
         bench.idle(tasks).await;
     } else {
@@ -219,6 +234,7 @@ impl Bench {
         let mut spec = SandboxSpec::new(task.clone());
         spec.cpu_units = Some(256);
         spec.memory_mib = Some(512);
+        spec.ephemeral_storage_gib = self.storage_gib;
         if self.network {
             let [a, b] = (n as u16 + 16).to_be_bytes();
             spec.network = Some(NetworkSpec {

@@ -23,6 +23,11 @@ const DESCRIPTOR_CHECKSUM: usize = 0x1e;
 const ROOT_INODE: u32 = 2;
 /// The first that isn't reserved, which holds `lost+found`, without which e2fsck is unhappy.
 const LOST_INODE: u32 = 11;
+const FILES_INODE: u32 = 12;
+const USED_INODES: u32 = FILES_INODE;
+/// The folder for what is to be stored. Folders made in the root itself are spread over all groups,
+/// each of which is then begun; those made in this one stay with it.
+pub const FILES_FOLDER: &str = "files";
 
 const HAS_XATTRS: u32 = 0x8;
 const DIR_INDEX: u32 = 0x20;
@@ -73,9 +78,13 @@ impl Layout {
         self.root_folder() + 1
     }
 
+    fn files_folder(&self) -> u32 {
+        self.lost_folder() + 1
+    }
+
     /// Blocks of a group that are taken, from its first on.
     fn used(&self, group: u32) -> u32 {
-        if group == 0 { self.lost_folder() + 1 } else { GROUP_OVERHEAD_BLOCKS }
+        if group == 0 { self.files_folder() + 1 } else { GROUP_OVERHEAD_BLOCKS }
     }
 
     fn free_blocks(&self) -> u32 {
@@ -99,10 +108,11 @@ pub fn blank(gib: u32) -> Vec<Patch> {
         Patch { offset: 1024, bytes: superblock(&layout) },
         Patch { offset: at(1), bytes: descriptors(&layout) },
         Patch { offset: at(layout.block_map()), bytes: map(layout.used(0), BLOCKS_PER_GROUP) },
-        Patch { offset: at(layout.block_map() + 1), bytes: map(LOST_INODE, INODES_PER_GROUP) },
+        Patch { offset: at(layout.block_map() + 1), bytes: map(USED_INODES, INODES_PER_GROUP) },
         Patch { offset: at(layout.inode_table()), bytes: inodes(&layout) },
         Patch { offset: at(layout.root_folder()), bytes: root_folder() },
         Patch { offset: at(layout.lost_folder()), bytes: folder(LOST_INODE, &[]) },
+        Patch { offset: at(layout.files_folder()), bytes: folder(FILES_INODE, &[]) },
     ];
     // The last group's map is never left out, as the file system might end within it.
     let bytes = map(layout.used(last), BLOCKS_PER_GROUP);
@@ -135,7 +145,7 @@ fn superblock(layout: &Layout) -> Vec<u8> {
     sb.put_u32(0x00, INODES_PER_GROUP * layout.groups);
     sb.put_u32(0x04, layout.blocks);
     sb.put_u32(0x0c, layout.free_blocks());
-    sb.put_u32(0x10, INODES_PER_GROUP * layout.groups - LOST_INODE);
+    sb.put_u32(0x10, INODES_PER_GROUP * layout.groups - USED_INODES);
     // Blocks and clusters of 1024 << 2 bytes.
     sb.put_u32(0x18, 2);
     sb.put_u32(0x1c, 2);
@@ -149,6 +159,7 @@ fn superblock(layout: &Layout) -> Vec<u8> {
     sb.put_u16(0x3a, 1);
     sb.put_u16(0x3c, 1);
     sb.put_u32(0x4c, 1);
+    // The first that isn't reserved.
     sb.put_u32(0x54, LOST_INODE);
     sb.put_u16(0x58, INODE_BYTES as u16);
     sb.put_u32(0x5c, HAS_XATTRS | DIR_INDEX | SPARSE_SUPER2);
@@ -173,7 +184,7 @@ fn descriptors(layout: &Layout) -> Vec<u8> {
     for group in 0..layout.groups {
         let first = group * BLOCKS_PER_GROUP;
         let block_map = if group == 0 { layout.block_map() } else { first };
-        let used_inodes = if group == 0 { LOST_INODE } else { 0 };
+        let used_inodes = if group == 0 { USED_INODES } else { 0 };
         let free_inodes = (INODES_PER_GROUP - used_inodes) as u16;
         let mut flags = INODES_ZEROED;
         if group != 0 {
@@ -188,7 +199,7 @@ fn descriptors(layout: &Layout) -> Vec<u8> {
         one.put_u32(0x08, block_map + 2);
         one.put_u16(0x0c, (BLOCKS_PER_GROUP - layout.used(group)) as u16);
         one.put_u16(0x0e, free_inodes);
-        one.put_u16(0x10, if group == 0 { 2 } else { 0 });
+        one.put_u16(0x10, if group == 0 { 3 } else { 0 });
         one.put_u16(0x12, flags);
         one.put_u16(0x1c, free_inodes);
         let sum = crc16(u16::MAX, &UUID);
@@ -219,10 +230,11 @@ fn map(used: u32, bits: u32) -> Vec<u8> {
 
 /// The inode table as far as it isn't zeros.
 fn inodes(layout: &Layout) -> Vec<u8> {
-    let mut table = Record::new((LOST_INODE * INODE_BYTES) as usize);
+    let mut table = Record::new((USED_INODES * INODE_BYTES) as usize);
     for (number, mode, links, block) in [
-        (ROOT_INODE, 0o40_755, 3, layout.root_folder()),
+        (ROOT_INODE, 0o40_755, 4, layout.root_folder()),
         (LOST_INODE, 0o40_700, 2, layout.lost_folder()),
+        (FILES_INODE, 0o40_755, 2, layout.files_folder()),
     ] {
         let at = ((number - 1) * INODE_BYTES) as usize;
         table.put_u16(at, mode);
@@ -243,7 +255,7 @@ fn inodes(layout: &Layout) -> Vec<u8> {
 }
 
 fn root_folder() -> Vec<u8> {
-    folder(ROOT_INODE, &[(LOST_INODE, "lost+found")])
+    folder(ROOT_INODE, &[(LOST_INODE, "lost+found"), (FILES_INODE, FILES_FOLDER)])
 }
 
 /// A folder below the root, with folders in it.

@@ -45,6 +45,7 @@ fn pins(mountinfo: &str) -> impl Iterator<Item = &Path> {
 }
 
 pub struct Image {
+    mount_point: PathBuf,
     folder: PathBuf,
     pub gib: u32,
 }
@@ -53,7 +54,7 @@ impl Image {
     /// Makes an empty one and mounts it. `root` is the runtime's folder, `name` tells the devices
     /// of one runtime from others.
     pub fn mount(root: &Path, gib: u32, name: &str, _mounts: &OwnMounts) -> io::Result<Self> {
-        let folder = mount_point(root);
+        let mount_point = mount_point(root);
         let file = File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).open(root);
         let file = file.map_err(at("making a file without a name in", root))?;
         let write = || {
@@ -65,12 +66,13 @@ impl Image {
         let device = device.map_err(|e| io::Error::new(e.kind(), format!("a loop device: {e}")))?;
         let source = device.path.to_string_lossy();
         let flags = libc::MS_NODEV;
-        let mount = |options| mount::mount(&source, &folder, "ext4", flags, options);
+        let mount = |options| mount::mount(&source, &mount_point, "ext4", flags, options);
         // Not every disk below can take back what was deleted.
         mount(OPTIONS)
             .or_else(|_| mount(OPTIONS_PLAIN))
-            .map_err(at("mounting a task's file system at", &folder))?;
-        Ok(Self { folder, gib })
+            .map_err(at("mounting a task's file system at", &mount_point))?;
+        let folder = mount_point.join(ext4::FILES_FOLDER);
+        Ok(Self { mount_point, folder, gib })
     }
 
     pub fn folder(&self) -> &Path {
@@ -81,7 +83,7 @@ impl Image {
     /// writing it.
     pub fn end(self) -> io::Result<()> {
         block::shut_down(&File::open(&self.folder)?)?;
-        mount::unmount_detach(&self.folder)
+        mount::unmount_detach(&self.mount_point)
     }
 }
 

@@ -112,6 +112,25 @@ fn storage_goes_with_its_task_however_that_ends() {
     });
 }
 
+/// What is on its way to the disk counts as a task's memory, but no more of it than there is.
+#[test]
+fn a_task_may_write_much_more_than_it_has_memory() {
+    block_on(async {
+        let machine = Machine::start();
+        let mut spec = SandboxSpec::new(task(1));
+        (spec.ephemeral_storage_gib, spec.memory_mib) = (Some(1), Some(24));
+        machine.runtime().create_sandbox(spec).await.expect("created");
+        let script = "dd if=/dev/zero of=/x bs=1M count=400 2>&1; sync /x; dd if=/x of=/y bs=64k \
+            2>&1; ls -s /x /y";
+        let launch = machine.script("main", script);
+        machine.runtime().start_container(&task(1), launch).await.expect("started");
+        let exit = machine.events().exited(&task(1), "main").await;
+        let said = log(&machine, &task(1), "main").await;
+        assert_eq!((exit.code, exit.out_of_memory), (0, false), "{said}");
+        machine.finish().await;
+    });
+}
+
 fn supervisor(machine: &Machine, task: &TaskId) -> String {
     let name = format!("ng-{task}");
     let of = |trace: &Trace| match trace {
