@@ -18,7 +18,7 @@ usage: cargo xtask COMMAND
   tidy                the house rules: import table, sizes, purity, links
   codegen [--check]   write (or compare) the AWS types, from botocore's service models
   deny                licences, banned and doubled crates, by deny.toml
-  bench NAME          measure: launch, api, store, idle, images
+  bench NAME          measure: launch, api, store, idle, images, balancer, network
 ";
 
 fn main() -> ExitCode {

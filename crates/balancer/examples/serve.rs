@@ -6,8 +6,8 @@
 use balancer::{Balancer, Doors, Settings};
 use model::balancing::{
     Action, Algorithm, BalancerEntry, BalancerSettings, BalancerTable, DesyncMode, Forward,
-    ForwardedFor, GroupEntry, GroupSettings, HealthCheck, ListenerEntry, Protocol,
-    ProtocolVersion, RuleEntry, TargetEntry, TargetState,
+    ForwardedFor, GroupEntry, GroupSettings, HealthCheck, ListenerEntry, Protocol, ProtocolVersion,
+    RuleEntry, TargetEntry, TargetState,
 };
 use model::{LoadBalancerId, TargetGroupId, VpcId};
 use std::collections::BTreeMap;
@@ -57,7 +57,8 @@ fn main() {
     let all: Vec<TargetEntry> = (1..=TARGETS).map(|number| target(number, port(1))).collect();
     learn(all.clone());
     let found = balancer.found();
-    while found.borrow().values().filter(|it| it.state == TargetState::Healthy).count() < all.len() {
+    while found.borrow().values().filter(|it| it.state == TargetState::Healthy).count() < all.len()
+    {
         std::thread::sleep(TICK);
     }
     println!("ready");

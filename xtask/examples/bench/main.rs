@@ -4,6 +4,7 @@
 //! server is a guard.
 
 mod api;
+mod balancer;
 mod client;
 mod crun;
 mod docker;
@@ -135,6 +136,7 @@ async fn measure(args: &[String]) -> Result<()> {
         "store" => Box::pin(store::run(&setting)).await,
         "idle" => Box::pin(idle::run(&setting)).await,
         "images" => Box::pin(images::run(&setting)).await,
+        "balancer" => balancer::run(&setting),
         other => bail!("no benchmark `{other}`"),
     }
 }

@@ -13,13 +13,15 @@ const BENCHMARKS: &str = "\
   store               durable commits a second, beside etcd
   idle                memory, CPU and start-up when nothing happens, beside moto_server and dockerd
   images              push, pull, manifests of a 300 MiB image, beside docker-registry and dockerd
+  balancer            requests a second through a load balancer, beside nginx and haproxy
   network [--rounds N] a task's network set up and removed, and what goes through it, on one
                       instance and between two, beside Docker's kind of bridge
 options: --rounds N   how often each is measured, in turn with its peers (5)
          --folder DIR where all of them keep their data (/var/tmp); in memory (/dev/shm), the
                       difference tells what the disk costs";
 
-const NAMES: [&str; 6] = ["launch", "api", "store", "idle", "images", "network"];
+const NAMES: [&str; 7] =
+    ["launch", "api", "store", "idle", "images", "balancer", "network"];
 
 /// Builds what is measured, then measures.
 pub fn run(args: &[String]) -> Result<()> {
@@ -30,6 +32,10 @@ pub fn run(args: &[String]) -> Result<()> {
         }
         Some("store") => {
             Run::line("cargo build --release --quiet -p store --example store_rate").check()?;
+        }
+        Some("balancer") => {
+            // The data plane alone: no control plane is in it.
+            Run::line("cargo build --release --quiet -p balancer --example serve").check()?;
         }
         Some("network") => {
             // Of the runtime alone: no control plane is in it.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, Run};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 18] = [
     ("python3", "python3"),
     ("git", "git"),
     // Images for the conformance suite, without any public registry.
@@ -21,11 +21,19 @@ const COMMANDS: [(&str, &str); 12] = [
     ("dockerd", "docker.io"),
     ("podman", "podman"),
     ("buildah", "buildah"),
+    // Backends of three makes, with python3, for what smugglers send through a load balancer.
+    ("nginx", "nginx-light"),
+    ("node", "nodejs"),
     // Version 2 of the aws CLI, which has `logs tail`; version 1 is on PyPI.
     ("/usr/bin/aws", "awscli"),
     // The census after the tests lists tables with it; Neargate itself speaks netlink.
     ("nft", "nftables"),
     ("ip", "iproute2"),
+    // The virtual machine with control groups of version 2.
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("depmod", "kmod"),
+    ("mke2fs", "e2fsprogs"),
+    ("strip", "binutils"),
 ];
 
 /// Pinned: a runner that changes under us is one more thing that may have broken the tests.

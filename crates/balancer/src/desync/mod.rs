@@ -1,14 +1,14 @@
 //! Request smuggling: what http-desync-guardian says of a request's head, and what follows from it
-//! in each mitigation mode. It is the library that AWS's own load balancers ask, so the verdicts are
-//! theirs by construction. Most requests are surely compliant, which is proven here in one pass, so
-//! that the library is asked only about the others; that the proof never disagrees with the library
-//! is tested against it.
+//! in each mitigation mode. It is the library that AWS's own load balancers ask, so the verdicts
+//! are theirs by construction. Most requests are surely compliant, which is proven here in one
+//! pass, so that the library is asked only about the others; that the proof never disagrees with
+//! the library is tested against it.
 //!
 //! What is judged are the bytes as they were sent. A parser that repairs (merges equal lengths,
-//! drops one beside a transfer coding, takes bare line feeds) would leave nothing to judge, which is
-//! why HTTP/1.1 heads are read by our own code. HTTP/2 frames its messages itself, and the h2 crate
-//! refuses the headers that frame HTTP/1.1's; `verdict` judges what is left of it, the names that a
-//! target might take for them.
+//! drops one beside a transfer coding, takes bare line feeds) would leave nothing to judge, which
+//! is why HTTP/1.1 heads are read by our own code. HTTP/2 frames its messages itself, and the h2
+//! crate refuses the headers that frame HTTP/1.1's; `verdict` judges what is left of it, the names
+//! that a target might take for them.
 
 mod proof;
 
@@ -92,8 +92,8 @@ pub fn verdict(head: &RawHead<'_>) -> Verdict {
     said(&request.analyze_parsed_request())
 }
 
-/// Judges a whole head in bytes, from the first of its method to its empty line: also its line ends,
-/// folded lines and lines without a colon.
+/// Judges a whole head in bytes, from the first of its method to its empty line: also its line
+/// ends, folded lines and lines without a colon.
 pub fn verdict_of_bytes(head: &[u8]) -> Verdict {
     if proof::is_plain_head(head) {
         return Verdict::COMPLIANT;

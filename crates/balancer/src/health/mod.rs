@@ -1,12 +1,13 @@
 //! Health checks of targets: which to check, how often, and what follows from the answers. What an
-//! answer means for a target is the pure `standing`; when the next check is due is `rhythm`; `probe`
-//! asks one target once. One task for each target joins the three, so that a slow one delays nobody.
+//! answer means for a target is the pure `standing`; when the next check is due is `rhythm`;
+//! `probe` asks one target once. One task for each target joins the three, so that a slow one
+//! delays nobody.
 //!
 //! Beyond ELB's rhythm there are two more occasions to look, which only ever bring the same answer
 //! sooner: a target that has not passed a check yet is looked at again and again at growing pauses
 //! (its failures count only when a check is due), so that a task serves as soon as it can; and one
-//! that refused a connection of the data plane is checked at once, until the threshold is reached or
-//! it passes, so that a dead one is out of service long before the next interval.
+//! that refused a connection of the data plane is checked at once, until the threshold is reached
+//! or it passes, so that a dead one is out of service long before the next interval.
 
 mod codes;
 mod probe;
@@ -163,7 +164,10 @@ impl Watch {
             let checked = self.settings.borrow_and_update().clone();
             if !checked.check.enabled {
                 self.standing = Standing::new();
-                self.tell(&checked, Opinion { state: TargetState::Healthy, reason: None, description: None });
+                self.tell(
+                    &checked,
+                    Opinion { state: TargetState::Healthy, reason: None, description: None },
+                );
                 if self.settings.changed().await.is_err() {
                     return;
                 }

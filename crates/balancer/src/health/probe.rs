@@ -103,7 +103,12 @@ fn whose(error: &io::Error) -> Silent {
     }
 }
 
-async fn get<S>(stream: S, checked: &Checked, at: SocketAddrV4, scheme: &str) -> Result<Answer, Silent>
+async fn get<S>(
+    stream: S,
+    checked: &Checked,
+    at: SocketAddrV4,
+    scheme: &str,
+) -> Result<Answer, Silent>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

@@ -1,10 +1,10 @@
-//! When a target is looked at next. Checks are due once in an interval, counted from their start, so
-//! that a slow answer doesn't shift the next; the first is due at once, the second after a part of
-//! the interval that differs from target to target, so that targets that came together are not
+//! When a target is looked at next. Checks are due once in an interval, counted from their start,
+//! so that a slow answer doesn't shift the next; the first is due at once, the second after a part
+//! of the interval that differs from target to target, so that targets that came together are not
 //! checked together for ever.
 
-use super::standing::{Look, Standing};
 use super::Checked;
+use super::standing::{Look, Standing};
 use crate::limits::{EARLY_CHECK_FIRST_MS, PROMPTED_CHECK_PAUSE_MS};
 use model::balancing::TargetState;
 use std::hash::{DefaultHasher, Hash, Hasher};

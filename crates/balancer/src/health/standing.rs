@@ -134,13 +134,13 @@ mod tests {
         let mut since: Vec<bool> = Vec::new();
         for (look, answer) in history {
             let passed = *answer == Answer::Passed;
-            let heard = match (state, look, answer) {
-                (Unhealthy, Look::Early | Look::Prompted, Answer::Passed) => false,
-                (_, Look::Early, Answer::Failed | Answer::Ours) => false,
-                (Healthy, _, Answer::Ours) => false,
-                _ => true,
-            };
-            if !heard {
+            let passed_over = matches!(
+                (state, look, answer),
+                (Unhealthy, Look::Early | Look::Prompted, Answer::Passed)
+                    | (_, Look::Early, Answer::Failed | Answer::Ours)
+                    | (Healthy, _, Answer::Ours)
+            );
+            if passed_over {
                 continue;
             }
             since.push(passed);
@@ -164,7 +164,8 @@ mod tests {
             let mut histories: Vec<Vec<(Look, Answer)>> = vec![Vec::new()];
             for _ in 0..5 {
                 let longer = |history: Vec<(Look, Answer)>| {
-                    let steps = LOOKS.iter().flat_map(|look| ANSWERS.iter().map(|a| (*look, a.clone())));
+                    let steps =
+                        LOOKS.iter().flat_map(|look| ANSWERS.iter().map(|a| (*look, a.clone())));
                     let grown = steps.map(move |step| [history.clone(), vec![step]].concat());
                     grown.collect::<Vec<_>>()
                 };

@@ -1,7 +1,7 @@
 //! TCP listeners (network load balancers): a connection goes to a target and is carried both ways,
-//! byte for byte. Which target is a pure function of the flow, as it is with NLB: the same flow goes
-//! to the same target for as long as that is there, and a target that comes or goes moves only the
-//! flows that are its own.
+//! byte for byte. Which target is a pure function of the flow, as it is with NLB: the same flow
+//! goes to the same target for as long as that is there, and a target that comes or goes moves only
+//! the flows that are its own.
 
 use crate::limits::STREAM_BUFFER_BYTES;
 use std::future::Future;

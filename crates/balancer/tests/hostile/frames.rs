@@ -235,7 +235,10 @@ fn forbidden() -> Vec<(&'static str, Vec<u8>)> {
         ("PUSH_PROMISE from a client", after(&open, &frame(PUSH_PROMISE, END_HEADERS, 1, &[0; 8]))),
         ("an index of nothing", frame(HEADERS, whole, 1, &[0x80])),
         ("an index beyond the table", frame(HEADERS, whole, 1, &[0xff, 0x80, 0x01])),
-        ("a table too large", frame(HEADERS, whole, 1, &[&[0x3f, 0xe1, 0xff, 0x03], &ok[..]].concat())),
+        (
+            "a table too large",
+            frame(HEADERS, whole, 1, &[&[0x3f, 0xe1, 0xff, 0x03], &ok[..]].concat()),
+        ),
         ("a header cut off", frame(HEADERS, whole, 1, &ok[..ok.len() - 1])),
     ]
 }
@@ -249,7 +252,8 @@ async fn forbidden_frames_end_their_connection_and_no_other() {
         assert!(heard.was_refused(), "{name}: {heard:?}");
     });
     futures_util::future::join_all(checks).await;
-    for preface in [&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"] {
+    for preface in [&b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"]
+    {
         let heard = speak_raw(at, preface, |_| false).await;
         assert!(heard.was_refused(), "a wrong preface: {heard:?}");
     }
@@ -261,7 +265,8 @@ const HIDDEN: &str = "GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n";
 
 /// Requests that are malformed, or would be two in HTTP/1.1.
 fn malformed() -> Vec<(&'static str, Vec<u8>)> {
-    let base = [(":method", "POST"), (":scheme", "https"), (":authority", "h"), (":path", "/outer")];
+    let base =
+        [(":method", "POST"), (":scheme", "https"), (":authority", "h"), (":path", "/outer")];
     let with = |name: &str, value: &str| [block(&base), block(&[(name, value)])].concat();
     let but = |name: &str, value: &str| {
         let changed = base.map(|(key, old)| if key == name { (key, value) } else { (key, old) });
@@ -359,7 +364,9 @@ fn floods() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
             "streams that are reset at once",
-            repeated(20_000, &|n| [get(2 * n + 1, "/outer"), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()),
+            repeated(20_000, &|n| {
+                [get(2 * n + 1, "/outer"), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()
+            }),
         ),
         (
             "a header block without end",
@@ -376,9 +383,19 @@ fn floods() -> Vec<(&'static str, Vec<u8>)> {
         ("headers that unpack to 48 MB", frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb)),
         ("settings", repeated(50_000, &|n| frame(SETTINGS, 0, 0, &setting(3, n)))),
         ("pings", repeated(100_000, &|_| frame(PING, 0, 0, &[0; 8]))),
-        ("empty pieces of a body", [open.clone(), repeated(200_000, &|_| frame(DATA, 0, 1, &[]))].concat()),
-        ("windows", [open, repeated(100_000, &|_| frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()))].concat()),
-        ("streams beyond the limit", repeated(5_000, &|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &request("/outer")))),
+        (
+            "empty pieces of a body",
+            [open.clone(), repeated(200_000, &|_| frame(DATA, 0, 1, &[]))].concat(),
+        ),
+        (
+            "windows",
+            [open, repeated(100_000, &|_| frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()))]
+                .concat(),
+        ),
+        (
+            "streams beyond the limit",
+            repeated(5_000, &|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &request("/outer"))),
+        ),
     ]
 }
 

@@ -55,9 +55,17 @@ fn of_two_framings() -> Vec<Payload> {
     let short = format!("{:x}\r\n{HIDDEN}\r\n0\r\n\r\n", HIDDEN.len());
     vec![
         payload("CL.TE", Open, post(&format!("{length}Transfer-Encoding: chunked\r\n"), &body)),
-        payload("CL.TE swapped", Open, post(&format!("Transfer-Encoding: chunked\r\n{length}"), &body)),
+        payload(
+            "CL.TE swapped",
+            Open,
+            post(&format!("Transfer-Encoding: chunked\r\n{length}"), &body),
+        ),
         payload("TE.CL", Open, post("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", &short)),
-        payload("TE.CL zero", Open, post("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", &short)),
+        payload(
+            "TE.CL zero",
+            Open,
+            post("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", &short),
+        ),
         payload(
             "connection names the length",
             Open,
@@ -66,15 +74,15 @@ fn of_two_framings() -> Vec<Payload> {
         payload(
             "connection names the coding",
             Open,
-            post(
-                &format!("Connection: close, Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n"),
-                &short,
-            ),
+            post("Connection: close, Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n", &short),
         ),
         payload(
             "an HTTP/1.0 request in chunks",
             Refused,
-            format!("POST /outer HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n{length}Transfer-Encoding: chunked\r\n\r\n{body}"),
+            format!(
+                "POST /outer HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n{length}\
+                 Transfer-Encoding: chunked\r\n\r\n{body}"
+            ),
         ),
     ]
 }
@@ -115,10 +123,13 @@ fn of_disguised_codings() -> Vec<Payload> {
         ("a colon in front", ":Transfer-Encoding: chunked", Open),
         ("upper case", "TRANSFER-ENCODING: CHUNKED", Open),
     ];
-    let made = disguised.map(|(name, line, fate)| {
-        payload(name, fate, post(&format!("{length}{line}\r\n"), &body))
-    });
-    let alone = payload("chunked in another case alone", Open, post("tRANSFER-eNCODING: cHUNKED\r\n", "0\r\n\r\n"));
+    let made = disguised
+        .map(|(name, line, fate)| payload(name, fate, post(&format!("{length}{line}\r\n"), &body)));
+    let alone = payload(
+        "chunked in another case alone",
+        Open,
+        post("tRANSFER-eNCODING: cHUNKED\r\n", "0\r\n\r\n"),
+    );
     made.into_iter().chain([alone]).collect()
 }
 
@@ -140,8 +151,16 @@ fn of_lengths() -> Vec<Payload> {
         ("too large by far", format!("Content-Length: {}\r\n", "9".repeat(400)), Refused),
         ("a space inside", format!("Content-Length: {all} 0\r\n"), Refused),
         ("leading zeros", format!("Content-Length: 000{all}\r\n"), Open),
-        ("space before the colon", format!("Content-Length : {all}\r\nContent-Length: 0\r\n"), Open),
-        ("an underscore in the name", format!("Content_Length: 0\r\nContent-Length: {all}\r\n"), Open),
+        (
+            "space before the colon",
+            format!("Content-Length : {all}\r\nContent-Length: 0\r\n"),
+            Open,
+        ),
+        (
+            "an underscore in the name",
+            format!("Content_Length: 0\r\nContent-Length: {all}\r\n"),
+            Open,
+        ),
         ("folded", format!("Content-Length:\r\n {all}\r\n"), Refused),
     ];
     let posts = lines.into_iter().map(|(name, lines, fate)| {
@@ -175,14 +194,26 @@ fn of_chunks() -> Vec<Payload> {
         ("a return for a line end", format!("{size:x}\r{HIDDEN}\r\n0\r\n\r\n"), Refused),
         ("a size in front of a size", format!("0x{size:x}\r\n{HIDDEN}\r\n0\r\n\r\n"), Refused),
         ("a sign", format!("+{size:x}\r\n{HIDDEN}\r\n0\r\n\r\n"), Refused),
-        ("a size that overflows", format!("1000000000000000{size:x}\r\n{HIDDEN}\r\n0\r\n\r\n"), Refused),
+        (
+            "a size that overflows",
+            format!("1000000000000000{size:x}\r\n{HIDDEN}\r\n0\r\n\r\n"),
+            Refused,
+        ),
         ("spaces in front", format!(" {size:x}\r\n{HIDDEN}\r\n0\r\n\r\n"), Refused),
         ("spaces behind", format!("{size:x}  \r\n{HIDDEN}\r\n0\r\n\r\n"), Open),
         ("a chunk too long for its size", format!("1\r\nxx\r\n0\r\n\r\n{HIDDEN}"), Refused),
         ("no line end after a chunk", format!("1\r\nx0\r\n\r\n{HIDDEN}"), Refused),
         ("no size", format!("\r\n{HIDDEN}\r\n0\r\n\r\n"), Refused),
-        ("a length among the trailers", format!("1\r\nx\r\n0\r\nContent-Length: {size}\r\n\r\n"), Open),
-        ("a coding among the trailers", "1\r\nx\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), Open),
+        (
+            "a length among the trailers",
+            format!("1\r\nx\r\n0\r\nContent-Length: {size}\r\n\r\n"),
+            Open,
+        ),
+        (
+            "a coding among the trailers",
+            "1\r\nx\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+            Open,
+        ),
         ("many zeros", format!("{size:020x}\r\n{HIDDEN}\r\n0\r\n\r\n"), Open),
     ];
     let made = bodies.into_iter().map(|(name, body, fate)| payload(name, fate, post(coded, &body)));
@@ -191,32 +222,39 @@ fn of_chunks() -> Vec<Payload> {
 
 /// Request lines and heads that end elsewhere for somebody.
 fn of_heads() -> Vec<Payload> {
-    let heads = [
-        ("two versions", format!("GET /outer HTTP/1.1 HTTP/1.1\r\nHost: h\r\n\r\n"), Refused),
-        ("a space in the target", "GET /outer /smuggled HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Refused),
-        ("tabs for spaces", "GET\t/outer\tHTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Refused),
-        ("a return in the target", format!("GET /outer\r{HIDDEN}"), Refused),
-        ("a null in the target", "GET /outer\0 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Refused),
-        ("HTTP/0.9", "GET /outer\r\n\r\n".to_owned(), Refused),
-        ("HTTP/1.2", "GET /outer HTTP/1.2\r\nHost: h\r\n\r\n".to_owned(), Refused),
-        ("HTTP/2 in the clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), Refused),
-        ("a version in lower case", "GET /outer http/1.1\r\nHost: h\r\n\r\n".to_owned(), Refused),
-        ("a method with a colon", "GET:x /outer HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Refused),
-        ("no colon", "GET /outer HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n".to_owned(), Refused),
-        ("a first line that is folded", "GET /outer HTTP/1.1\r\n Host: h\r\n\r\n".to_owned(), Refused),
-        ("an absolute target", "GET http://evil/outer HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Open),
-        ("two hosts", "GET /outer HTTP/1.1\r\nHost: h\r\nHost: evil\r\n\r\n".to_owned(), Open),
-        ("no host", "GET /outer HTTP/1.1\r\n\r\n".to_owned(), Open),
-        ("an upgrade to h2c", "GET /outer HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n".to_owned(), Open),
-        ("a tunnel", "CONNECT /smuggled HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Open),
-        ("encoded line ends", "GET /outer%0d%0aGET%20/x HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), Open),
+    let returned = format!("GET /outer\r{HIDDEN}");
+    let lines = [
+        ("two versions", "GET /outer HTTP/1.1 HTTP/1.1", Refused),
+        ("a space in the target", "GET /outer /smuggled HTTP/1.1", Refused),
+        ("tabs for spaces", "GET\t/outer\tHTTP/1.1", Refused),
+        ("a return in the target", returned.as_str(), Refused),
+        ("a null in the target", "GET /outer\0 HTTP/1.1", Refused),
+        ("HTTP/0.9", "GET /outer", Refused),
+        ("HTTP/1.2", "GET /outer HTTP/1.2", Refused),
+        ("HTTP/2 in the clear", "PRI * HTTP/2.0\r\n\r\nSM", Refused),
+        ("a version in lower case", "GET /outer http/1.1", Refused),
+        ("a method with a colon", "GET:x /outer HTTP/1.1", Refused),
+        ("no colon", "GET /outer HTTP/1.1\r\nnocolon", Refused),
+        ("a first line that is folded", "GET /outer HTTP/1.1\r\n X: y", Refused),
+        ("an absolute target", "GET http://evil/outer HTTP/1.1", Open),
+        ("two hosts", "GET /outer HTTP/1.1\r\nHost: evil", Open),
+        ("a tunnel", "CONNECT /smuggled HTTP/1.1", Open),
+        ("encoded line ends", "GET /outer%0d%0aGET%20/x HTTP/1.1", Open),
+        (
+            "an upgrade to h2c",
+            "GET /outer HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+             HTTP2-Settings: AAMAAABk",
+            Open,
+        ),
     ];
-    heads.into_iter().map(|(name, head, fate)| payload(name, fate, head)).collect()
+    let made =
+        lines.map(|(name, line, fate)| payload(name, fate, format!("{line}\r\nHost: h\r\n\r\n")));
+    let without_host = payload("no host", Open, "GET /outer HTTP/1.1\r\n\r\n");
+    made.into_iter().chain([without_host]).collect()
 }
 
 fn all() -> Vec<Payload> {
-    let groups =
-        [of_two_framings(), of_disguised_codings(), of_lengths(), of_chunks(), of_heads()];
+    let groups = [of_two_framings(), of_disguised_codings(), of_lengths(), of_chunks(), of_heads()];
     groups.into_iter().flatten().collect()
 }
 
@@ -229,7 +267,6 @@ async fn attack(to: SocketAddr, number: usize, payload: &Payload, strict: bool) 
     assert!(answers.len() <= 2, "{name} was answered {answers:?}: {shown}");
     assert!(!shown.contains("smuggled"), "{name} was answered for what it hid: {shown}");
     if payload.fate == Refused {
-        assert_eq!(answers.last(), Some(&400).or(answers.last()), "{name}");
         assert!(matches!(answers.as_slice(), [400 | 501 | 505]), "{name}: {answers:?} {shown}");
     } else if !strict {
         assert!(!answers.is_empty(), "{name} was not answered");
@@ -267,4 +304,20 @@ async fn in_defensive_mode_no_backend_sees_what_nobody_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_strictest_mode_no_backend_sees_what_nobody_sent() {
     attack_all(DesyncMode::Strictest).await;
+}
+
+/// That the payloads bite: sent straight to the backends, some of what they hide gets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_balancer_backends_see_what_was_hidden() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backends = Backend::start_all(folder.path());
+    for backend in &backends {
+        let straight = all().into_iter().map(|payload| async move {
+            exchange(backend.address.into(), &payload.bytes, Duration::from_secs(2)).await
+        });
+        futures_util::future::join_all(straight).await;
+    }
+    let seen = backends.iter().map(Backend::seen).collect::<String>();
+    let hidden = seen.lines().filter(|line| line.contains("/smuggled")).count();
+    assert!(hidden > 5, "only {hidden} hidden requests were seen: {seen}");
 }
