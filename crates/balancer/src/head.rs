@@ -206,7 +206,12 @@ fn version(text: &[u8]) -> Result<Version, Malformed> {
     match text {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
-        other if other.starts_with(b"HTTP/") && !other.contains(&b' ') => Err(Malformed::Version),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] => {
+            match major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1' {
+                true => Err(Malformed::Version),
+                false => Err(Malformed::Syntax),
+            }
+        }
         _ => Err(Malformed::Syntax),
     }
 }

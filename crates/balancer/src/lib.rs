@@ -12,6 +12,7 @@ mod answer;
 mod balancer;
 mod board;
 mod buffer;
+mod carried;
 mod choose;
 mod connection;
 mod core;

@@ -5,8 +5,10 @@ use crate::answer::Trouble;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::desync::Verdict;
+use crate::http2::Guest;
 use crate::table::Site;
 use crate::target::Target;
+use http::Request;
 use tokio::time::Instant;
 
 #[derive(Default)]
@@ -21,6 +23,10 @@ pub struct Record {
 
 impl Record {
     pub fn begin(_connection: &Connection, _site: &Site) -> Self {
+        Self::default()
+    }
+
+    pub fn begin_http2<B>(_guest: &Guest, _site: &Site, _request: &Request<B>) -> Self {
         Self::default()
     }
 

@@ -1,8 +1,246 @@
-//! HTTP/2 to targets.
+//! HTTP/2 to targets, for groups of that version and of gRPC: one connection for each target and
+//! worker, which carries many requests at once, trailers included.
 
+use crate::answer::Trouble;
+use crate::carried::Body;
+use crate::counts::{BalancerCount, GroupCount};
+use crate::dial::dial;
+use crate::group::Group;
+use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
+use crate::limits::ATTEMPTS_MAX;
+use crate::outgoing;
+use crate::patience::Patience;
+use crate::record::Record;
+use crate::request::Route;
+use crate::table::Site;
+use crate::target::Target;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A worker's connection to a target.
 #[derive(Default)]
-pub struct Streams {}
+pub struct Streams(Mutex<Option<SendRequest<Incoming>>>);
 
 impl Streams {
-    pub fn close(&self) {}
+    /// No new request goes there; those that do go on.
+    pub fn close(&self) {
+        let closed = self.0.lock().expect("no panic while it is held").take();
+        drop(closed);
+    }
+
+    fn open(&self) -> Option<SendRequest<Incoming>> {
+        let kept = self.0.lock().expect("no panic while it is held");
+        kept.as_ref().filter(|kept| !kept.is_closed()).cloned()
+    }
+
+    fn put(&self, sender: SendRequest<Incoming>) {
+        *self.0.lock().expect("no panic while it is held") = Some(sender);
+    }
+}
+
+async fn sender(
+    guest: &Guest,
+    group: &Group,
+    target: &Target,
+) -> Result<SendRequest<Incoming>, Trouble> {
+    let streams = &target.streams[guest.worker];
+    if let Some(open) = streams.open() {
+        return Ok(open);
+    }
+    let link = dial(&guest.core, guest.worker, group, target).await;
+    let link = link.map_err(|failure| failure.trouble())?;
+    let handshake = Builder::new(TokioExecutor::new()).handshake(TokioIo::new(link)).await;
+    let (sender, connection) = handshake.map_err(|_| Trouble::BadGateway)?;
+    let shown = target.shown.clone();
+    tokio::spawn(async move {
+        if let Err(failure) = connection.await {
+            tracing::debug!(%failure, target = shown, "HTTP/2 to a target ended");
+        }
+    });
+    if !target.is_draining() {
+        streams.put(sender.clone());
+    }
+    Ok(sender)
+}
+
+pub async fn over_http2(
+    guest: &Arc<Guest>,
+    site: &Arc<Site>,
+    request: Request<Incoming>,
+    mut route: Route,
+    stay: Stay,
+    mut record: Record,
+) -> Result<Response<Body>, (Trouble, Record)> {
+    let (core, worker) = (&guest.core, guest.worker);
+    let idle = crate::connection::idle(site);
+    let memory = route.group.memory.clone();
+    memory.tally.add(worker, GroupCount::Requests, 1);
+    if route.group.entry.version == model::balancing::ProtocolVersion::Grpc {
+        site.front.tally.add(worker, BalancerCount::GrpcRequests, 1);
+    }
+    let mut request = match rewritten(guest, site, request, route.lease.place.secure) {
+        Ok(request) => request,
+        Err(trouble) => return Err((trouble, record)),
+    };
+    let mut attempt = 0;
+    let (response, sent) = loop {
+        attempt += 1;
+        record.target(&route.lease);
+        let (failed, unsent) = match sender(guest, &route.group, &route.lease).await {
+            Ok(mut sender) => {
+                let sent = Instant::now();
+                record.sent_at = Some(sent);
+                let answer = async {
+                    // Not ready: it closed since; sending says so and gives the request back.
+                    let _ = sender.ready().await;
+                    sender.try_send_request(request).await
+                };
+                match tokio::time::timeout(idle, answer).await {
+                    Ok(Ok(response)) => break (response, sent),
+                    Ok(Err(mut failure)) => (Trouble::BadGateway, failure.take_message()),
+                    Err(_) => return Err((Trouble::GatewayTimeout, record)),
+                }
+            }
+            Err(trouble) => {
+                memory.tally.add(worker, GroupCount::ConnectionErrors, 1);
+                if let Some(group) = guest.seat.site().group(&route.group.id) {
+                    route.group = group.clone();
+                }
+                core.suspect(&route.lease);
+                if !route.turn_away(core.draw(worker)) {
+                    return Err((trouble, record));
+                }
+                (trouble, Some(request))
+            }
+        };
+        route.lease.streams[worker].forget_closed();
+        match unsent {
+            Some(unsent) if attempt < ATTEMPTS_MAX => request = unsent,
+            _ => return Err((failed, record)),
+        }
+    };
+    memory.tally.answered(worker, response.status().as_u16(), micros(sent));
+    record.target_status = response.status().as_u16();
+    record.first_byte_at = Some(Instant::now());
+    let (mut parts, body) = response.into_parts();
+    parts.version = Version::HTTP_2;
+    complete(&mut parts.headers, &route, core);
+    let streamed = Streamed {
+        body,
+        idle,
+        patience: Patience::new(idle),
+        _route: route,
+        record,
+        guest: guest.clone(),
+        site: site.clone(),
+        _stay: stay,
+    };
+    Ok(Response::from_parts(parts, Body::Http2(Box::new(streamed))))
+}
+
+impl Streams {
+    fn forget_closed(&self) {
+        let mut kept = self.0.lock().expect("no panic while it is held");
+        kept.take_if(|kept| kept.is_closed());
+    }
+}
+
+/// The request as the target gets it.
+fn rewritten(
+    guest: &Guest,
+    site: &Site,
+    request: Request<Incoming>,
+    secure: bool,
+) -> Result<Request<Incoming>, Trouble> {
+    let host = host(&request).unwrap_or(&site.front.dns_name).to_owned();
+    let mut headers = HeaderMap::with_capacity(request.headers().len() + 6);
+    let mut told_host = None;
+    let put = |name: &[u8], value: &[u8]| {
+        if name == b"Host" {
+            told_host = Some(value.to_vec());
+            return;
+        }
+        let name = HeaderName::from_bytes(name);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    };
+    let sent = Sent(request.headers());
+    let dropped = outgoing::write(&sent, &origin(guest, site), &host, None, put)?;
+    let tally = &site.front.tally;
+    tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
+    for kept in [http::header::TE, http::header::TRAILER, http::header::CONTENT_LENGTH] {
+        if let Some(value) = request.headers().get(&kept) {
+            if kept != http::header::TE || value == "trailers" {
+                headers.insert(kept, value.clone());
+            }
+        }
+    }
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().cloned();
+    let authority = told_host.unwrap_or_else(|| host.into_bytes());
+    let uri = Uri::builder()
+        .scheme(if secure { "https" } else { "http" })
+        .authority(authority.as_slice())
+        .path_and_query(path.unwrap_or(http::uri::PathAndQuery::from_static("/")))
+        .build();
+    parts.uri = uri.map_err(|_| Trouble::BadRequest)?;
+    parts.headers = headers;
+    Ok(Request::from_parts(parts, body))
+}
+
+/// A target's answer over HTTP/2 on its way.
+pub struct Streamed {
+    body: Incoming,
+    idle: Duration,
+    patience: Patience,
+    /// Held until the answer is over: until then the target is not drained.
+    _route: Route,
+    record: Record,
+    guest: Arc<Guest>,
+    site: Arc<Site>,
+    _stay: Stay,
+}
+
+impl Streamed {
+    pub fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.patience.renew(Instant::now(), self.idle);
+                self.record.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(io::Error::other(failure)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending if self.patience.poll(context).is_ready() => {
+                Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        let tally = &self.site.front.tally;
+        tally.add(self.guest.worker, BalancerCount::ProcessedBytes, self.record.sent);
+        self.record.end(&self.guest.core, &self.site);
+    }
 }

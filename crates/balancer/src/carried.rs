@@ -1,0 +1,441 @@
+//! A request of a client over HTTP/2, carried to a target over HTTP/1.1: its body is written while
+//! its answer is read, both driven by whoever reads the answer (hyper). Dropped in mid-way, it
+//! closes the target's connection, which is how the target learns that the client went away.
+
+use crate::answer::Trouble;
+use crate::buffer::Buffer;
+use crate::counts::{BalancerCount, GroupCount};
+use crate::dial::dial;
+use crate::exchange::{has, status};
+use crate::framing::{Decoder, Encoder, Length, answer_length};
+use crate::head::{Head, Kind, Known, Version};
+use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
+use crate::incoming;
+use crate::limits::{
+    ANSWER_HEAD_BYTES_MAX, ATTEMPTS_MAX, BUFFER_BYTES_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS,
+};
+use crate::link::Link;
+use crate::outgoing;
+use crate::patience::Patience;
+use crate::record::Record;
+use crate::request::Route;
+use crate::table::Site;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+/// The body of an answer to a client over HTTP/2.
+pub enum Body {
+    Whole(Option<Bytes>),
+    Http1(Box<Carried>),
+    Http2(Box<crate::target_http2::Streamed>),
+}
+
+impl Body {
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Http1(carried) => carried.poll_answer(context),
+            Self::Http2(streamed) => streamed.poll_answer(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Http1(carried) => carried.is_over(),
+            Self::Http2(streamed) => streamed.is_over(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Http1(_) | Self::Http2(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// What goes on for a request.
+pub struct Carried {
+    /// None once it was given back or is of no more use.
+    link: Option<Link>,
+    from_target: Buffer,
+    up: Vec<u8>,
+    written: usize,
+    body: Option<Incoming>,
+    body_as: Encoder,
+    head: Head,
+    decoder: Decoder,
+    keep_target: bool,
+    up_broken: bool,
+    idle: Duration,
+    patience: Patience,
+    route: Route,
+    worker: usize,
+    record: Record,
+    guest: Arc<Guest>,
+    site: Arc<Site>,
+    _stay: Stay,
+}
+
+enum Met {
+    Answer,
+    /// Closed before it said anything.
+    Unanswered,
+    Trouble(Trouble),
+}
+
+pub async fn over_http1(
+    guest: &Arc<Guest>,
+    site: &Arc<Site>,
+    request: Request<Incoming>,
+    mut route: Route,
+    stay: Stay,
+    mut record: Record,
+) -> Result<Response<Body>, (Trouble, Record)> {
+    let (core, worker) = (&guest.core, guest.worker);
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, body);
+    let (up, body_as) = match head(guest, site, &request) {
+        Ok(written) => written,
+        Err(trouble) => return Err((trouble, record)),
+    };
+    let (parts, body) = request.into_parts();
+    let empty = body.is_end_stream();
+    let repeatable = empty && parts.method.is_idempotent();
+    let mut fresh_ms = if repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
+    let memory = route.group.memory.clone();
+    memory.tally.add(worker, GroupCount::Requests, 1);
+    let headless = parts.method == http::Method::HEAD;
+    let mut body = Some(body).filter(|_| !empty);
+    let mut attempt = 0;
+    let (link, reused) = loop {
+        attempt += 1;
+        record.target(&route.lease);
+        let kept = (fresh_ms > 0).then(|| route.lease.take_kept(worker, fresh_ms)).flatten();
+        if let Some(link) = kept {
+            break (link, true);
+        }
+        match dial(core, worker, &route.group, &route.lease).await {
+            Ok(link) => break (link, false),
+            Err(failure) => {
+                memory.tally.add(worker, GroupCount::ConnectionErrors, 1);
+                core.suspect(&route.lease);
+                if let Some(group) = guest.seat.site().group(&route.group.id) {
+                    route.group = group.clone();
+                }
+                if attempt >= ATTEMPTS_MAX || !route.turn_away(core.draw(worker)) {
+                    return Err((failure.trouble(), record));
+                }
+            }
+        }
+        fresh_ms = IDLE_UNREPEATABLE_MS;
+    };
+    let sent = Instant::now();
+    record.sent_at = Some(sent);
+    let idle = crate::connection::idle(site);
+    let mut carried = Box::new(Carried {
+        link: Some(link),
+        from_target: Buffer::default(),
+        up,
+        written: 0,
+        body: body.take(),
+        body_as,
+        head: Head::default(),
+        decoder: Decoder::new(Length::Exactly(0)),
+        keep_target: false,
+        up_broken: false,
+        idle,
+        patience: Patience::new(idle),
+        route,
+        worker,
+        record,
+        guest: guest.clone(),
+        site: site.clone(),
+        _stay: stay,
+    });
+    let mut met = carried.answer(headless).await;
+    if matches!(met, Met::Unanswered) && reused && repeatable {
+        match dial(core, worker, &carried.route.group, &carried.route.lease).await {
+            Ok(link) => {
+                carried.link = Some(link);
+                carried.written = 0;
+                carried.up_broken = false;
+                met = carried.answer(headless).await;
+            }
+            Err(failure) => met = Met::Trouble(failure.trouble()),
+        }
+    }
+    match met {
+        Met::Answer => {
+            let status = carried.status();
+            carried.record.target_status = status.as_u16();
+            carried.record.first_byte_at = Some(Instant::now());
+            memory.tally.answered(worker, status.as_u16(), micros(sent));
+            Ok(carried.into_response(status))
+        }
+        Met::Unanswered => {
+            core.suspect(&carried.route.lease);
+            Err((Trouble::BadGateway, std::mem::take(&mut carried.record)))
+        }
+        Met::Trouble(trouble) => Err((trouble, std::mem::take(&mut carried.record))),
+    }
+}
+
+/// The request's head for the target, and how its body is framed.
+fn head(
+    guest: &Guest,
+    site: &Site,
+    request: &Request<Incoming>,
+) -> Result<(Vec<u8>, Encoder), Trouble> {
+    let mut out = Vec::with_capacity(512);
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    let host = host(request).unwrap_or(&site.front.dns_name);
+    let put = |name: &[u8], value: &[u8]| incoming::put(&mut out, name, value);
+    let sent = Sent(request.headers());
+    let dropped = outgoing::write(&sent, &origin(guest, site), host, None, put)?;
+    let tally = &site.front.tally;
+    tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
+    let body = request.body();
+    let length = request.headers().get(http::header::CONTENT_LENGTH);
+    let mut encoder = Encoder::Plain;
+    match (length, body.is_end_stream()) {
+        (Some(length), _) => incoming::put(&mut out, b"Content-Length", length.as_bytes()),
+        (None, true) => {}
+        (None, false) => {
+            encoder = Encoder::Chunked;
+            incoming::put(&mut out, b"Transfer-Encoding", b"chunked");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok((out, encoder))
+}
+
+impl Carried {
+    async fn answer(&mut self, headless: bool) -> Met {
+        std::future::poll_fn(|context| self.poll_head(context, headless)).await
+    }
+
+    /// Sends on what there is of the request.
+    fn poll_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(link) = self.link.as_mut().filter(|_| !self.up_broken) else {
+                return Poll::Ready(());
+            };
+            while self.written < self.up.len() {
+                match ready!(Pin::new(&mut *link).poll_write(context, &self.up[self.written..])) {
+                    Ok(count) if count > 0 => {
+                        self.written += count;
+                        self.record.received += count as u64;
+                        self.patience.renew(Instant::now(), self.idle);
+                    }
+                    _ => {
+                        self.up_broken = true;
+                        return Poll::Ready(());
+                    }
+                }
+            }
+            // A failure shows when the answer is read.
+            let _ = Pin::new(link).poll_flush(context);
+            let Some(body) = &mut self.body else { return Poll::Ready(()) };
+            let frame = ready!(Pin::new(body).poll_frame(context));
+            self.up.clear();
+            self.written = 0;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.body_as.write(&mut self.up, data);
+                    }
+                }
+                Some(Err(_)) => {
+                    // The client gave up in the middle of its body: so does the target's side.
+                    self.link = None;
+                    return Poll::Ready(());
+                }
+                None => {
+                    self.body_as.finish(&mut self.up);
+                    self.body = None;
+                }
+            }
+        }
+    }
+
+    fn poll_head(&mut self, context: &mut Context<'_>, headless: bool) -> Poll<Met> {
+        loop {
+            let _progress = self.poll_up(context);
+            let Some(link) = &mut self.link else {
+                return Poll::Ready(Met::Trouble(Trouble::ClientClosed));
+            };
+            if !self.from_target.is_empty() {
+                let bytes = self.from_target.data();
+                match self.head.read(Kind::Answer, bytes, ANSWER_HEAD_BYTES_MAX) {
+                    Ok(true) => match self.take_head(headless) {
+                        Some(met) => return Poll::Ready(met),
+                        None => continue,
+                    },
+                    Ok(false) => {}
+                    Err(_) => return Poll::Ready(Met::Trouble(Trouble::BadGateway)),
+                }
+            }
+            match self.from_target.poll_fill(context, link) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) if self.from_target.is_empty() => {
+                    return Poll::Ready(Met::Unanswered);
+                }
+                Poll::Ready(_) => return Poll::Ready(Met::Trouble(Trouble::BadGateway)),
+                Poll::Pending => {
+                    ready!(self.patience.poll(context));
+                    return Poll::Ready(Met::Trouble(Trouble::GatewayTimeout));
+                }
+            }
+        }
+    }
+
+    /// None: it was an interim answer, and the next is awaited.
+    fn take_head(&mut self, headless: bool) -> Option<Met> {
+        let bytes = self.from_target.data();
+        let status = status(self.head.line.first.of(bytes));
+        if status < 200 {
+            if status == 101 {
+                return Some(Met::Trouble(Trouble::BadGateway));
+            }
+            self.from_target.consume(self.head.length);
+            self.head.clear();
+            return None;
+        }
+        let Ok(length) = answer_length(bytes, &self.head, headless) else {
+            return Some(Met::Trouble(Trouble::BadGateway));
+        };
+        let connection = self.head.value(bytes, Known::Connection);
+        self.keep_target = self.head.line.version == Version::Http11
+            && !connection.is_some_and(|list| has(list, b"close"))
+            && length != Length::UntilClose;
+        self.decoder = Decoder::new(length);
+        Some(Met::Answer)
+    }
+
+    fn status(&self) -> StatusCode {
+        let digits = self.head.line.first.of(self.from_target.data());
+        StatusCode::from_bytes(digits).unwrap_or(StatusCode::BAD_GATEWAY)
+    }
+
+    fn into_response(mut self: Box<Self>, status: StatusCode) -> Response<Body> {
+        let mut headers = http::HeaderMap::with_capacity(self.head.fields.len() + 2);
+        let bytes = self.from_target.data();
+        let connection = self.head.value(bytes, Known::Connection);
+        for field in &self.head.fields {
+            let name = field.name.of(bytes);
+            if field.known == Known::Invalid || connection.is_some_and(|list| has(list, name)) {
+                continue;
+            }
+            let name = HeaderName::from_bytes(name);
+            let value = HeaderValue::from_bytes(field.value.of(bytes));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.append(name, value);
+            }
+        }
+        complete(&mut headers, &self.route, &self.guest.core);
+        self.from_target.consume(self.head.length);
+        self.give_back_if_over();
+        let mut response = Response::new(Body::Http1(self));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    pub fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        loop {
+            let _progress = self.poll_up(context);
+            if self.decoder.is_done() {
+                self.give_back_if_over();
+                return Poll::Ready(None);
+            }
+            let mut piece = Vec::new();
+            while !self.from_target.is_empty() && piece.len() < BUFFER_BYTES_MAX {
+                let Ok(taken) = self.decoder.take(self.from_target.data()) else {
+                    return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
+                };
+                piece.extend_from_slice(&self.from_target.data()[taken.body]);
+                self.from_target.consume(taken.used);
+                if self.decoder.is_done() {
+                    break;
+                }
+            }
+            if !piece.is_empty() {
+                self.record.sent += piece.len() as u64;
+                self.give_back_if_over();
+                return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
+            }
+            let Some(link) = &mut self.link else {
+                return Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into())));
+            };
+            match self.from_target.poll_fill(context, link) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.patience.renew(Instant::now(), self.idle);
+                }
+                Poll::Ready(Ok(_)) if self.decoder.may_close() => {
+                    self.link = None;
+                    self.decoder = Decoder::new(Length::Exactly(0));
+                }
+                Poll::Ready(_) => {
+                    return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                }
+                Poll::Pending => {
+                    ready!(self.patience.poll(context));
+                    return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+                }
+            }
+        }
+    }
+
+    fn give_back_if_over(&mut self) {
+        let sent = self.body.is_none() && self.written == self.up.len() && !self.up_broken;
+        if self.decoder.is_done() && sent && self.keep_target && self.from_target.is_empty() {
+            if let Some(link) = self.link.take() {
+                self.route.lease.keep(self.worker, link);
+            }
+        }
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let tally = &self.site.front.tally;
+        let bytes = self.record.received + self.record.sent;
+        tally.add(self.worker, BalancerCount::ProcessedBytes, bytes);
+        if self.record.target_status > 0 {
+            self.record.end(&self.guest.core, &self.site);
+        }
+    }
+}
