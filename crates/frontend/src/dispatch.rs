@@ -48,6 +48,9 @@ pub(crate) use route;
 
 /// Every served operation, by service.
 pub static SERVED: &[&[Route]] = &[
+    crate::acm::ROUTES,
+    crate::autoscaling::ROUTES,
+    crate::cloudwatch::ROUTES,
     crate::ec2::ROUTES,
     crate::ecr::ROUTES,
     crate::ecs::ROUTES,

@@ -2,7 +2,10 @@
 //! edge, from `wire` types to `model`'s), checks, commits one transaction and encodes the answer.
 //! It keeps no state but caches, so several may serve one store.
 
+mod acm;
 mod auth;
+mod autoscaling;
+mod cloudwatch;
 mod context;
 mod cursor;
 mod dispatch;
