@@ -56,11 +56,15 @@ where
     }
 }
 
+pub fn are_wanted(snapshot: &Snapshot) -> bool {
+    snapshot.count::<LoadBalancer>("") > 0
+}
+
 /// See `Manager::until_load_balancers`.
 pub async fn until_wanted(cx: &Context, wanted: bool) -> bool {
     loop {
         let snapshot = cx.store.snapshot();
-        if (snapshot.count::<LoadBalancer>("") > 0) == wanted {
+        if are_wanted(&snapshot) == wanted {
             return true;
         }
         let mut watch = cx.store.watch(snapshot.revision());

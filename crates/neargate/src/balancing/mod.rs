@@ -80,7 +80,9 @@ impl Keeping {
     async fn run(self, mut ended: watch::Receiver<bool>) {
         loop {
             // One that was left by an `up` that is no more has nothing to serve either.
-            self.folder.end_all(END_LIMIT).await;
+            if !self.manager.has_load_balancers() {
+                self.folder.end_all(END_LIMIT).await;
+            }
             tokio::select! {
                 there = self.manager.until_load_balancers(true) => if !there { return },
                 _ = ended.changed() => return,

@@ -199,9 +199,11 @@ async fn converse(serving: Arc<Serving>, stream: UnixStream) {
     let (reader, writer) = stream.into_split();
     // Only who tells what to serve is told what was: counts are told once.
     let (feeds, fed) = watch::channel(false);
+    let mut hearing = std::pin::pin!(hear(&serving, reader, &feeds));
     let ended = tokio::select! {
-        ended = hear(&serving, reader, &feeds) => ended,
-        ended = tell(&serving, writer, fed) => ended,
+        ended = &mut hearing => ended,
+        // Who does not listen any more may have said something before.
+        failed = tell(&serving, writer, fed) => hearing.await.and(failed),
     };
     if let Err(failure) = ended {
         tracing::warn!(%failure, "a link with the control plane failed");
