@@ -57,6 +57,10 @@ impl Manager {
         balancing::serve(&self.cx, stream).await
     }
 
+    pub fn has_load_balancers(&self) -> bool {
+        balancing::are_wanted(&self.cx.store.snapshot())
+    }
+
     /// Completes when there is a load balancer, or, asked the other way, when there is none. False:
     /// the store is closed.
     pub async fn until_load_balancers(&self, wanted: bool) -> bool {
