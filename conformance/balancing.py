@@ -88,6 +88,9 @@ class Site:
         return True
 
 
+Failure = collections.namedtuple("Failure", "at begun what")
+
+
 class Load:
     """Several clients that send one request after the other, on connections they keep, from
     entering to leaving. A request that was not answered 200 is remembered with how it failed; a
@@ -139,7 +142,7 @@ class Load:
                 failure, body = repr(error), ""
             with self._lock:
                 if failure:
-                    self.failures.append((time.strftime("%T"), failure, time.monotonic() - begun))
+                    self.failures.append(Failure(time.monotonic(), begun, failure))
                 else:
                     self.served += 1
                     self.bodies[body] += 1
