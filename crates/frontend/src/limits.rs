@@ -97,3 +97,24 @@ pub const JOIN_TOKEN_SECONDS: i64 = 24 * 3600;
 pub const JOIN_TOKEN_SECONDS_MAX: i64 = 365 * 24 * 3600;
 /// Machines that may join with one token.
 pub const JOIN_TOKEN_USES_MAX: u32 = 10_000;
+/// Services that may be scaled. Source: Application Auto Scaling quotas (of ECS).
+pub const SCALABLE_TARGETS_MAX: usize = 3000;
+/// Both with their alarms are taken away in one transaction: a target with its policies, each with
+/// two alarms and what these were found to be, and its scheduled actions. AWS allows more.
+pub const SCALING_POLICIES_PER_TARGET_MAX: usize = 10;
+pub const SCHEDULED_ACTIONS_PER_TARGET_MAX: usize = 50;
+/// Measurements in one call, and values of one of them. Source: API reference, PutMetricData.
+pub const METRIC_DATUMS_MAX: usize = 1000;
+pub const METRIC_VALUES_MAX: usize = 150;
+/// How old a measurement may be, and how far ahead, in milliseconds. Source: as above.
+pub const METRIC_PAST_MS_MAX: i64 = 14 * 24 * 3600 * 1000;
+pub const METRIC_FUTURE_MS_MAX: i64 = 2 * 3600 * 1000;
+/// Metrics in one page. Source: API reference, ListMetrics.
+pub const METRICS_LISTED_MAX: usize = 500;
+/// Source: API reference, GetMetricStatistics and GetMetricData.
+pub const METRIC_DATAPOINTS_MAX: i64 = 1440;
+pub const METRIC_QUERIES_MAX: usize = 500;
+/// Alarms. Source: CloudWatch quotas.
+pub const ALARMS_MAX: usize = 5000;
+/// Periods that an alarm looks at; a day of minutes is all that is kept.
+pub const ALARM_PERIODS_MAX: u32 = 1440;
