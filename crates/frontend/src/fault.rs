@@ -72,10 +72,9 @@ pub fn check(service: &Service, violations: &[Violation]) -> Result<(), Fault> {
         "secretsmanager" | "ssm" | "application_autoscaling" | "acm" | "events" => {
             Fault::client("ValidationException", summary)
         }
-        "cloudwatch" if first.bound == Bound::Required => Fault::client(
-            "MissingParameter",
-            format!("The parameter {} is required.", first.path),
-        ),
+        "cloudwatch" if first.bound == Bound::Required => {
+            Fault::client("MissingParameter", format!("The parameter {} is required.", first.path))
+        }
         _ => Fault::client("ValidationError", summary),
     })
 }
