@@ -1,6 +1,6 @@
 //! This machine's own agent, in the same process as the control plane and yet behind the same
-//! session as any other: a pipe in memory takes the place of the network. What any agent is made of,
-//! here or elsewhere (`agent_command`), is made here.
+//! session as any other: a pipe in memory takes the place of the network. What any agent is made
+//! of, here or elsewhere (`agent_command`), is made here.
 
 use crate::cli::Up;
 use crate::data_dir::DataDir;

@@ -52,10 +52,7 @@ pub struct Server {
     joining: Option<JoinHandle<()>>,
     managing: JoinHandle<()>,
     collecting: JoinHandle<()>,
-    agent: Option<local_agent::LocalAgent>,
-    /// Load is balanced where the addresses are: on this machine, if it has an agent.
-    balancer: Option<balancing::Keeper>,
-    hosts_file: Option<hosts_file::Keeper>,
+    own: OwnMachine,
 }
 
 /// What all parts are made with.
@@ -95,10 +92,8 @@ pub async fn start(up: &Up) -> Result<Server> {
     let manager = make_manager(&parts, up, address, agent_password);
     let entrance = Entrance::open(&up.fleet, dir, now).await?;
     let mut context = frontend_context(&parts, signer, &registry, Arc::clone(&images));
-    context.is_connected = {
-        let manager = manager.clone();
-        Arc::new(move |instance| manager.is_connected(instance))
-    };
+    let asked = manager.clone();
+    context.is_connected = Arc::new(move |instance| asked.is_connected(instance));
     if let Some(entrance) = &entrance {
         context.mint_join_token = entrance.minting(&parts.random);
     }
@@ -108,28 +103,7 @@ pub async fn start(up: &Up) -> Result<Server> {
     let (managing, collecting) = (manager.clone(), registry.clone());
     let managing = tokio::spawn(async move { managing.run().await });
     let collecting = tokio::spawn(async move { collecting.keep_collecting().await });
-    let agent = match up.no_agent {
-        true => None,
-        false => {
-            let place = local_agent::Place {
-                dir: &parts.dir,
-                clock: &parts.clock,
-                random: &parts.random,
-                cluster_id: parts.store.cluster_id(),
-                registry_host: parts.locality.registry_host(),
-                images: &images,
-                address,
-            };
-            Some(local_agent::start(up, place, manager.clone()).await?)
-        }
-    };
-    let balancer = match up.no_agent {
-        true => None,
-        false => Some(balancing::keep(manager.clone(), &parts.dir, tag(&parts))?),
-    };
-    // Names of what is balanced elsewhere, or nowhere, would lead nobody anywhere.
-    let hosts_file = (balancer.is_some() && !up.no_hosts_file)
-        .then(|| hosts_file::keep(&parts.store, Path::new(hosts_file::PATH), tag(&parts)));
+    let own = own_machine(up, &parts, &manager, &images, address).await?;
     let endpoint = Endpoint {
         url,
         region: up.region.clone(),
@@ -155,10 +129,44 @@ pub async fn start(up: &Up) -> Result<Server> {
         joining,
         managing,
         collecting,
-        agent,
-        balancer,
-        hosts_file,
+        own,
     })
+}
+
+/// What runs on this machine because it is an instance, too: nothing if it is none.
+#[derive(Default)]
+struct OwnMachine {
+    agent: Option<local_agent::LocalAgent>,
+    /// Load is balanced where the addresses are: here.
+    balancer: Option<balancing::Keeper>,
+    hosts_file: Option<hosts_file::Keeper>,
+}
+
+async fn own_machine(
+    up: &Up,
+    parts: &Parts,
+    manager: &Manager,
+    images: &Seat,
+    address: SocketAddr,
+) -> Result<OwnMachine> {
+    if up.no_agent {
+        return Ok(OwnMachine::default());
+    }
+    let place = local_agent::Place {
+        dir: &parts.dir,
+        clock: &parts.clock,
+        random: &parts.random,
+        cluster_id: parts.store.cluster_id(),
+        registry_host: parts.locality.registry_host(),
+        images,
+        address,
+    };
+    let agent = local_agent::start(up, place, manager.clone()).await?;
+    let balancer = balancing::keep(manager.clone(), &parts.dir, tag(parts))?;
+    // Names of what is balanced elsewhere, or nowhere, would lead nobody anywhere.
+    let hosts_file = (!up.no_hosts_file)
+        .then(|| hosts_file::keep(&parts.store, Path::new(hosts_file::PATH), tag(parts)));
+    Ok(OwnMachine { agent: Some(agent), balancer: Some(balancer), hosts_file })
 }
 
 fn tag(parts: &Parts) -> &str {
@@ -347,13 +355,13 @@ impl Server {
         if let Some(joining) = self.joining {
             joining.await.context("listening for agents ended badly")?;
         }
-        if let Some(balancer) = self.balancer {
+        if let Some(balancer) = self.own.balancer {
             balancer.end(idle).await;
         }
-        if let Some(hosts_file) = self.hosts_file {
+        if let Some(hosts_file) = self.own.hosts_file {
             hosts_file.end(idle).await;
         }
-        if let Some(agent) = self.agent {
+        if let Some(agent) = self.own.agent {
             agent.end(idle).await;
         }
         self.managing.abort();

@@ -1,7 +1,7 @@
 //! Instances that have gone silent: after lease and grace they are lost, and so is what ran on
 //! them. An instance that returns later gets a list without those tasks, so its strays stop; the
-//! replacement stays. One that an operator has forgotten ends likewise, gives back what it held, and
-//! its record goes.
+//! replacement stays. One that an operator has forgotten ends likewise, gives back what it held,
+//! and its record goes.
 
 use crate::Context;
 use crate::limits::RETRY_AFTER_MS;

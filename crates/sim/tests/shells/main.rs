@@ -4,6 +4,7 @@
 
 mod addresses;
 mod balancing;
+mod joining;
 mod world;
 
 use model::facts::TaskStatus;
