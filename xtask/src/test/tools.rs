@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, Run};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 18] = [
+const COMMANDS: [(&str, &str); 20] = [
     ("python3", "python3"),
     ("git", "git"),
     // Images for the conformance suite, without any public registry.
@@ -21,6 +21,8 @@ const COMMANDS: [(&str, &str); 18] = [
     ("dockerd", "docker.io"),
     ("podman", "podman"),
     ("buildah", "buildah"),
+    // Certificates to import.
+    ("openssl", "openssl"),
     // Backends of three makes, with python3, for what smugglers send through a load balancer.
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
@@ -33,6 +35,7 @@ const COMMANDS: [(&str, &str); 18] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("depmod", "kmod"),
     ("mke2fs", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
     ("strip", "binutils"),
 ];
 
