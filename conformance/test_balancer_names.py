@@ -249,7 +249,8 @@ def test_an_internal_one_is_open_inside_its_vpc_only(world, cluster, python):
     private = sorted(one["PrivateIpAddress"] for one in interfaces)
     assert curl(f"http://{names[0]}/")[0] == NO_SUCH_NAME
     for ip in private:
-        assert curl(f"http://{ip}/")[0] == TIMED_OUT, "this machine is outside of its VPC"
+        # Of several servers on a machine another may have the route to the default VPC's range.
+        assert curl(f"http://{ip}/")[0] in (REFUSED, TIMED_OUT), "the machine is no part of its VPC"
     public = sorted(lines_of(names[1]))
     script = ASK + OPEN + f"""
 for it in {names!r}:

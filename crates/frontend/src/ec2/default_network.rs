@@ -19,6 +19,14 @@ pub const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
 /// The VPC's own resolver.
 const AMAZON_DNS: &str = "AmazonProvidedDNS";
 
+/// Public addresses of several states on one machine should not be the same, as it has one route to
+/// each: every state begins somewhere else in the range.
+fn public_pool(random: u128) -> PublicPool {
+    let mut pool = PublicPool::new(PublicPool::RANGE_DEFAULT);
+    pool.next = u32::try_from(random % u128::from(pool.range.size())).unwrap_or(0);
+    pool
+}
+
 /// Called at every start.
 pub async fn ensure_default_network(
     store: &Store,
@@ -31,7 +39,7 @@ pub async fn ensure_default_network(
         if txn.get::<PublicPool>(PUBLIC_POOL_KEY).is_some() {
             return Ok(());
         }
-        txn.put(PublicPool::new(PublicPool::RANGE_DEFAULT));
+        txn.put(public_pool((source.random)()));
         put_aws_lists(txn, &source, locality);
         let options = put_default_options(txn, &source, locality);
         let snapshot = txn.snapshot().clone();
