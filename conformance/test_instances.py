@@ -319,7 +319,11 @@ def test_tasks_live_on_without_agents_and_control_plane(fleet, cluster, image):
     group = f"/conformance/{cluster.name}"
     fleet.aws.logs.create_log_group(logGroupName=group)
     cluster.log_groups.add(group)
-    script = "import itertools, time\nfor n in itertools.count():\n    print(n, flush=True)\n    time.sleep(0.2)\n"
+    script = (
+        "import itertools, threading\n"
+        "for n in itertools.count():\n"
+        "    print(n, flush=True)\n"
+        "    threading.Event().wait(0.2)\n")
     arn = cluster.start(container(image, "-c", script, stopTimeout=2, logConfiguration={
         "logDriver": "awslogs", "options": {
             "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}))
@@ -487,5 +491,5 @@ def test_a_machine_that_dies(fleet, cluster, image, name):
 
 
 def sleeper(image):
-    return container(image, "-c", "import time\ntime.sleep(1000)\n", stopTimeout=2, healthCheck={
+    return container(image, "-c", "import threading; threading.Event().wait(1000)", stopTimeout=2, healthCheck={
         "command": ["CMD", "python3", "-c", ""], "interval": 5, "retries": 1, "startPeriod": 0})
