@@ -118,3 +118,5 @@ pub const METRIC_QUERIES_MAX: usize = 500;
 pub const ALARMS_MAX: usize = 5000;
 /// Periods that an alarm looks at; a day of minutes is all that is kept.
 pub const ALARM_PERIODS_MAX: u32 = 1440;
+/// Events in one answer of the operator API.
+pub const EVENTS_SHOWN_MAX: usize = 500;

@@ -32,3 +32,9 @@ pub const SECRETS_PER_TASK_BYTES_MAX: usize = 256 * 1024;
 pub const FOUND_PER_COMMIT_MAX: usize = 60;
 /// Draining targets removed in one transaction.
 pub const DRAINED_PER_COMMIT_MAX: usize = 60;
+/// Events that are kept, and for how long, in seconds: each holds a task as it was.
+pub const EVENTS_KEPT_MAX: usize = 2_000;
+pub const EVENTS_KEPT_SECONDS: i64 = 24 * 3600;
+/// Events written, and old ones removed, in one transaction.
+pub const EVENTS_PER_COMMIT_MAX: usize = 50;
+pub const EVENTS_REMOVED_PER_COMMIT_MAX: usize = 70;

@@ -30,6 +30,8 @@ pub enum Command {
     Ps(Ps),
     /// Print a task's log lines
     Logs(Logs),
+    /// Print what has happened to tasks and services, as events in EventBridge's form
+    Events(Events),
     /// List the machines of the fleet and what of them is taken
     Instances(Instances),
     /// Make this machine an instance of a control plane elsewhere
@@ -221,6 +223,18 @@ pub struct Ps {
     /// Also tasks that have stopped within the last hour
     #[arg(long, short)]
     pub all: bool,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct Events {
+    #[command(flatten)]
+    pub folder: Folder,
+    /// Only events after this place in the stream
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+    pub after: u64,
+    /// Go on printing events as they happen
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 #[derive(Args, Debug, Clone)]

@@ -9,6 +9,7 @@ mod client;
 mod data_dir;
 mod demo;
 mod env;
+mod events;
 mod hosts_file;
 mod http;
 mod image;
@@ -76,6 +77,7 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Up(up) => up::run(up).await,
             Command::Demo(demo) => demo::run(demo).await,
             Command::Ps(ps) => show::ps(ps).await,
+            Command::Events(events) => events::run(events).await,
             Command::Logs(logs) => logs::run(logs).await,
             Command::Instances(instances) => show::instances(instances).await,
             Command::Agent(agent) => agent_command::run(agent).await,

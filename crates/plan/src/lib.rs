@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod deadlines;
 pub mod dependencies;
 pub mod draft;
+pub mod events;
 pub mod instance;
 pub mod lifecycle;
 pub mod lifecycle_policy;

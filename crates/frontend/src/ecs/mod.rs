@@ -56,6 +56,7 @@ mod update_service;
 use crate::dispatch::{Route, route};
 
 pub use definition::unhonoured as gap;
+pub use tasks::show as show_task;
 pub use family_queues::FamilyQueues;
 
 pub const ROUTES: &[Route] = &[
@@ -125,7 +126,6 @@ pub const ROUTES: &[Route] = &[
             "containerDefinitions.portMappings.appProtocol",
             "containerDefinitions.portMappings.containerPortRange",
             "containerDefinitions.pseudoTerminal",
-            "containerDefinitions.versionConsistency",
             "enableFaultInjection",
             "executionRoleArn (no roles are assumed yet)",
         ]

@@ -3,6 +3,7 @@
 //! answered in the protocol the client seems to speak, always with a request id.
 
 mod body;
+mod events;
 mod fleet;
 mod operator;
 

@@ -2,7 +2,7 @@
 //! may throw away. Signed like everything else, with service name `neargate`; described in
 //! docs/operator-api.md.
 
-use super::{fleet, json};
+use super::{events, fleet, json};
 use crate::auth::Signed;
 use crate::context::{Context, ImagesCall};
 use crate::dispatch::Reply;
@@ -43,6 +43,7 @@ pub async fn answer(
         ("POST", "/neargate/v1/join-tokens") => {
             fleet::join_token(cx, parts.query, request_id).await
         }
+        ("GET", "/neargate/v1/events") => events::answer(cx, parts.query, request_id),
         ("GET", "/neargate/v1/images") => images(cx, ImagesCall::List, request_id).await,
         ("POST", "/neargate/v1/images/prune") => images(cx, ImagesCall::Prune, request_id).await,
         ("POST", "/neargate/v1/registry/gc") => collect(cx, parts.query, request_id).await,
