@@ -8,7 +8,8 @@ use crate::cluster::CapacityProviderStrategyItem;
 use crate::document::{Document, Tags};
 use crate::facts::TargetFact;
 use crate::ids::{
-    ClusterName, DeploymentId, Family, ServiceName, TargetGroupId, TaskDefinitionRevision, TaskId,
+    ClusterName, DeploymentId, Digest, Family, ServiceName, TargetGroupId, TaskDefinitionRevision,
+    TaskId,
 };
 use crate::task::NetworkRequest;
 use crate::time::Timestamp;
@@ -184,6 +185,17 @@ pub struct Deployment {
     pub finished_at: Option<Timestamp>,
     /// Set when this deployment was given up for another.
     pub rolled_back_to: Option<DeploymentId>,
+    /// What its containers' images are, by container, as its first task found them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, Digest>,
+}
+
+/// Tasks more than are wanted, started in zones that had too few; when they are healthy, as many
+/// go where there are too many.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Rebalance {
+    pub tasks: BTreeSet<TaskId>,
+    pub begun_at: Timestamp,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -212,6 +224,11 @@ pub struct ServiceProgress {
     /// What the events have told of the targets of its tasks that are still on record.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets_told: BTreeMap<TaskId, TargetFact>,
+    #[serde(default)]
+    pub rebalance: Option<Rebalance>,
+    /// When the last one was over, however it went.
+    #[serde(default)]
+    pub rebalanced_at: Option<Timestamp>,
     pub inactive_at: Option<Timestamp>,
 }
 
@@ -226,6 +243,8 @@ impl ServiceProgress {
             events: Vec::new(),
             steady: false,
             targets_told: BTreeMap::new(),
+            rebalance: None,
+            rebalanced_at: None,
             inactive_at: None,
         }
     }

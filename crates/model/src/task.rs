@@ -5,7 +5,7 @@ use crate::container::{ContainerPhase, ContainerState, Health};
 use crate::document::{Document, Tags};
 use crate::facts::{ContainersFact, Desired, Facts, InterfaceFact, Placement, TaskStatus};
 use crate::ids::{
-    AttachmentId, ClusterName, Family, InterfaceId, SecurityGroupId, SubnetId,
+    AttachmentId, ClusterName, Digest, Family, InterfaceId, SecurityGroupId, SubnetId,
     TaskDefinitionRevision, TaskId, VpcId,
 };
 use crate::session::TaskReport;
@@ -133,6 +133,10 @@ pub struct Task {
     pub stopping_at: Option<Timestamp>,
     pub execution_stopped_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
+    /// What its containers' images are, by container, where its service's deployment has settled
+    /// that: the same for all of its tasks, whatever a tag means by now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, Digest>,
     /// When nobody sent it anything any more: from then on its containers are told to end.
     #[serde(default)]
     pub deregistered_at: Option<Timestamp>,

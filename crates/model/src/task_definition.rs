@@ -80,6 +80,10 @@ pub struct ContainerTemplate {
     /// `valueFrom` of each.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// Each task finds out anew what the image's tag means; else all of a service's deployment have
+    /// what the first of them found. ECS: `versionConsistency` is `disabled`.
+    #[serde(default)]
+    pub unpinned: bool,
     /// The secret with the user name and password for the image's registry.
     #[serde(default)]
     pub credentials_parameter: Option<String>,

@@ -62,6 +62,7 @@ fn task(containers: usize) -> Task {
         started_at: None,
         stopping_at: None,
         execution_stopped_at: None,
+        images: std::collections::BTreeMap::new(),
         deregistered_at: None,
         protected_until: None,
         stopped_at: None,

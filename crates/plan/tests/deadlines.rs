@@ -42,6 +42,7 @@ fn task(facts: Facts) -> Task {
         connectivity_at: None,
         started_at: None,
         execution_stopped_at: None,
+        images: std::collections::BTreeMap::new(),
         deregistered_at: None,
         protected_until: None,
         stopped_at: None,

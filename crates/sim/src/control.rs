@@ -166,6 +166,7 @@ fn new_task(n: u128, template: &TaskTemplate, now: Timestamp) -> Task {
         started_at: None,
         stopping_at: None,
         execution_stopped_at: None,
+        images: BTreeMap::new(),
         deregistered_at: None,
         protected_until: None,
         stopped_at: None,

@@ -16,7 +16,7 @@ use model::service::{
 };
 use model::task::{StopCode, Task, TaskOverrides};
 use model::task_definition::TaskDefinition;
-use model::{DeploymentId, Document, ServiceName, Tags, TaskId, Timestamp};
+use model::{DeploymentId, Digest, Document, ServiceName, Tags, TaskId, Timestamp};
 use plan::draft::Draft;
 use plan::service::{ServicePlan, ServiceTask, ServiceView, Start, TargetSeen};
 use std::collections::{BTreeMap, BTreeSet};
@@ -345,7 +345,22 @@ fn make(
     let providers = providers(template, tasks, ids.len());
     let mut mint = || cx.random();
     let pairs = ids.into_iter().zip(providers);
-    Ok(pairs.map(|(id, provider)| Arc::new(draft.task(id, provider, &mut mint))).collect())
+    let images = images(deployment, &definition);
+    let tasks = pairs.map(|(id, provider)| {
+        let task = draft.task(id, provider, &mut mint);
+        Arc::new(Task { images: images.clone(), ..task })
+    });
+    Ok(tasks.collect())
+}
+
+/// The deployment's images, but for containers that find out anew each time.
+fn images(deployment: &Deployment, definition: &TaskDefinition) -> BTreeMap<String, Digest> {
+    let containers = definition.template.containers.iter().filter(|container| !container.unpinned);
+    let settled = containers.filter_map(|container| {
+        let digest = deployment.images.get(&container.name)?;
+        Some((container.name.clone(), digest.clone()))
+    });
+    settled.collect()
 }
 
 /// What the echo of no overrides looks like: each container by its name.

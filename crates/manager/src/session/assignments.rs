@@ -12,7 +12,7 @@ use model::network::{Subnet, Vpc};
 use model::session::{AssignedSubnet, Assignment, Inside, ToAgent};
 use model::task::Task;
 use model::task_definition::{TaskDefinition, TaskTemplate};
-use model::{InstanceId, TaskId};
+use model::{Digest, InstanceId, TaskId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Snapshot;
@@ -133,12 +133,21 @@ fn concerns(task: &Task, instance: &InstanceId) -> bool {
 fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
     let definition =
         snapshot.get::<TaskDefinition>(&task_definition_key(&task.family, task.revision));
-    let template = definition.as_ref().map(|d| plan::effective(&d.template, &task.overrides));
+    let mut template = definition.as_ref().map(|d| plan::effective(&d.template, &task.overrides));
+    for container in template.iter_mut().flat_map(|template| &mut template.containers) {
+        if let Some(digest) = task.images.get(&container.name) {
+            container.image = settled(&container.image, digest);
+        }
+    }
     let mut resolved = secrets::Resolved::default();
     let start_failure = match &template {
         None => Some("ResourceInitializationError: the task definition is gone".to_owned()),
         // What is ending needs no secrets any more.
         Some(_) if task.facts.desired == Desired::Stopped => None,
+        Some(TaskTemplate { unhonoured: Some(field), .. }) => Some(format!(
+            "ResourceInitializationError: Neargate does not support {field} yet, and the task \
+             would not run as defined without"
+        )),
         Some(template) => match secrets::resolve(cx, snapshot, template) {
             Ok(found) => {
                 resolved = found;
@@ -172,6 +181,12 @@ fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
         region: cx.locality.region.to_string(),
         inside: inside(cx, snapshot, task),
     }
+}
+
+/// An image by its digest, in the same repository.
+fn settled(image: &str, digest: &Digest) -> String {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    format!("{name}@{digest}")
 }
 
 fn inside(cx: &Context, snapshot: &Snapshot, task: &Task) -> Inside {

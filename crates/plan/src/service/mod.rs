@@ -24,7 +24,7 @@ use model::container::Health;
 use model::facts::TaskStatus;
 use model::service::{Deployment, Rollout, Service, ServiceEvent, ServiceProgress, ServiceStatus};
 use model::task::Task;
-use model::{DeploymentId, TaskId, Timestamp, uuid};
+use model::{DeploymentId, Digest, TaskId, Timestamp, uuid};
 use std::collections::BTreeMap;
 
 /// An event that says the same is not repeated within.
@@ -110,6 +110,7 @@ pub fn fold(service: &Service, progress: Option<&ServiceProgress>) -> ServicePro
             updated_at: wanted.asked_at,
             finished_at: None,
             rolled_back_to: None,
+            images: BTreeMap::new(),
         };
         progress.deployments.insert(0, deployment);
         progress.steady = false;
@@ -117,10 +118,17 @@ pub fn fold(service: &Service, progress: Option<&ServiceProgress>) -> ServicePro
     progress
 }
 
+/// The images of all of a task's containers; None while one is not known.
+fn images(task: &Task) -> Option<BTreeMap<String, Digest>> {
+    let pairs = task.containers.iter();
+    pairs.map(|c| Some((c.name.clone(), c.image_digest.clone()?))).collect()
+}
+
 /// `mint` gives the ids of tasks to start and of events.
 pub fn reconcile(view: ServiceView<'_>, mint: &mut dyn FnMut() -> u128) -> ServicePlan {
     let mut work = Work::new(view);
     work.tell_of_targets(mint);
+    work.settle_images();
     if view.service.status == ServiceStatus::Draining {
         work.drain(mint);
     } else {
@@ -160,6 +168,20 @@ impl<'a> Work<'a> {
             living.entry(by).or_default().push((*seen, standing));
         }
         Self { view, progress, living, start: Vec::new(), stop: Vec::new(), again_at }
+    }
+
+    /// What a deployment's images are is settled by its first task that has them all. Source: ECS
+    /// developer guide, deployment-type-ecs (container image resolution).
+    fn settle_images(&mut self) {
+        for deployment in self.progress.deployments.iter_mut().filter(|it| it.images.is_empty()) {
+            let by = Some(deployment.id.as_str());
+            let tasks = self.view.tasks.iter().map(|seen| seen.task);
+            let own = tasks.filter(|task| task.started_by.as_deref() == by);
+            let all = own.filter_map(|task| Some((task.created_at, &task.id, images(task)?)));
+            if let Some((_, _, images)) = all.min_by_key(|(at, id, _)| (*at, *id)) {
+                deployment.images = images;
+            }
+        }
     }
 
     fn look_again(&mut self, at: Timestamp) {

@@ -270,6 +270,7 @@ impl World {
             started_at: None,
             stopping_at: None,
             execution_stopped_at: None,
+            images: std::collections::BTreeMap::new(),
             deregistered_at: None,
             protected_until: None,
             stopped_at: None,

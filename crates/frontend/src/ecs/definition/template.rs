@@ -57,6 +57,7 @@ fn container(given: &ecs::ContainerDefinition, non_blocking: bool) -> td::Contai
         command: given.command.clone().filter(|list| !list.is_empty()),
         environment: pairs(given.environment.as_deref()),
         secrets: secrets(given.secrets.as_deref()),
+        unpinned: given.version_consistency == Some(ecs::VersionConsistency::Disabled),
         credentials_parameter: given
             .repository_credentials
             .as_ref()
