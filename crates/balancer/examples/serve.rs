@@ -104,7 +104,7 @@ fn table(port: u16, targets: Vec<TargetEntry>) -> BalancerTable {
     let vpc = VpcId::from("vpc-0123456789abcdef0");
     let group = TargetGroupId::from("0123456789abcdef");
     let forward = Forward { groups: vec![(group.clone(), 1)], sticky_seconds: None };
-    let rule = RuleEntry { conditions: Vec::new(), action: Action::Forward(forward) };
+    let rule = RuleEntry { priority: 0, conditions: Vec::new(), action: Action::Forward(forward) };
     let listener = ListenerEntry {
         protocol: Protocol::Http,
         ssl_policy: None,

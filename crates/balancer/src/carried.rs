@@ -15,7 +15,7 @@ use crate::limits::{
     ANSWER_HEAD_BYTES_MAX, ATTEMPTS_MAX, BUFFER_BYTES_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS,
 };
 use crate::link::Link;
-use crate::outgoing;
+use crate::outgoing::{self, Trace};
 use crate::patience::Patience;
 use crate::record::Record;
 use crate::request::Route;
@@ -117,7 +117,7 @@ pub async fn over_http1(
     let (core, worker) = (&guest.core, guest.worker);
     let (parts, body) = request.into_parts();
     let request = Request::from_parts(parts, body);
-    let (up, body_as) = match head(guest, site, &request) {
+    let (up, body_as) = match head(guest, site, &request, record.trace) {
         Ok(written) => written,
         Err(trouble) => return Err((trouble, record)),
     };
@@ -208,6 +208,7 @@ fn head(
     guest: &Guest,
     site: &Site,
     request: &Request<Incoming>,
+    trace: Trace,
 ) -> Result<(Vec<u8>, Encoder), Trouble> {
     let mut out = Vec::with_capacity(512);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -217,7 +218,7 @@ fn head(
     let host = host(request).unwrap_or(&site.front.dns_name);
     let put = |name: &[u8], value: &[u8]| incoming::put(&mut out, name, value);
     let sent = Sent(request.headers());
-    let dropped = outgoing::write(&sent, &origin(guest, site), host, None, put)?;
+    let dropped = outgoing::write(&sent, &origin(guest, site, trace), host, None, put)?;
     let tally = &site.front.tally;
     tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
     let body = request.body();

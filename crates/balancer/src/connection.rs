@@ -12,6 +12,7 @@ use crate::limits::{HEAD_BYTES_MAX, LINGER_MS};
 use crate::link::Link;
 use crate::listener::Seat;
 use crate::patience::Patience;
+use crate::record::Record;
 use crate::table::Site;
 use crate::tls::Choice;
 use rustls::{ProtocolVersion, ServerConnection};
@@ -137,6 +138,9 @@ impl Connection {
                 Arrival::Request => self.request(&site).await,
                 Arrival::Trouble(trouble) => {
                     self.count_request(&site);
+                    let mut record = Record::begin(&self, &site);
+                    record.trouble(trouble);
+                    record.end(&self.core, &site);
                     self.answer_trouble(&site, trouble).await
                 }
             };

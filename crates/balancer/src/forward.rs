@@ -13,9 +13,9 @@ use crate::http1::{Heard, Sent, host};
 use crate::incoming::{self, Terms};
 use crate::limits::{ATTEMPTS_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS};
 use crate::link::Link;
-use crate::outgoing::{self, Origin, Trace};
+use crate::outgoing::{self, Origin};
 use crate::record::Record;
-use crate::request::{Decision, Route, Spoken, decide};
+use crate::request::{Decision, Route, Spoken, Way, decide};
 use crate::table::Site;
 use model::balancing::ProtocolVersion;
 use plan::routes::RequestView;
@@ -84,7 +84,7 @@ impl Connection {
     ) -> After {
         let length = self.head.length;
         let mut site = site.clone();
-        let mut decided = self.decide(&site, &asked);
+        let mut decided = self.decide(&site, &asked, record);
         // Nobody left to send it to, but that was by a table which is replaced by now.
         while matches!(decided, Err(Trouble::Unavailable)) {
             let now = self.seat.site();
@@ -92,18 +92,21 @@ impl Connection {
                 break;
             }
             site = now;
-            decided = self.decide(&site, &asked);
+            decided = self.decide(&site, &asked, record);
         }
         let site = &site;
-        match decided {
-            Ok((Decision::Forward(route), upgrade)) => {
+        if let Ok((decision, _)) = &decided {
+            record.rule(site, decision);
+        }
+        match decided.map(|(decision, upgrade)| (decision.way, upgrade)) {
+            Ok((Way::Forward(route), upgrade)) => {
                 self.buffer.consume(length);
                 let bound = Bound { route, asked, upgrade, last };
                 self.forward(site, bound, record).await
             }
-            Ok((Decision::Answer(answer), _)) => {
+            Ok((Way::Answer(answer), _)) => {
                 self.buffer.consume(length);
-                record.answered(answer.status, answer.location.as_deref());
+                record.answered(&answer);
                 let read = self.discard(asked.length).await;
                 let keep = read && asked.keep && !last && self.may_go_on(site);
                 site.front.tally.answered(self.worker, answer.status);
@@ -129,6 +132,7 @@ impl Connection {
         &mut self,
         site: &Site,
         asked: &Asked,
+        record: &Record,
     ) -> Result<(Decision, Option<Vec<u8>>), Trouble> {
         let bytes = self.buffer.data();
         let head = &self.head;
@@ -144,7 +148,7 @@ impl Connection {
         let source = self.client.ip();
         let view = RequestView { host: bare, method, path, query, headers: &heard, source };
         let decision = decide(&self.core, self.worker, site, &view, Spoken::Http1)?;
-        let Decision::Forward(route) = &decision else { return Ok((decision, None)) };
+        let Way::Forward(route) = &decision.way else { return Ok((decision, None)) };
         site.front.tally.add(self.worker, BalancerCount::ProcessedBytes, head.length as u64);
         if route.group.entry.version != ProtocolVersion::Http1 {
             return Err(Trouble::Incompatible);
@@ -164,7 +168,7 @@ impl Connection {
             preserve_host: settings.preserve_host,
             drop_invalid: settings.drop_invalid_headers,
             tls: self.tls.as_ref().filter(|_| settings.tls_headers).map(|t| (t.version, t.cipher)),
-            trace: Trace::draw(&self.core, self.worker),
+            trace: record.trace,
         };
         let out = &mut self.up;
         out.clear();
@@ -301,6 +305,7 @@ impl Connection {
         tally.add(self.worker, BalancerCount::ProcessedBytes, record.received + record.sent);
         let leftover = !self.from_target.is_empty();
         if end == End::Upgraded {
+            record.upgraded();
             self.splice(site, link, &bound.route).await;
             return After::Close;
         }

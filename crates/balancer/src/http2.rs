@@ -13,9 +13,10 @@ use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX, STREAMS_MAX};
 use crate::listener::Seat;
 use crate::outgoing::{Fields, Origin, Trace};
 use crate::record::Record;
-use crate::request::{Decision, Route, Spoken, decide};
+use crate::request::{Decision, Route, Spoken, Way, decide};
 use crate::table::Site;
 use crate::time::{http_date, now_ms};
+use crate::watched::Watched;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -41,6 +42,7 @@ pub struct Guest {
     pub tls: Option<Tls>,
     requests: AtomicU32,
     last_ms: AtomicU64,
+    moved_ms: AtomicU64,
 }
 
 /// A request that goes on; the connection is not idle while one does.
@@ -61,13 +63,21 @@ impl Drop for Stay {
 }
 
 impl Guest {
-    /// How long until nothing has happened for `idle`; None: that is so now.
+    /// How long until nothing has happened for `idle`; None: that is so now. A request may wait for
+    /// its target for as long, so while there is one nothing may move for twice the time.
     fn patience(&self, idle: Duration) -> Option<Duration> {
-        if self.requests.load(Ordering::Relaxed) > 0 {
-            return Some(idle);
-        }
-        let quiet = now_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed));
-        idle.checked_sub(Duration::from_millis(quiet)).filter(|left| !left.is_zero())
+        let last_ms = self.last_ms.load(Ordering::Relaxed);
+        let (since_ms, limit) = match self.requests.load(Ordering::Relaxed) {
+            0 => (last_ms, idle),
+            _ => (last_ms.max(self.moved_ms.load(Ordering::Relaxed)), idle * 2),
+        };
+        let quiet = Duration::from_millis(now_ms().saturating_sub(since_ms));
+        limit.checked_sub(quiet).filter(|left| !left.is_zero())
+    }
+
+    /// Bytes came or went.
+    pub fn moved(&self) {
+        self.moved_ms.store(now_ms(), Ordering::Relaxed);
     }
 }
 
@@ -82,6 +92,7 @@ pub async fn serve(connection: Connection) {
         tls,
         requests: AtomicU32::new(0),
         last_ms: AtomicU64::new(now_ms()),
+        moved_ms: AtomicU64::new(now_ms()),
     });
     let own = guest.clone();
     let service = service_fn(move |request| {
@@ -93,6 +104,7 @@ pub async fn serve(connection: Connection) {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("it is small"));
+    let link = Watched { link, guest: guest.clone() };
     let mut serving = pin!(builder.serve_connection(TokioIo::new(link), service));
     let site = guest.seat.site();
     let idle = idle(&site);
@@ -133,14 +145,17 @@ async fn respond(guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body
     let mut record = Record::begin_http2(&guest, &site, &request);
     let headless = request.method() == http::Method::HEAD;
     let decided = judge(&guest, &site, &request).and_then(|()| choose(&guest, &site, &request));
-    let carried = match decided {
-        Ok(Decision::Answer(answer)) => {
+    if let Ok(decision) = &decided {
+        record.rule(&site, decision);
+    }
+    let carried = match decided.map(|decision| decision.way) {
+        Ok(Way::Answer(answer)) => {
             tally.answered(guest.worker, answer.status);
-            record.answered(answer.status, answer.location.as_deref());
+            record.answered(&answer);
             record.end(&guest.core, &site);
             return own(&answer, headless);
         }
-        Ok(Decision::Forward(route)) => {
+        Ok(Way::Forward(route)) => {
             forward(&guest, &site, request, route, stay, record).await
         }
         Err(trouble) => Err((trouble, record)),
@@ -238,7 +253,7 @@ pub fn host(request: &Request<Incoming>) -> Option<&str> {
 }
 
 /// Where it came from, for the target.
-pub fn origin<'a>(guest: &'a Guest, site: &'a Site) -> Origin<'a> {
+pub fn origin<'a>(guest: &'a Guest, site: &'a Site, trace: Trace) -> Origin<'a> {
     let settings = &site.front.settings;
     let tls = guest.tls.as_ref().filter(|_| settings.tls_headers);
     Origin {
@@ -250,7 +265,7 @@ pub fn origin<'a>(guest: &'a Guest, site: &'a Site) -> Origin<'a> {
         preserve_host: settings.preserve_host,
         drop_invalid: settings.drop_invalid_headers,
         tls: tls.map(|tls| (tls.version, tls.cipher)),
-        trace: Trace::draw(&guest.core, guest.worker),
+        trace,
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Origin<'a> {
     pub trace: Trace,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Trace {
     pub seconds: u32,
     pub random: u128,
@@ -47,7 +47,7 @@ impl Trace {
     }
 
     /// As in `1-58337262-36d228ad5d99923122bbe354`.
-    fn id(self) -> String {
+    pub fn id(self) -> String {
         format!("1-{:08x}-{:024x}", self.seconds, self.random >> 32)
     }
 }

@@ -20,7 +20,13 @@ pub enum Spoken {
     Http2,
 }
 
-pub enum Decision {
+pub struct Decision {
+    /// Which of the listener's rules it falls under.
+    pub rule: usize,
+    pub way: Way,
+}
+
+pub enum Way {
     Answer(Answer),
     Forward(Route),
 }
@@ -76,25 +82,26 @@ pub fn decide(
 ) -> Result<Decision, Trouble> {
     let rule = plan::routes::position(&site.entry, view).ok_or(Trouble::Unavailable)?;
     let tally = &site.front.tally;
-    match &site.actions[rule] {
+    let way = match &site.actions[rule] {
         Act::Answer(answer) => {
             tally.add(worker, BalancerCount::FixedResponses, 1);
-            Ok(Decision::Answer(answer.clone()))
+            Way::Answer(answer.clone())
         }
         Act::Redirect(redirect) => {
             tally.add(worker, BalancerCount::Redirects, 1);
             let location = plan::routes::location(redirect, view, site.scheme, site.port);
-            Ok(Decision::Answer(Answer {
+            Way::Answer(Answer {
                 status: redirect.status,
                 content_type: "text/html".to_owned(),
                 location: Some(location),
                 body: bytes::Bytes::new(),
-            }))
+            })
         }
         Act::Forward(forwarding) => {
-            forward(core, worker, forwarding, view, spoken).map(Decision::Forward)
+            Way::Forward(forward(core, worker, forwarding, view, spoken)?)
         }
-    }
+    };
+    Ok(Decision { rule, way })
 }
 
 fn forward(

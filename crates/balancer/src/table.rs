@@ -9,7 +9,7 @@ use crate::tls;
 use model::balancing::{
     Action, BalancerEntry, BalancerSettings, Forward, ListenerEntry, Protocol, Redirect,
 };
-use model::{LoadBalancerId, TargetGroupId, VpcId};
+use model::{LoadBalancerId, TargetGroupId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ pub struct Front {
     pub id: LoadBalancerId,
     pub name: String,
     pub dns_name: String,
-    pub vpc: VpcId,
     pub settings: BalancerSettings,
     pub tally: Arc<BalancerTally>,
 }
@@ -78,7 +77,6 @@ pub fn front(id: &LoadBalancerId, entry: &BalancerEntry, tally: Arc<BalancerTall
         id: id.clone(),
         name: entry.name.clone(),
         dns_name: entry.dns_name.clone(),
-        vpc: entry.vpc.clone(),
         settings: entry.settings.clone(),
         tally,
     }

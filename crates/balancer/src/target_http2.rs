@@ -8,7 +8,7 @@ use crate::dial::dial;
 use crate::group::Group;
 use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
 use crate::limits::ATTEMPTS_MAX;
-use crate::outgoing;
+use crate::outgoing::{self, Trace};
 use crate::patience::Patience;
 use crate::record::Record;
 use crate::request::Route;
@@ -88,7 +88,7 @@ pub async fn over_http2(
     if route.group.entry.version == model::balancing::ProtocolVersion::Grpc {
         site.front.tally.add(worker, BalancerCount::GrpcRequests, 1);
     }
-    let mut request = match rewritten(guest, site, request, route.lease.place.secure) {
+    let mut request = match rewritten(guest, site, request, &route, record.trace) {
         Ok(request) => request,
         Err(trouble) => return Err((trouble, record)),
     };
@@ -160,7 +160,8 @@ fn rewritten(
     guest: &Guest,
     site: &Site,
     request: Request<Incoming>,
-    secure: bool,
+    route: &Route,
+    trace: Trace,
 ) -> Result<Request<Incoming>, Trouble> {
     let host = host(&request).unwrap_or(&site.front.dns_name).to_owned();
     let mut headers = HeaderMap::with_capacity(request.headers().len() + 6);
@@ -176,7 +177,7 @@ fn rewritten(
         }
     };
     let sent = Sent(request.headers());
-    let dropped = outgoing::write(&sent, &origin(guest, site), &host, None, put)?;
+    let dropped = outgoing::write(&sent, &origin(guest, site, trace), &host, None, put)?;
     let tally = &site.front.tally;
     tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
     for kept in [http::header::TE, http::header::TRAILER, http::header::CONTENT_LENGTH] {
@@ -190,7 +191,7 @@ fn rewritten(
     let path = parts.uri.path_and_query().cloned();
     let authority = told_host.unwrap_or_else(|| host.into_bytes());
     let uri = Uri::builder()
-        .scheme(if secure { "https" } else { "http" })
+        .scheme(if route.lease.place.secure { "https" } else { "http" })
         .authority(authority.as_slice())
         .path_and_query(path.unwrap_or(http::uri::PathAndQuery::from_static("/")))
         .build();

@@ -11,6 +11,7 @@ async fn requests_go_to_the_targets_in_turn_and_rules_are_obeyed() {
     let port = free_port();
     let balancer = balancer();
     let path = |pattern: &str, action| RuleEntry {
+        priority: 1,
         conditions: vec![Condition::Path(vec![pattern.to_owned()])],
         action,
     };

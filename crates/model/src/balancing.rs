@@ -361,6 +361,9 @@ pub struct ListenerEntry {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RuleEntry {
+    /// 0: the listener's default.
+    #[serde(default)]
+    pub priority: u32,
     pub conditions: Vec<Condition>,
     pub action: Action,
 }

@@ -174,11 +174,16 @@ struct World {
 
 impl World {
     async fn start() -> World {
+        World::start_with(60).await
+    }
+
+    async fn start_with(idle_timeout_seconds: u32) -> World {
         let folder = tempfile::tempdir().expect("a folder");
         let backends = Backend::start_all(folder.path());
         let mut wanted = Wanted::plain(backends.iter().map(|it| it.address).collect());
         wanted.protocol = Protocol::Https;
         wanted.desync = DesyncMode::Defensive;
+        wanted.idle_timeout_seconds = idle_timeout_seconds;
         World { rig: Rig::start(wanted).await, backends, _folder: folder }
     }
 
@@ -424,6 +429,30 @@ async fn floods_harm_nobody_else() {
     let seen = world.backends[0].seen();
     let outer = seen.lines().filter(|line| line.contains("/outer")).count();
     assert!(outer < 5_000, "{outer} requests of a flood reached the backend");
+    world.rig.end().await;
+}
+
+/// Streams on which nothing happens any more end with the idle timeout, though their connection is
+/// kept busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_stall_are_let_go() {
+    let world = World::start_with(1).await;
+    let at = world.at();
+    let head = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "h"),
+        (":path", "/outer"),
+        ("content-length", "100"),
+    ];
+    let body = [frame(HEADERS, END_HEADERS, 1, &block(&head)), frame(DATA, 0, 1, b"x")].concat();
+    let closed = setting(4, 0);
+    let window = [frame(SETTINGS, 0, 0, &closed), get(1, "/outer")].concat();
+    for (name, bytes) in [("in its body", body), ("with its window", window)] {
+        let speaking = speak(at, &bytes, |heard| heard.stream_was_refused(1));
+        let heard = tokio::time::timeout(PATIENCE, speaking).await.expect("it speaks or is quiet");
+        assert!(heard.stream_was_refused(1), "{name}: {heard:?}");
+    }
     world.rig.end().await;
 }
 

@@ -102,7 +102,8 @@ fn table(wanted: &Wanted) -> BalancerTable {
     for (number, target) in wanted.targets.iter().enumerate() {
         let id = TargetGroupId::mint(number as u128 + 1);
         let forward = Forward { groups: vec![(id.clone(), 1)], sticky_seconds: None };
-        let rule = RuleEntry { conditions: Vec::new(), action: Action::Forward(forward) };
+        let rule =
+            RuleEntry { priority: 0, conditions: Vec::new(), action: Action::Forward(forward) };
         let secure = wanted.protocol == Protocol::Https;
         let listener = ListenerEntry {
             protocol: wanted.protocol,

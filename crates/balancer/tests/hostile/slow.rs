@@ -1,7 +1,7 @@
 //! Clients that take their time: a thousand of them, in four kinds, while good ones go on. What is
 //! measured is the good ones' luck.
 
-use crate::rig::{PATIENCE, Rig, Wanted, good};
+use crate::rig::{PATIENCE, Rig, Wanted, exchange, good, statuses};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
@@ -183,5 +183,41 @@ async fn a_thousand_slow_clients_harm_nobody() {
     // And a newcomer gets in as well.
     assert_eq!(good(to, "/new").await.as_deref(), Ok("/new"));
     slow.shutdown().await;
+    rig.end().await;
+}
+
+/// Clients that do nothing at all any more, each in the middle of something, hold nothing for
+/// longer than the idle timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stalls_is_let_go() {
+    let mut wanted = Wanted::plain(vec![target().await]);
+    wanted.idle_timeout_seconds = 1;
+    let rig = Rig::start(wanted).await;
+    let to = rig.listeners[0];
+    let stalled: [(&str, &[u8]); 5] = [
+        ("with nothing", b""),
+        ("in its head", b"GET /slow HTTP/1.1\r\nHost: slow\r\nX: "),
+        ("in its body", b"POST /slow HTTP/1.1\r\nHost: slow\r\nContent-Length: 9\r\n\r\nx"),
+        ("in a chunk", b"POST /s HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nx"),
+        ("after an answer", b"GET /quick HTTP/1.1\r\nHost: slow\r\n\r\n"),
+    ];
+    let clients = stalled.map(|(name, bytes)| async move {
+        let began = Instant::now();
+        let heard = exchange(to, bytes, PATIENCE).await;
+        assert!(began.elapsed() < PATIENCE, "{name}: it still holds its connection");
+        let answered = statuses(&heard);
+        let expected: &[u16] = if name == "after an answer" { &[200] } else { &[408] };
+        let fits = answered.is_empty() || answered == expected;
+        assert!(fits, "{name}: {answered:?}");
+    });
+    futures_util::future::join_all(clients).await;
+    // One that does not read: what was sent before it was let go is all there is.
+    let mut reader = TcpStream::connect(to).await.expect("it listens");
+    reader.write_all(b"GET /large HTTP/1.1\r\nHost: slow\r\n\r\n").await.expect("it is taken");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut heard = Vec::new();
+    let rest = reader.read_to_end(&mut heard);
+    let ended = tokio::time::timeout(PATIENCE, rest).await;
+    assert!(ended.is_ok() && heard.len() < LARGE_BYTES, "it was sent {} bytes", heard.len());
     rig.end().await;
 }

@@ -119,7 +119,7 @@ pub fn fixed(status: u16, body: &str) -> Action {
 }
 
 pub fn otherwise(action: Action) -> RuleEntry {
-    RuleEntry { conditions: Vec::new(), action }
+    RuleEntry { priority: 0, conditions: Vec::new(), action }
 }
 
 /// One load balancer with one listener on loopback.

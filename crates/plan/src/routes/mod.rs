@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn holds_alone(condition: Condition, request: &RequestView<'_>) -> bool {
-        let rule = |conditions, status| RuleEntry { conditions, action: fixed(status) };
+        let rule = |conditions, status| RuleEntry { priority: 0, conditions, action: fixed(status) };
         let listener = ListenerEntry {
             protocol: Protocol::Http,
             ssl_policy: None,

@@ -75,13 +75,14 @@ pub fn table(
 
 /// A rule's last action is what it does; those before it (authentication) are refused when given.
 fn entry(listener: &Listener, rules: &[&Rule]) -> Option<ListenerEntry> {
-    let of = |conditions, actions: &[Action]| {
+    let of = |priority, conditions, actions: &[Action]| {
         let action = actions.last()?.clone();
-        Some(RuleEntry { conditions, action })
+        Some(RuleEntry { priority, conditions, action })
     };
-    let given = rules.iter().filter_map(|rule| of(rule.conditions.clone(), &rule.actions));
+    let given = rules.iter();
+    let given = given.filter_map(|rule| of(rule.priority, rule.conditions.clone(), &rule.actions));
     let mut entries: Vec<RuleEntry> = given.collect();
-    entries.push(of(Vec::new(), &listener.default_actions)?);
+    entries.push(of(0, Vec::new(), &listener.default_actions)?);
     let certificates = listener.certificates.clone();
     Some(ListenerEntry {
         protocol: listener.protocol,
