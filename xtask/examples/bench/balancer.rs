@@ -212,6 +212,9 @@ fn wrk(port: u16) -> Result<Wrk> {
 fn read_wrk(text: &str) -> Option<Wrk> {
     let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest.trim_start());
     let word = |mark: &str| after(mark)?.split_whitespace().next();
+    let quantile = |mark: &str| {
+        text.lines().find_map(|line| line.trim_start().strip_prefix(mark).map(str::trim))
+    };
     let requests = text.lines().find(|line| line.contains(" requests in "))?;
     let refused = word("Non-2xx or 3xx responses:").map_or(Some(0), |it| it.parse().ok())?;
     let errors = after("Socket errors:").and_then(|rest| rest.lines().next()).unwrap_or("");
@@ -220,8 +223,8 @@ fn read_wrk(text: &str) -> Option<Wrk> {
     Some(Wrk {
         requests: requests.split_whitespace().next()?.parse().ok()?,
         per_second: word("Requests/sec:")?.parse().ok()?,
-        p50_ms: time_ms(word("50%")?)?,
-        p99_ms: time_ms(word("99%")?)?,
+        p50_ms: time_ms(quantile("50%")?)?,
+        p99_ms: time_ms(quantile("99%")?)?,
         failed: refused + errors,
     })
 }
@@ -298,6 +301,8 @@ mod tests {
     fn what_wrk_says_is_read() {
         let text = "\
 Running 4s test
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Req/Sec    29.73k     7.69k   44.11k    62.50%
   Latency Distribution
      50%  812.00us
      75%    1.10ms
