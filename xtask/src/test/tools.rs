@@ -2,7 +2,7 @@
 //! so that on a prepared machine this costs a second and on a fresh Debian 12 nothing is asked of
 //! anybody. The build itself and the binary need none of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -43,6 +43,7 @@ const COMMANDS: [(&str, &str); 20] = [
 const NEXTEST_VERSION: &str = "0.9.143";
 
 const REQUIREMENTS: &str = "conformance/requirements.txt";
+const CLIENTS: &str = "conformance/clients.txt";
 
 pub fn install() -> Result<()> {
     debian_packages()?;
@@ -109,26 +110,33 @@ pub fn path() -> Result<String> {
     Ok(format!("{}:{old}", venv().join("bin").display()))
 }
 
-/// The clients in exactly the versions that stand in the requirements; a copy of that file inside
-/// the environment says that it was made to the end.
+/// The clients in exactly the versions that stand in the requirements: those that drive the suite,
+/// and beside them the tools that want other versions of the same libraries.
 fn python_packages() -> Result<()> {
-    let wanted = std::fs::read_to_string(shell::root().join(REQUIREMENTS))
-        .with_context(|| format!("can't read {REQUIREMENTS}"))?;
-    let stamp = venv().join("requirements.txt");
+    let venv = venv();
+    python_environment(&venv, REQUIREMENTS)?;
+    if !venv.join("bin/pytest").is_file() {
+        bail!("pip was content, but there is no pytest in {}", venv.display());
+    }
+    python_environment(&venv.with_file_name("test-clients"), CLIENTS)
+}
+
+/// One environment; a copy of its requirements inside says that it was made to the end.
+fn python_environment(folder: &Path, requirements: &str) -> Result<()> {
+    let wanted = std::fs::read_to_string(shell::root().join(requirements))
+        .with_context(|| format!("can't read {requirements}"))?;
+    let stamp = folder.join("requirements.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
         return Ok(());
     }
-    println!("making a Python environment for the clients");
+    println!("making a Python environment of {requirements}");
     // What the machine has in the right version need not be fetched again.
-    Run::line("python3 -m venv --clear --system-site-packages").arg(venv()).check()?;
-    let python = venv().join("bin/python");
+    Run::line("python3 -m venv --clear --system-site-packages").arg(folder).check()?;
+    let python = folder.join("bin/python");
     let python = python.to_str().context("the project's path is not UTF-8")?;
     Run::new(python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(["--requirement", REQUIREMENTS])
+        .args(["--requirement", requirements])
         .check()?;
-    if !venv().join("bin/pytest").is_file() {
-        bail!("pip was content, but there is no pytest in {}", venv().display());
-    }
     std::fs::write(&stamp, wanted).with_context(|| format!("can't write {}", stamp.display()))
 }

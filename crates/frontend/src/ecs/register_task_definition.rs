@@ -61,6 +61,10 @@ pub async fn register_task_definition(
 fn accept(input: RegisterTaskDefinitionRequest) -> Result<Stored, Fault> {
     let mut stored = Stored::from_request(input);
     stored.fill_defaults();
+    // No role, as ECS takes it: ecs-deploy sends empty ones for a definition that has none.
+    for role in [&mut stored.task_role_arn, &mut stored.execution_role_arn] {
+        role.take_if(|role| role.is_empty());
+    }
     if let Some(text) = stored.cpu.take() {
         let units = size::parse_cpu_units(&text);
         let units = units.ok_or_else(|| client("Invalid 'cpu' setting for task."))?;

@@ -29,9 +29,8 @@ pub fn check(definition: &Stored) -> Result<(), Fault> {
         return Err(client("Unsupported field 'inferenceAccelerators'"));
     }
     for role in [&definition.task_role_arn, &definition.execution_role_arn] {
-        let role = role.as_deref().unwrap_or("x");
-        let elsewhere = role.starts_with("arn:") && !role.contains(":role/");
-        if role.is_empty() || elsewhere {
+        let role = role.as_deref().unwrap_or_default();
+        if role.starts_with("arn:") && !role.contains(":role/") {
             return Err(client("Role is not valid"));
         }
     }
