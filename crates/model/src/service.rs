@@ -68,6 +68,9 @@ pub struct ServiceTemplate {
     pub enable_execute_command: bool,
     pub load_balancers: Vec<ServiceLoadBalancer>,
     pub registries: Vec<ServiceRegistryLink>,
+    /// Its part in Service Connect, as it will be echoed; nothing is proxied yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Document>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

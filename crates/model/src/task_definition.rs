@@ -52,6 +52,9 @@ pub struct TaskTemplate {
     pub containers: Vec<ContainerTemplate>,
     /// Names of task-scoped (bind) volumes.
     pub volumes: Vec<String>,
+    /// The first field that we do not honour and a task would run wrongly without: it is not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhonoured: Option<String>,
 }
 
 impl TaskTemplate {

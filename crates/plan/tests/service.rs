@@ -74,6 +74,7 @@ fn template(revision: u32, balanced: bool) -> Arc<ServiceTemplate> {
             }],
         },
         registries: Vec::new(),
+        connect: None,
     })
 }
 

@@ -73,7 +73,6 @@ fn check(input: &CreateServiceRequest) -> Result<(), Fault> {
         strategy: input.placement_strategy.as_deref(),
         volumes: input.volume_configurations.as_deref(),
         lattice: input.vpc_lattice_configurations.as_deref(),
-        connect: input.service_connect_configuration.as_ref(),
     };
     unsupported.refuse()
 }
@@ -132,6 +131,7 @@ fn make(
         enable_execute_command: input.enable_execute_command == Some(true),
         load_balancers: read::load_balancers(input.load_balancers.clone(), &definition)?,
         registries: read::registries(input.service_registries.clone())?,
+        connect: read::connect(input.service_connect_configuration.as_ref()),
     };
     read::check_targets(cx, txn, &template)?;
     let now = cx.now();

@@ -35,6 +35,7 @@ mod list_account_settings;
 mod list_clusters;
 mod list_service_deployments;
 mod list_services;
+mod list_services_by_namespace;
 mod list_tags_for_resource;
 mod list_task_definition_families;
 mod list_task_definitions;
@@ -48,6 +49,7 @@ mod stop_service_deployment;
 mod stop_task;
 mod tag_resource;
 mod task_protection;
+mod task_sets;
 mod untag_resource;
 mod update_cluster;
 mod update_cluster_settings;
@@ -56,8 +58,8 @@ mod update_service;
 use crate::dispatch::{Route, route};
 
 pub use definition::unhonoured as gap;
-pub use tasks::show as show_task;
 pub use family_queues::FamilyQueues;
+pub use tasks::show as show_task;
 
 pub const ROUTES: &[Route] = &[
     route!(
@@ -153,6 +155,7 @@ pub const ROUTES: &[Route] = &[
             "enableExecuteCommand (echoed; there is no ExecuteCommand yet)",
             "loadBalancers.advancedConfiguration",
             "role",
+            "serviceConnectConfiguration (echoed; no proxies yet)",
         ]
     ),
     route!(ecs, DeleteServiceRequest, delete_service::delete_service),
@@ -181,8 +184,19 @@ pub const ROUTES: &[Route] = &[
             "deploymentConfiguration.linearConfiguration (echoed; the strategy is ROLLING)",
             "enableExecuteCommand (echoed; there is no ExecuteCommand yet)",
             "loadBalancers.advancedConfiguration",
+            "serviceConnectConfiguration (echoed; no proxies yet)",
         ]
     ),
+    route!(
+        ecs,
+        ListServicesByNamespaceRequest,
+        list_services_by_namespace::list_services_by_namespace
+    ),
+    route!(ecs, CreateTaskSetRequest, task_sets::create),
+    route!(ecs, DeleteTaskSetRequest, task_sets::delete),
+    route!(ecs, DescribeTaskSetsRequest, task_sets::describe),
+    route!(ecs, UpdateServicePrimaryTaskSetRequest, task_sets::update_primary),
+    route!(ecs, UpdateTaskSetRequest, task_sets::update),
     route!(ecs, StopServiceDeploymentRequest, stop_service_deployment::stop_service_deployment),
     route!(ecs, StopTaskRequest, stop_task::stop_task),
     route!(ecs, TagResourceRequest, tag_resource::tag_resource),

@@ -28,7 +28,6 @@ pub async fn update_service(
         strategy: input.placement_strategy.as_deref(),
         volumes: input.volume_configurations.as_deref(),
         lattice: input.vpc_lattice_configurations.as_deref(),
-        connect: input.service_connect_configuration.as_ref(),
     };
     unsupported.refuse()?;
     let updated = cx
@@ -133,6 +132,9 @@ fn template_of(
     }
     if input.service_registries.is_some() {
         new.registries = read::registries(input.service_registries.clone())?;
+    }
+    if input.service_connect_configuration.is_some() {
+        new.connect = read::connect(input.service_connect_configuration.as_ref());
     }
     Ok(new)
 }

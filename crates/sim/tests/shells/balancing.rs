@@ -101,6 +101,7 @@ async fn make_service(world: &World, desired_count: u32) {
         enable_execute_command: false,
         load_balancers: vec![link],
         registries: Vec::new(),
+        connect: None,
     };
     let mut txn = world.store.begin();
     txn.put(Service {

@@ -39,6 +39,7 @@ pub fn template(definition: &Stored, non_blocking: bool) -> td::TaskTemplate {
         execution_role_arn: definition.execution_role_arn.clone(),
         containers: definition.containers().iter().map(|c| container(c, non_blocking)).collect(),
         volumes: definition.volumes().iter().filter_map(|volume| volume.name.clone()).collect(),
+        unhonoured: super::unhonoured::first(definition),
     }
 }
 

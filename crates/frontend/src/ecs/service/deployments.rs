@@ -2,7 +2,7 @@
 //! ARNs of their own and with those that are over. A deployment that was rolled back to keeps its
 //! number.
 
-use super::{Tally, arn, is_over, launch, load_balancers, network, registries};
+use super::{Tally, arn, connect, is_over, launch, load_balancers, network, registries};
 use crate::context::Context;
 use crate::ecs::{names, time};
 use crate::fault::{Fault, invalid_parameter};
@@ -203,6 +203,7 @@ pub fn revision(cx: &Context, service: &Service, deployment: &Deployment) -> ecs
         network_configuration: Some(network(&template.network)),
         load_balancers: Some(load_balancers(template)),
         service_registries: Some(registries(template)),
+        service_connect_configuration: connect(template),
         created_at: Some(time(deployment.created_at)),
         ..Default::default()
     }

@@ -213,8 +213,13 @@ fn deployment(
         network_configuration: Some(network(&template.network)),
         rollout_state: Some(deployment.rollout.as_str().into()),
         rollout_state_reason: Some(deployment.rollout_reason.clone()),
+        service_connect_configuration: connect(template),
         ..Default::default()
     }
+}
+
+fn connect(template: &ServiceTemplate) -> Option<ecs::ServiceConnectConfiguration> {
+    serde_json::from_str(template.connect.as_ref()?.as_str()).ok()
 }
 
 fn configuration(service: &Service) -> ecs::DeploymentConfiguration {

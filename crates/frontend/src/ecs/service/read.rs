@@ -69,7 +69,6 @@ pub struct Unsupported<'a> {
     pub strategy: Option<&'a [ecs::PlacementStrategy]>,
     pub volumes: Option<&'a [ecs::ServiceVolumeConfiguration]>,
     pub lattice: Option<&'a [ecs::VpcLatticeConfiguration]>,
-    pub connect: Option<&'a ecs::ServiceConnectConfiguration>,
 }
 
 impl Unsupported<'_> {
@@ -91,13 +90,15 @@ impl Unsupported<'_> {
         if self.lattice.is_some_and(|list| !list.is_empty()) {
             return not_yet("vpcLatticeConfigurations");
         }
-        match self.connect {
-            Some(connect) if connect.enabled == Some(true) => {
-                not_yet("serviceConnectConfiguration")
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
+}
+
+/// Service Connect is kept to be echoed: a service without its proxies works, under the names that
+/// load balancers and Cloud Map give it.
+pub fn connect(given: Option<&ecs::ServiceConnectConfiguration>) -> Option<Document> {
+    let text = serde_json::to_string(given.filter(|connect| connect.enabled == Some(true))?);
+    Some(Document::new(text.expect("these structures have string keys only")))
 }
 
 /// The rules as given over those there were. Source: API reference, DeploymentConfiguration.
@@ -163,18 +164,25 @@ pub fn definition(cx: &Context, txn: &mut Txn, given: &str) -> Result<Arc<TaskDe
     if found.status != TaskDefinitionStatus::Active {
         return Err(client("TaskDefinition is inactive"));
     }
-    runnable(&found)?;
+    for_fargate(&Stored::from_document(&found.document))?;
     Ok(found)
 }
 
-/// A definition that Fargate would refuse, or that would run wrongly for now, is not run.
+fn for_fargate(stored: &Stored) -> Result<(), Fault> {
+    match fargate::problem(stored) {
+        None => Ok(()),
+        Some(problem) => Err(invalid_parameter(format!(
+            "Task definition does not support launch_type FARGATE. {problem}"
+        ))),
+    }
+}
+
+/// A definition that Fargate would refuse, or that would run wrongly for now, is not run. A service
+/// of the latter kind is kept, as what describes it must find it; its tasks are not started, and
+/// say why.
 pub fn runnable(definition: &TaskDefinition) -> Result<(), Fault> {
     let stored = Stored::from_document(&definition.document);
-    if let Some(problem) = fargate::problem(&stored) {
-        return Err(invalid_parameter(format!(
-            "Task definition does not support launch_type FARGATE. {problem}"
-        )));
-    }
+    for_fargate(&stored)?;
     match unhonoured::first(&stored) {
         None => Ok(()),
         Some(field) => Err(client(format!(
