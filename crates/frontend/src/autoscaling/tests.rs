@@ -29,6 +29,7 @@ fn service() -> Service {
         enable_execute_command: false,
         load_balancers: Vec::new(),
         registries: Vec::new(),
+        connect: None,
     };
     Service {
         name: "web".into(),
