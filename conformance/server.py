@@ -109,7 +109,11 @@ class Server:
     def log_tail(self):
         if not self.log_path.exists():
             return "(no log)"
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-40:])
+        told = self.log_path.read_text(errors="replace").splitlines()[-40:]
+        balancer = self.data_dir / "balancer" / "log"
+        if balancer.exists():
+            told += ["(its balancer)", *balancer.read_text(errors="replace").splitlines()[-20:]]
+        return "\n".join(told)
 
     def run(self, *arguments, check=True, seconds=30):
         """Another command of the binary, such as `neargate ps`."""

@@ -50,6 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     // Started by hand it may lead a session already; then it has its own anyway.
     let _ = rustix::process::setsid();
     rustix::thread::set_name(c"neargate-balance").context("cannot take a name")?;
+    end_on_panic();
     let dir = DataDir::existing(&arguments.folder.data_dir);
     let slot = Slot::of(&dir, &arguments.slot)?;
     let Some(_lock) = slot.take()? else { bail!("another balancer has this slot") };
@@ -79,6 +80,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         serving.balancer.end(limit).await;
         Ok(())
     })
+}
+
+/// A thread that panicked may have held what all others need: a process that ends is started again,
+/// one that stands still is not.
+fn end_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tell(info);
+        std::process::abort();
+    }));
 }
 
 struct Current {
