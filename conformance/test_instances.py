@@ -491,5 +491,6 @@ def test_a_machine_that_dies(fleet, cluster, image, name):
 
 
 def sleeper(image):
-    return container(image, "-c", "import threading; threading.Event().wait(1000)", stopTimeout=2, healthCheck={
+    script = "import threading; threading.Event().wait(1000)"
+    return container(image, "-c", script, stopTimeout=2, healthCheck={
         "command": ["CMD", "python3", "-c", ""], "interval": 5, "retries": 1, "startPeriod": 0})

@@ -27,4 +27,4 @@ pub use deadlines::{Overdue, OverdueAction, next_deadline, overdue};
 pub use dependencies::{DependencyFault, check_dependencies};
 pub use lifecycle::step;
 pub use overrides::effective;
-pub use placement::place;
+pub use placement::{place, place_beside};

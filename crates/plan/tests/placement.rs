@@ -339,3 +339,27 @@ fn addresses_go_round_and_a_freed_one_rests() {
     assert_eq!(given[..11], round);
     assert_eq!(given[11..22], round);
 }
+
+#[test]
+fn a_services_tasks_keep_apart_on_the_instances_of_a_zone() {
+    let subnet = subnet("s0", "za", "10.0.0.0/24");
+    let fleet = [
+        instance("full", "za", 2048, 4096),
+        instance("free", "za", 8192, 16_384),
+        instance("freer", "za", 16_384, 32_768),
+    ];
+    let of = |n, group: &str| Demand { group: group.to_owned(), ..demand(n, 256, 512, &["s0"]) };
+    let placed = |group: &str, neighbours: &Neighbours| {
+        let demands: Vec<_> = (0..5).map(|n| of(n, group)).collect();
+        let room = SubnetRoom { subnet: &subnet, pool: None };
+        let got = place_beside(&demands, &fleet, &[room], &Spread::new(), neighbours);
+        got.placed.iter().map(|placed| placed.instance.to_string()).collect::<Vec<_>>()
+    };
+    let none = Neighbours::new();
+    assert_eq!(placed("family:f", &none), ["full"; 5]);
+    assert_eq!(placed("service:web", &none), ["full", "free", "freer", "full", "free"]);
+    // Those that are there already count.
+    let there = [("full".into(), 3), ("free".into(), 1)].into();
+    let there = Neighbours::from([("service:web".to_owned(), there)]);
+    assert_eq!(placed("service:web", &there), ["freer", "free", "freer", "free", "freer"]);
+}

@@ -15,7 +15,7 @@ const BENCHMARKS: &str = "\
   images              push, pull, manifests of a 300 MiB image, beside docker-registry and dockerd
   balancer            requests a second through a load balancer, beside nginx and haproxy
   network [--rounds N] a task's network set up and removed, and what goes through it, on one
-                      instance and between two, beside Docker's kind of bridge
+                      instance and between two, beside dockerd's bridge
 options: --rounds N   how often each is measured, in turn with its peers (5)
          --folder DIR where all of them keep their data (/var/tmp); in memory (/dev/shm), the
                       difference tells what the disk costs";

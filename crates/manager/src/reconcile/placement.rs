@@ -12,7 +12,9 @@ use model::instance::{Allocation, Instance};
 use model::network::{AddressPool, NetworkInterface, PublicAddress, PublicPool, Subnet};
 use model::task::{Task, TaskInterface};
 use model::{AttachmentId, InterfaceId, SubnetId, TaskId, Timestamp};
-use plan::placement::{Address, Demand, InstanceRoom, Placed, Placements, Spread, SubnetRoom};
+use plan::placement::{
+    Address, Demand, InstanceRoom, Neighbours, Placed, Placements, Spread, SubnetRoom, keeps_apart,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ struct Index {
     fresh: BTreeSet<(Timestamp, Arc<str>)>,
     known: BTreeMap<Arc<str>, Entry>,
     spread: Spread,
+    neighbours: Neighbours,
 }
 
 struct Entry {
@@ -115,6 +118,18 @@ impl Index {
         if zones.is_empty() {
             self.spread.remove(&entry.group);
         }
+        if !keeps_apart(&entry.group) {
+            return;
+        }
+        let instances = self.neighbours.entry(entry.group.clone()).or_default();
+        let tasks = instances.entry(placed.instance.clone()).or_insert(0);
+        *tasks = tasks.saturating_add_signed(by);
+        if *tasks == 0 {
+            instances.remove(&placed.instance);
+        }
+        if instances.is_empty() {
+            self.neighbours.remove(&entry.group);
+        }
     }
 }
 
@@ -146,7 +161,7 @@ pub async fn run(cx: &Context, connected: &Connected) {
         }
         while !index.fresh.is_empty() {
             let keys = index.take_fresh();
-            match place(cx, connected, &keys, &index.spread).await {
+            match place(cx, connected, &keys, &index).await {
                 Ok(overtaken) => index.freshen(overtaken),
                 Err(failure) => {
                     tracing::error!(%failure, "tasks could not be placed; trying on");
@@ -163,7 +178,7 @@ async fn place(
     cx: &Context,
     connected: &Connected,
     keys: &[Arc<str>],
-    spread: &Spread,
+    index: &Index,
 ) -> Result<Vec<Arc<str>>, CommitFailure> {
     let snapshot = cx.store.snapshot();
     let mut tasks = BTreeMap::new();
@@ -184,7 +199,7 @@ async fn place(
         demands.push(Demand::of(&task));
         tasks.insert(task.id.clone(), task);
     }
-    let placements = decide(&snapshot, connected, &demands, spread);
+    let placements = decide(&snapshot, connected, &demands, index);
     let mut overtaken = Vec::new();
     let mut rest = placements.placed.as_slice();
     while !rest.is_empty() {
@@ -226,7 +241,7 @@ fn decide(
     snapshot: &Snapshot,
     connected: &Connected,
     demands: &[Demand],
-    spread: &Spread,
+    index: &Index,
 ) -> Placements {
     let rooms: Vec<InstanceRoom> = snapshot
         .scan::<Instance>("")
@@ -245,7 +260,7 @@ fn decide(
         .collect();
     let subnets: Vec<SubnetRoom<'_>> =
         subnets.iter().map(|(subnet, pool)| SubnetRoom { subnet, pool: pool.as_deref() }).collect();
-    plan::place(demands, &rooms, &subnets, spread)
+    plan::place_beside(demands, &rooms, &subnets, &index.spread, &index.neighbours)
 }
 
 /// Takes the places, all or none; false: something has changed since the snapshot.

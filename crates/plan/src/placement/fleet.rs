@@ -2,7 +2,10 @@
 
 use super::addresses::Addresses;
 use super::room::{Free, Rooms};
-use super::{Demand, InstanceRoom, Placed, Reason, Spread, SubnetRoom, Unplaceable, serves};
+use super::{
+    Demand, InstanceRoom, Neighbours, Placed, Reason, Spread, SubnetRoom, Unplaceable, keeps_apart,
+    serves,
+};
 use model::{InstanceId, SubnetId, ZoneName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +19,7 @@ pub struct Fleet<'a> {
     zones: BTreeSet<ZoneName>,
     subnets: BTreeMap<SubnetId, Addresses<'a>>,
     spread: Spread,
+    pub(super) neighbours: Neighbours,
 }
 
 /// An instance found for a demand.
@@ -23,6 +27,8 @@ struct Found {
     free: Free,
     slot: u32,
     zone: ZoneName,
+    /// How many tasks of the same service are there; of other groups it doesn't matter.
+    neighbours: u32,
 }
 
 impl<'a> Fleet<'a> {
@@ -44,6 +50,7 @@ impl<'a> Fleet<'a> {
             zones: instances.iter().map(|i| i.zone.clone()).collect(),
             subnets: subnets.iter().map(|s| (s.subnet.id.clone(), Addresses::new(*s))).collect(),
             spread,
+            neighbours: Neighbours::new(),
         }
     }
 
@@ -67,6 +74,10 @@ impl<'a> Fleet<'a> {
         });
         self.count(&demand.group, &zone);
         let instance = self.ids[found.free.rank as usize].clone();
+        if keeps_apart(&demand.group) {
+            let instances = self.neighbours.entry(demand.group.clone()).or_default();
+            *instances.entry(instance.clone()).or_default() += 1;
+        }
         Ok(Placed { task: demand.task.clone(), instance, zone, address })
     }
 
@@ -107,8 +118,17 @@ impl<'a> Fleet<'a> {
 
     fn best_in(&self, demand: &Demand, zone: &ZoneName) -> Option<Found> {
         let rooms = self.rooms.get(&demand.cpu_architecture)?.get(zone)?;
-        let (free, slot) = rooms.best_fit(demand.cpu_units, demand.memory_mib)?;
-        Some(Found { free, slot, zone: zone.clone() })
+        let none = BTreeMap::new();
+        let apart = keeps_apart(&demand.group).then(|| self.neighbours.get(&demand.group));
+        let held = apart.flatten().unwrap_or(&none);
+        let on = |rank: u32| held.get(&self.ids[rank as usize]).copied().unwrap_or(0);
+        // As few as can be: first an instance with none, then with one, and so on.
+        let levels: BTreeSet<u32> = std::iter::once(0).chain(held.values().copied()).collect();
+        levels.into_iter().find_map(|neighbours| {
+            let counts = |rank: u32| on(rank) <= neighbours;
+            let fit = rooms.best_fit_of(demand.cpu_units, demand.memory_mib, &counts);
+            fit.map(|(free, slot)| Found { free, slot, zone: zone.clone(), neighbours })
+        })
     }
 
     /// The best fit among all instances that serve a subnet of this zone.
@@ -118,7 +138,8 @@ impl<'a> Fleet<'a> {
         }
         let zones = self.rooms.get(&demand.cpu_architecture)?.keys();
         let serving = zones.filter(|zone| serves(zone, subnet_zone, &self.zones));
-        serving.filter_map(|zone| self.best_in(demand, zone)).min_by_key(|found| found.free)
+        let found = serving.filter_map(|zone| self.best_in(demand, zone));
+        found.min_by_key(|found| (found.neighbours, found.free))
     }
 
     /// Everything that stands between the demand and a place. Only asked when it has none.

@@ -1,6 +1,7 @@
 //! Where tasks go. Zones are filled evenly for each group of tasks (availability is what a group
 //! wants first); inside a zone the fullest instance that still fits is taken (so that large tasks
-//! find whole machines). A task's subnet decides its zone, and must have an address left. What
+//! find whole machines), but tasks of a service go to where fewest of it are, so that a machine that
+//! dies takes no more of it along than it must. A task's subnet decides its zone, and must have an address left. What
 //! can't be placed says why, in data.
 //!
 //! The plan is optimistic: it relies on the rooms it was given, and a commit that finds one of them
@@ -76,6 +77,14 @@ impl InstanceRoom {
 
 /// How many tasks of each group are in each zone already.
 pub type Spread = BTreeMap<String, BTreeMap<ZoneName, u32>>;
+
+/// How many tasks of each service's group are on each instance already.
+pub type Neighbours = BTreeMap<String, BTreeMap<InstanceId, u32>>;
+
+/// Whether tasks of a group keep apart inside a zone, too. ECS: a service's group is named after it.
+pub fn keeps_apart(group: &str) -> bool {
+    group.starts_with("service:")
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Placed {
@@ -171,14 +180,26 @@ fn serves(instance_zone: &ZoneName, subnet_zone: &ZoneName, zones: &BTreeSet<Zon
     instance_zone == subnet_zone || !zones.contains(subnet_zone)
 }
 
-/// Places what can be placed, first come, first served.
+/// Places what can be placed, first come, first served, as if no service had tasks yet.
 pub fn place(
     demands: &[Demand],
     instances: &[InstanceRoom],
     subnets: &[SubnetRoom<'_>],
     spread: &Spread,
 ) -> Placements {
+    place_beside(demands, instances, subnets, spread, &Neighbours::new())
+}
+
+/// As `place`, with services' tasks kept apart from those they have.
+pub fn place_beside(
+    demands: &[Demand],
+    instances: &[InstanceRoom],
+    subnets: &[SubnetRoom<'_>],
+    spread: &Spread,
+    neighbours: &Neighbours,
+) -> Placements {
     let mut fleet = Fleet::new(instances, subnets, spread.clone());
+    fleet.neighbours.clone_from(neighbours);
     let mut placements = Placements::default();
     for demand in demands {
         match fleet.place(demand) {

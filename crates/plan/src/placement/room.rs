@@ -41,7 +41,17 @@ impl Rooms {
 
     /// The first in the order of choice that has room for both.
     pub fn best_fit(&self, cpu_units: u32, memory_mib: u32) -> Option<(Free, u32)> {
-        let slot = self.find(self.root.unwrap_or(NIL), cpu_units, memory_mib)?;
+        self.best_fit_of(cpu_units, memory_mib, &|_| true)
+    }
+
+    /// As `best_fit`, among those whose rank counts. Each that doesn't is a step more.
+    pub fn best_fit_of(
+        &self,
+        cpu_units: u32,
+        memory_mib: u32,
+        counts: &dyn Fn(u32) -> bool,
+    ) -> Option<(Free, u32)> {
+        let slot = self.find(self.root.unwrap_or(NIL), cpu_units, memory_mib, counts)?;
         Some((self.nodes[slot as usize].free, slot))
     }
 
@@ -75,17 +85,24 @@ impl Rooms {
 
     /// At most one path leads along the bound on memory; right of it every step is towards an
     /// answer.
-    fn find(&self, at: u32, cpu_units: u32, memory_mib: u32) -> Option<u32> {
+    fn find(
+        &self,
+        at: u32,
+        cpu_units: u32,
+        memory_mib: u32,
+        counts: &dyn Fn(u32) -> bool,
+    ) -> Option<u32> {
         let node = self.nodes.get(at as usize)?;
         if node.most_cpu_units < cpu_units {
             return None;
         }
         if node.free.memory_mib < memory_mib {
-            return self.find(node.right, cpu_units, memory_mib);
+            return self.find(node.right, cpu_units, memory_mib, counts);
         }
-        self.find(node.left, cpu_units, memory_mib)
-            .or_else(|| (node.free.cpu_units >= cpu_units).then_some(at))
-            .or_else(|| self.find(node.right, cpu_units, memory_mib))
+        let fits = node.free.cpu_units >= cpu_units;
+        self.find(node.left, cpu_units, memory_mib, counts)
+            .or_else(|| (fits && counts(node.free.rank)).then_some(at))
+            .or_else(|| self.find(node.right, cpu_units, memory_mib, counts))
     }
 
     fn link(&mut self, slot: u32) {
