@@ -46,9 +46,23 @@ impl Trace {
         Self { seconds, random: half() << 64 | half() }
     }
 
-    /// As in `1-58337262-36d228ad5d99923122bbe354`.
     pub fn id(self) -> String {
-        format!("1-{:08x}-{:024x}", self.seconds, self.random >> 32)
+        String::from_utf8_lossy(&self.spelled()).into_owned()
+    }
+
+    /// As in `1-58337262-36d228ad5d99923122bbe354`.
+    fn spelled(self) -> [u8; 35] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut id = *b"1-        -                        ";
+        let mut spell = |at: usize, number: u128, digits: usize| {
+            for place in 0..digits {
+                let digit = (number >> (4 * (digits - 1 - place))) & 15;
+                id[at + place] = DIGITS[digit as usize];
+            }
+        };
+        spell(2, u128::from(self.seconds), 8);
+        spell(11, self.random >> 32, 24);
+        id
     }
 }
 
@@ -90,7 +104,14 @@ pub fn write(
         put(b"x-amzn-tls-cipher-suite", cipher.as_bytes());
     }
     write_host(origin, host, &mut put);
-    put(b"X-Amzn-Trace-Id", trace_id(origin.trace, trace.as_deref()).as_bytes());
+    match trace {
+        None => {
+            let mut root = *b"Root=                                   ";
+            root[5..].copy_from_slice(&origin.trace.spelled());
+            put(b"X-Amzn-Trace-Id", &root);
+        }
+        Some(given) => put(b"X-Amzn-Trace-Id", trace_id(origin.trace, &given).as_bytes()),
+    }
     fields.each(|known, name, value| match known {
         Known::Other | Known::Cookie | Known::Date | Known::Server | Known::UserAgent
         | Known::SetCookie | Known::Expect => {
@@ -123,16 +144,20 @@ fn forwarded_for(
             }
         }
         ForwardedFor::Append => {
-            let mut all = given.unwrap_or_default();
-            if !all.is_empty() {
-                all.extend_from_slice(b", ");
-            }
+            // Room for the longest address with its port.
+            let mut own = [0; 64];
+            let mut rest = &mut own[..];
             match origin.forwarded_client_port {
-                true => write!(all, "{}", origin.client),
-                false => write!(all, "{}", origin.client.ip()),
+                true => write!(rest, "{}", origin.client),
+                false => write!(rest, "{}", origin.client.ip()),
             }
-            .expect("a Vec takes everything");
-            put(b"X-Forwarded-For", &all);
+            .expect("there is room");
+            let left = rest.len();
+            let own = &own[..own.len() - left];
+            match given.filter(|given| !given.is_empty()) {
+                Some(given) => put(b"X-Forwarded-For", &[&given, &b", "[..], own].concat()),
+                None => put(b"X-Forwarded-For", own),
+            }
         }
     }
     Ok(())
@@ -155,8 +180,8 @@ fn write_host(origin: &Origin<'_>, host: &str, put: &mut impl FnMut(&[u8], &[u8]
 }
 
 /// Source: ELB user guide, "Request tracing".
-fn trace_id(trace: Trace, given: Option<&[u8]>) -> String {
-    let given = given.and_then(|given| std::str::from_utf8(given).ok()).unwrap_or("");
+fn trace_id(trace: Trace, given: &[u8]) -> String {
+    let given = std::str::from_utf8(given).unwrap_or("");
     let kept = given.split(';').map(str::trim).filter(|field| !field.starts_with("Self="));
     let kept: Vec<&str> = kept.filter(|field| !field.is_empty()).collect();
     match kept.iter().any(|field| field.starts_with("Root=")) {
@@ -281,7 +306,7 @@ mod tests {
     #[test]
     fn a_trace_goes_on() {
         let trace = origin().trace;
-        let of = |given: &str| trace_id(trace, Some(given.as_bytes()));
+        let of = |given: &str| trace_id(trace, given.as_bytes());
         assert_eq!(of("Root=1-a-b;Parent=c"), format!("Self={ROOT};Root=1-a-b;Parent=c"));
         assert_eq!(of("Self=x;Root=1-a-b"), format!("Self={ROOT};Root=1-a-b"));
         assert_eq!(of("CalledFrom=app"), format!("Root={ROOT};CalledFrom=app"));
