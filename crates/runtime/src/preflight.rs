@@ -216,8 +216,8 @@ fn storage_bound(root: &Path) -> Option<Finding> {
     let unbounded = |why: String| {
         Some(warning(format!(
             "ephemeralStorage is no bound here, tasks may fill the disk: {why}; either the kernel \
-             needs CONFIG_BLK_DEV_LOOP and CONFIG_EXT4_FS (try: modprobe loop), or the file system \
-             of {} project quotas (mount option prjquota)",
+             needs CONFIG_BLK_DEV_LOOP and CONFIG_EXT4_FS (try: modprobe loop), or {} \
+             be on XFS with project quotas (mount option prjquota)",
             root.display()
         )))
     };

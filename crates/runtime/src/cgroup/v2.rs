@@ -199,6 +199,8 @@ mod tests {
         let v2 = V2::new(&name, root);
         let _guard = Guard(v2.parent());
         make_dir(&v2.parent()).expect("made");
+        v2.delegate(&v2.root).expect("the machine's controllers");
+        v2.delegate(&v2.parent()).expect("ours");
         assert!(v2.filters_devices());
         let spec = SandboxSpec::new(crate::spec::TaskId::from("task"));
         v2.make_task(&spec).expect("a task's group");

@@ -3,8 +3,8 @@
 //! each call, so a VPC that was taken away and made again is no stale handle, and nothing here
 //! keeps a VPC alive that is to go. The calling thread enters the namespace for just the system
 //! call that makes a socket and is back before anything else can run on it. Measured on a busy
-//! machine: 26 µs to listen and 40 to 60 µs to begin to connect, the walls' work on the first packets
-//! included; a thread for each call took 100 µs to come and go alone.
+//! machine: 26 µs to listen and 40 to 60 µs to begin to connect, the walls' work on the first
+//! packets included; a thread for each call took 100 µs to come and go alone.
 
 use super::vpc;
 use crate::limits::LISTEN_BACKLOG;

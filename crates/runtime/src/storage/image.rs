@@ -44,6 +44,9 @@ fn pins(mountinfo: &str) -> impl Iterator<Item = &Path> {
     })
 }
 
+/// Bytes that are rather written to the disk than given up.
+const BYTES_WRITTEN_AT_THE_END_MAX: u64 = 16 << 20;
+
 pub struct Image {
     mount_point: PathBuf,
     folder: PathBuf,
@@ -80,9 +83,12 @@ impl Image {
     }
 
     /// What was written and not yet brought to the disk never is: that would take as long as
-    /// writing it.
+    /// writing it. The kernel tells its log of that in words that alarm people, so it isn't asked
+    /// to where there is little to save.
     pub fn end(self) -> io::Result<()> {
-        block::shut_down(&File::open(&self.folder)?)?;
+        if mount::room(&self.folder)?.used_bytes > BYTES_WRITTEN_AT_THE_END_MAX {
+            block::shut_down(&File::open(&self.folder)?)?;
+        }
         mount::unmount_detach(&self.mount_point)
     }
 }

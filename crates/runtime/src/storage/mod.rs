@@ -1,6 +1,6 @@
 //! The disk space of a task: what its containers write to their root file systems and volumes
-//! together has a bound, past which they are told that no space is left. Where the file system of
-//! our folder keeps project quotas, the bound is a number in it. Elsewhere each task gets a file
+//! together has a bound, past which they are told that no space is left. Where our folder is on XFS
+//! with project quotas, the bound is a number in it. Elsewhere each task gets a file
 //! system of its own, made in a file that has no name and takes only the room that is used; mounted
 //! where nobody but the task's own processes sees it, it ends with the last of them, and the file
 //! with it, however they end.
@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 /// The folder, in the runtime's own, at which a task's own processes see its file system.
 pub const STORAGE_FOLDER: &str = "storage";
 
+/// The number of XFS among file systems.
+const XFS: i64 = 0x5846_5342;
+
 /// How this machine bounds what a task writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bound {
@@ -31,7 +34,9 @@ pub enum Bound {
 impl Bound {
     /// None: not at all. `root` is the runtime's folder.
     pub fn detect(root: &Path) -> Option<Self> {
-        if File::open(root).is_ok_and(|folder| quota::enforced(folder.as_fd())) {
+        // Others, as ext4, have such quotas too, but say "disk quota exceeded" past them.
+        let on_xfs = mount::file_system_type(root).is_ok_and(|kind| kind == XFS);
+        if on_xfs && File::open(root).is_ok_and(|folder| quota::enforced(folder.as_fd())) {
             return Some(Self::Projects);
         }
         File::options()
@@ -63,8 +68,13 @@ impl Storage {
 
     /// Bytes that are taken, and the most that may be.
     pub fn usage(&self) -> io::Result<(u64, u64)> {
-        let room = mount::room(self.folder())?;
-        Ok((room.used_bytes, room.total_bytes))
+        match self {
+            Self::Project(project) => project.usage(),
+            Self::Image(image) => {
+                let room = mount::room(image.folder())?;
+                Ok((room.used_bytes, room.total_bytes))
+            }
+        }
     }
 
     /// Lets go of it; nothing runs any more that could write to it.

@@ -17,6 +17,7 @@ const TRIES_MAX: u32 = 64;
 
 pub struct Project {
     folder: PathBuf,
+    id: u32,
 }
 
 impl Project {
@@ -27,14 +28,21 @@ impl Project {
             let open = File::open(&folder)?;
             let id = free_id(&open, home)?;
             quota::limit(open.as_fd(), id, kib(gib), inodes(gib))?;
-            quota::set_project(&open, id)
+            quota::set_project(&open, id)?;
+            Ok(id)
         };
-        make().map_err(at("bounding", &folder))?;
-        Ok(Self { folder })
+        let id = make().map_err(at("bounding", &folder))?;
+        Ok(Self { folder, id })
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Bytes that are taken, and the most that may be.
+    pub fn usage(&self) -> io::Result<(u64, u64)> {
+        let taken = quota::taken(File::open(&self.folder)?.as_fd(), self.id)?;
+        Ok(taken.map_or((0, 0), |taken| (taken.bytes, taken.bytes_max)))
     }
 }
 
@@ -44,7 +52,7 @@ fn free_id(folder: &File, home: &Path) -> io::Result<u32> {
     let first = first_id(home);
     for n in 0..TRIES_MAX {
         let id = ID_MIN | first.wrapping_add(n);
-        if !quota::is_taken(folder.as_fd(), id)? {
+        if quota::taken(folder.as_fd(), id)?.is_none() {
             return Ok(id);
         }
     }

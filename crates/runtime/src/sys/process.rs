@@ -227,34 +227,13 @@ pub fn set_capabilities(mask: u64) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 
-fn capability_sets() -> io::Result<[CapData; 2]> {
+/// This process's permitted capabilities.
+pub fn capabilities() -> io::Result<u64> {
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let mut data = [CapData::default(); 2];
     // SAFETY: version 3 fills exactly two data elements.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
-    Ok(data)
-}
-
-/// This process's permitted capabilities.
-pub fn capabilities() -> io::Result<u64> {
-    let data = capability_sets()?;
     Ok(u64::from(data[0].permitted) | u64::from(data[1].permitted) << 32)
-}
-
-/// Does something as a process that doesn't use one of the lower 32 capabilities.
-pub fn without_capability<T>(number: u32, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let set = |data: &[CapData; 2]| {
-        let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-        // SAFETY: version 3 takes exactly two data elements.
-        check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })
-    };
-    let before = capability_sets()?;
-    let mut less = before;
-    less[0].effective &= !(1 << number);
-    set(&less)?;
-    let done = work();
-    set(&before)?;
-    done
 }
 
 /// Becomes a user for good. The raw calls act on this thread, which is the only one.

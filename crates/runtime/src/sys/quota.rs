@@ -1,5 +1,5 @@
-//! Project quotas, as XFS and ext4 have them: folders carry a number, and what all files with that
-//! number take is bounded.
+//! Project quotas, as XFS has them: folders carry a number, and what all files with that number
+//! take is bounded.
 
 use super::check;
 use std::fs::File;
@@ -87,12 +87,25 @@ pub fn enforced(fd: BorrowedFd<'_>) -> bool {
     u16::from_ne_bytes([low, high]) & PROJECTS_ENFORCED != 0
 }
 
-/// Whether anything has this number, or had it and left limits behind.
-pub fn is_taken(fd: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
+/// What everything with this number takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    pub bytes: u64,
+    pub inodes: u64,
+    /// 0: no bound.
+    pub bytes_max: u64,
+}
+
+/// None: nothing has this number, nor had it and left a bound behind.
+pub fn taken(fd: BorrowedFd<'_>, project: u32) -> io::Result<Option<Taken>> {
     let mut found = Limits::default();
     match control(fd, Q_GETQUOTA, project, &raw mut found) {
-        Ok(()) => Ok(found.space_hard > 0 || found.space_used_bytes > 0 || found.inodes_used > 0),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(false),
+        Ok(()) => {
+            let (bytes, inodes) = (found.space_used_bytes, found.inodes_used);
+            let taken = Taken { bytes, inodes, bytes_max: found.space_hard << 10 };
+            Ok(Some(taken).filter(|t| t.bytes > 0 || t.inodes > 0 || t.bytes_max > 0))
+        }
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
         Err(e) => Err(e),
     }
 }
