@@ -115,7 +115,13 @@ pub async fn answer<R: Runtime, I: Images>(
         Asked::Task(version, id, with_tags) => match place(id) {
             Some(_) => {
                 let with_tags = with_tags == WithTags::Yes;
-                json(StatusCode::OK, &document::task(version, &assignment, report, with_tags))
+                let storage = match version {
+                    Version::V3 => None,
+                    Version::V4 => shared.runtime.usage(&assignment.task).await.ok(),
+                };
+                let storage = storage.and_then(|usage| usage.storage);
+                let told = document::task(version, &assignment, report, with_tags, storage);
+                json(StatusCode::OK, &told)
             }
             None => not_found(version, "task metadata", NO_TASK, id),
         },

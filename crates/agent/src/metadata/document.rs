@@ -1,14 +1,14 @@
 //! Task metadata as the endpoint tells it: the assignment and the newest report, in ECS's words.
 //! Source: developer guide, task-metadata-endpoint-v4-fargate-response and its examples; fields
-//! these leave open are spelled as amazon-ecs-agent's types have them. Two are missing: ClockDrift
-//! and EphemeralStorageMetrics are not measured here, and a number that is not measured is not
-//! told.
+//! these leave open are spelled as amazon-ecs-agent's types have them. One is missing: ClockDrift is
+//! not measured here, and a number that is not measured is not told.
 
 use model::Timestamp;
 use model::container::{ContainerPhase, Health};
 use model::facts::{ContainersFact, Desired};
 use model::session::{Assignment, ContainerReport, TaskReport};
 use model::task_definition::ContainerTemplate;
+use runtime::StorageUsage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -50,7 +50,17 @@ pub struct TaskDocument<'a> {
     containers: Vec<ContainerDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_tags: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ephemeral_storage_metrics: Option<StorageMetrics>,
     fault_injection_enabled: bool,
+}
+
+/// In MiB.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StorageMetrics {
+    utilized: u64,
+    reserved: u64,
 }
 
 #[derive(Serialize)]
@@ -168,6 +178,7 @@ pub fn task<'a>(
     assignment: &'a Assignment,
     report: Option<&'a TaskReport>,
     with_tags: bool,
+    storage: Option<StorageUsage>,
 ) -> TaskDocument<'a> {
     let template = &assignment.template;
     let times = report.map(|report| &report.times);
@@ -199,6 +210,10 @@ pub fn task<'a>(
         launch_type: Some(assignment.launch_type.as_deref().unwrap_or("FARGATE")),
         containers,
         task_tags: with_tags.then_some(&assignment.inside.tags),
+        ephemeral_storage_metrics: storage.map(|storage| StorageMetrics {
+            utilized: storage.used_bytes.div_ceil(1 << 20),
+            reserved: u64::from(template.ephemeral_storage_gib) << 10,
+        }),
         fault_injection_enabled: false,
     }
 }

@@ -165,7 +165,7 @@ pub mod tests {
     #[test]
     fn a_task_is_described_as_the_guide_does() {
         let assignment = assignment("bfa2636268144d039771334145e490c5", None);
-        let told = serde_json::to_value(task(Version::V4, &assignment, None, false));
+        let told = serde_json::to_value(task(Version::V4, &assignment, None, false, None));
         let told = told.expect("JSON");
         assert_eq!(told["Limits"], json!({ "CPU": 0.25, "Memory": 512 }));
         assert_eq!(told["Revision"], json!("5"));
