@@ -1,10 +1,10 @@
-//! What a VPC's resolver answers, out of Cloud Map's namespaces, services and instances, and of load
-//! balancers. Names of instances of a private namespace are known in its VPC and nowhere else;
+//! What a VPC's resolver answers, out of Cloud Map's namespaces, services and instances, and of
+//! load balancers. Names of instances of a private namespace are known in its VPC and nowhere else;
 //! those of load balancers everywhere, and an internal one's stands for addresses that only its VPC
 //! has a way to. Each is a zone of its own, so that those of balancers that are AWS's own are asked
 //! of the world.
-//! Source: Cloud Map API reference, RegisterInstance (Attributes) and DnsConfig; ELB user guide, "How
-//! Elastic Load Balancing works" (60 seconds, addresses of internal ones).
+//! Source: Cloud Map API reference, RegisterInstance (Attributes) and DnsConfig; ELB user guide,
+//! "How Elastic Load Balancing works" (60 seconds, addresses of internal ones).
 
 use model::balancing::LoadBalancer;
 use model::discovery::{

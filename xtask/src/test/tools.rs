@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, Run};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 20] = [
+const COMMANDS: [(&str, &str); 21] = [
     ("python3", "python3"),
     ("git", "git"),
     // Images for the conformance suite, without any public registry.
@@ -26,6 +26,8 @@ const COMMANDS: [(&str, &str); 20] = [
     // Backends of three makes, with python3, for what smugglers send through a load balancer.
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
+    // Opens a load balancer's name as a person would.
+    ("chromium-headless-shell", "chromium-headless-shell"),
     // Version 2 of the aws CLI, which has `logs tail`; version 1 is on PyPI.
     ("/usr/bin/aws", "awscli"),
     // The census after the tests lists tables with it; Neargate itself speaks netlink.

@@ -1,6 +1,6 @@
 //! The text of a hosts file with our lines in it. Every line of ours says in a comment whose it is,
-//! so none is ever taken for another's, wherever it has got to; what isn't ours stays as it is, byte
-//! for byte. Ours come last: what stands before them is never written again.
+//! so none is ever taken for another's, wherever it has got to; what isn't ours stays as it is,
+//! byte for byte. Ours come last: what stands before them is never written again.
 
 use std::net::Ipv4Addr;
 
