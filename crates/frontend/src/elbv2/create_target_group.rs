@@ -83,7 +83,11 @@ fn read(cx: &Context, input: CreateTargetGroupInput) -> Result<TargetGroup, Faul
         None => return Err(validation("A protocol must be specified")),
         Some(given) => read_protocol(given)?,
     };
-    let version = read_version(protocol, input.protocol_version.as_deref())?;
+    let version = {
+        // Terraform's provider writes what it was not told as an empty text.
+        let given = input.protocol_version.as_deref().filter(|text| !text.is_empty());
+        read_version(protocol, given)?
+    };
     let Some(port) = input.port.and_then(|port| u16::try_from(port).ok()) else {
         return Err(validation("A port must be specified"));
     };
