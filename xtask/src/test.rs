@@ -4,6 +4,7 @@
 
 mod census;
 mod tools;
+mod vm;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ const STEPS: &[Step] = &[
     Step { name: "build", does: "every crate, binary and test, once", run: build },
     Step { name: "deny", does: "licences and banned crates", run: |_| deny::run(&[]) },
     Step { name: "nextest", does: "all Rust tests", run: nextest },
+    Step { name: "vm", does: "control groups of version 2, in a virtual machine", run: vm::run },
     Step { name: "doc", does: "the examples in the documentation", run: doc },
     Step { name: "conformance", does: "real clients against `neargate up`", run: conformance },
 ];

@@ -33,6 +33,7 @@ impl Census {
         cgroups(Path::new("/sys/fs/cgroup"), &mut lines);
         links(&mut lines)?;
         tables(&mut lines)?;
+        loop_devices(&mut lines)?;
         processes(&mut lines)?;
         folders(&mut lines)?;
         hosts(&mut lines)?;
@@ -119,6 +120,17 @@ fn tables(lines: &mut BTreeSet<String>) -> Result<()> {
     for table in Run::line("nft list tables").read()?.lines() {
         if table.contains(NAME) {
             lines.insert(format!("nft {table}"));
+        }
+    }
+    Ok(())
+}
+
+/// All that have a file, ours or not, as with mounts.
+fn loop_devices(lines: &mut BTreeSet<String>) -> Result<()> {
+    for name in names("/sys/block")? {
+        let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"));
+        if let Ok(file) = file {
+            lines.insert(format!("loop device {name} of {}", file.trim_end()));
         }
     }
     Ok(())

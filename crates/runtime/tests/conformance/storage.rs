@@ -54,7 +54,7 @@ fn a_task_that_writes_too_much_gets_no_space_left_and_its_neighbour_does_not_not
         let said = run(&machine, &small, "second", script).await;
         assert!(said.contains("No space left on device"), "{said}");
         assert!(said.contains("again"), "all of it is given back with a file: {said}");
-        let script = "rm /data/a; fallocate -l 960M /e && echo no; rm /e; fallocate -l 800M /e \
+        let script = "rm /data/a; fallocate -l 1000M /e && echo no; rm /e; fallocate -l 800M /e \
             && echo yes";
         let said = run(&machine, &small, "third", script).await;
         assert!(!said.contains("no\n") && said.contains("yes"), "/d still counts: {said}");
