@@ -18,6 +18,8 @@ pub use session::{Connected, Origin, SessionFailure};
 
 use model::InstanceId;
 use model::join::AgentCertificate;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::TransactFailure;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,11 +28,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub struct Manager {
     cx: Context,
     connected: Connected,
+    services_rest: Arc<AtomicBool>,
 }
 
 impl Manager {
     pub fn new(cx: Context) -> Self {
-        Self { cx, connected: Connected::default() }
+        Self { cx, connected: Connected::default(), services_rest: Arc::default() }
     }
 
     /// Runs every loop until the store closes.
@@ -46,9 +49,15 @@ impl Manager {
             reconcile::lifecycle_policy::run(&self.cx),
             reconcile::scaling::run(&self.cx),
             reconcile::secret_deletion::run(&self.cx),
-            reconcile::services::run(&self.cx),
+            reconcile::services::run(&self.cx, &self.services_rest),
             reconcile::targets::run(&self.cx),
         );
+    }
+
+    /// From now on services start and stop nothing: who stops every task would else be told that
+    /// each was replaced. For the rest of this process; the next takes services up again.
+    pub fn rest_services(&self) {
+        self.services_rest.store(true, Ordering::SeqCst);
     }
 
     /// Serves the balancer's process over a stream of bytes until it ends.

@@ -50,6 +50,7 @@ pub struct Server {
     serving: JoinHandle<()>,
     /// Agents of other machines, if they are listened for.
     joining: Option<JoinHandle<()>>,
+    manager: Manager,
     managing: JoinHandle<()>,
     collecting: JoinHandle<()>,
     own: OwnMachine,
@@ -100,6 +101,7 @@ pub async fn start(up: &Up) -> Result<Server> {
     let frontend = Arc::new(Frontend::new(context));
     let router = Router { frontend, registry: registry.clone() };
     let (end, ended) = watch::channel(false);
+    let own_manager = manager.clone();
     let (managing, collecting) = (manager.clone(), registry.clone());
     let managing = tokio::spawn(async move { managing.run().await });
     let collecting = tokio::spawn(async move { collecting.keep_collecting().await });
@@ -127,6 +129,7 @@ pub async fn start(up: &Up) -> Result<Server> {
         end,
         serving,
         joining,
+        manager: own_manager,
         managing,
         collecting,
         own,
@@ -316,33 +319,44 @@ fn make_registry(
 }
 
 impl Server {
-    /// Asks every task to stop and waits until all have.
+    /// Asks every task to stop and waits until all have. Services replace none of them until the
+    /// next start.
     pub async fn stop_tasks(&self) -> Result<()> {
-        let keys: Vec<String> = live_tasks(&self.store);
-        for key in &keys {
-            let now = (self.clock)();
-            let stopped = self.store.transact(|txn| {
-                if let Some(task) = txn.get::<Task>(key) {
-                    let mut task = (*task).clone();
-                    if task.request_stop(StopCode::UserInitiated, "Neargate is ending", now) {
-                        txn.put(task);
-                    }
-                }
-                Ok::<(), CommitFailure>(())
-            });
-            stopped.await.map_err(anyhow::Error::from).context("a task could not be stopped")?;
-        }
+        self.manager.rest_services();
         let all_stopped = async {
-            let mut seen = self.store.revision();
-            while !live_tasks(&self.store).is_empty() {
-                seen = self.store.changed_after(seen).await;
+            loop {
+                let seen = self.store.revision();
+                let keys = live_tasks(&self.store);
+                if keys.is_empty() {
+                    return anyhow::Ok(());
+                }
+                // Again with every change: a service may just have started another.
+                for key in &keys {
+                    self.ask_to_stop(key).await?;
+                }
+                self.store.changed_after(seen).await;
             }
         };
         let limit = Duration::from_secs(STOP_TASKS_TIMEOUT_SECONDS);
-        if tokio::time::timeout(limit, all_stopped).await.is_err() {
+        let Ok(stopped) = tokio::time::timeout(limit, all_stopped).await else {
             let left = live_tasks(&self.store).len();
             bail!("{left} tasks have not stopped within {STOP_TASKS_TIMEOUT_SECONDS} s");
-        }
+        };
+        stopped
+    }
+
+    async fn ask_to_stop(&self, key: &str) -> Result<()> {
+        let now = (self.clock)();
+        let stopped = self.store.transact(|txn| {
+            if let Some(task) = txn.get::<Task>(key) {
+                let mut task = (*task).clone();
+                if task.request_stop(StopCode::UserInitiated, "Neargate is ending", now) {
+                    txn.put(task);
+                }
+            }
+            Ok::<(), CommitFailure>(())
+        });
+        stopped.await.map_err(anyhow::Error::from).context("a task could not be stopped")?;
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use plan::draft::Draft;
 use plan::service::{ServicePlan, ServiceTask, ServiceView, Start, TargetSeen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::kinds::{service_key, target_key, task_definition_key, task_key};
 use store::{CommitFailure, Snapshot, TransactFailure, Txn};
 
@@ -91,7 +92,8 @@ impl Index {
     }
 }
 
-pub async fn run(cx: &Context) {
+/// `rests`: services start nothing and stop nothing any more.
+pub async fn run(cx: &Context, rests: &AtomicBool) {
     let mut tasks = Follow::<Task>::new(&cx.store);
     let mut services = Follow::<Service>::new(&cx.store);
     let mut progress = Follow::<ServiceProgress>::new(&cx.store);
@@ -99,6 +101,13 @@ pub async fn run(cx: &Context) {
     let mut health = Follow::<TargetHealth>::new(&cx.store);
     let mut index = Index::default();
     let mut agenda = Agenda::default();
+    // Nothing is planned before it is known which tasks there are: a service without any would
+    // start them all again.
+    match tasks.next().await {
+        Ok(Step::Everything(snapshot)) => index.rebuild(&snapshot),
+        Ok(Step::Changes(_)) => panic!("everything comes first"),
+        Err(_) => return,
+    }
     loop {
         let woken = tokio::select! {
             step = tasks.next() => step.map(|step| match step {
@@ -119,6 +128,9 @@ pub async fn run(cx: &Context) {
         while let Some(key) = agenda.due(cx.now()) {
             agenda.set(Arc::clone(&key), None);
             index.dirty.insert(key);
+        }
+        if rests.load(Ordering::SeqCst) {
+            continue;
         }
         while let Some(key) = index.dirty.pop_first() {
             match reconcile(cx, &mut index, &key).await {

@@ -313,3 +313,39 @@ async fn targets_registered_by_hand_drain_too_and_nobody_waits_for_a_group_out_o
     txn.commit().await.expect("committed");
     world.until("gone", |world| world.store.snapshot().count::<Target>("") == 0).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_that_comes_back_starts_nothing_anew_and_tells_nothing_twice() {
+    let (world, _balancer) = two_healthy_tasks().await;
+    let key = service_key(&"default".into(), &"web".into());
+    let events = |world: &World| {
+        let progress = world.store.snapshot().get::<ServiceProgress>(&key).expect("planned");
+        progress.events.len()
+    };
+    let before = events(&world);
+    // Loops that begin with what there is, as after a restart; which of them looks first is chance.
+    for _ in 0..8 {
+        let manager = world.manager.clone();
+        tokio::spawn(async move { manager.run().await });
+        world.settle().await;
+    }
+    assert_eq!(world.store.snapshot().count::<Task>(""), 2);
+    assert_eq!(events(&world), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_that_rest_replace_nothing() {
+    let (world, mut balancer) = two_healthy_tasks().await;
+    world.manager.rest_services();
+    let all = tasks(&world, TaskStatus::Running);
+    for task in &all {
+        world.stop(&task.id).await;
+    }
+    balancer.until("both drain", |targets| targets.iter().all(|it| it.draining)).await;
+    for task in &all {
+        balancer.say(&address(task), TargetState::Healthy, true).await;
+        world.until_status(&task.id, TaskStatus::Stopped).await;
+    }
+    world.settle().await;
+    assert_eq!(world.store.snapshot().count::<Task>(""), 2);
+}
