@@ -86,8 +86,14 @@ impl Balancer {
         }
         let mut failures = Vec::new();
         learned.cabinet.learn(&certificates);
-        let checked = self.learn_groups(&mut learned, &table);
+        let (checked, leaving) = self.learn_groups(&mut learned, &table);
         self.learn_listeners(&mut learned, &table, &mut failures);
+        for target in leaving {
+            target.set_draining(true);
+            if let Some(group) = learned.groups.get(&target.place.key.group) {
+                group.refresh();
+            }
+        }
         // Only now: who listens no longer hands out targets that are retired here.
         self.core.board.replace(learned.groups.clone(), learned.targets.clone());
         self.core.checks.learn(checked);
@@ -142,10 +148,16 @@ impl Balancer {
     }
 
     /// Makes the groups and targets of a table, taking over what is as it was.
-    fn learn_groups(&self, learned: &mut Learned, table: &BalancerTable) -> Vec<Checked> {
+    /// What is to be checked, and the targets that drain from now on: not before listeners hand
+    /// out others.
+    fn learn_groups(
+        &self,
+        learned: &mut Learned,
+        table: &BalancerTable,
+    ) -> (Vec<Checked>, Vec<Arc<Target>>) {
         let users = users(table);
         let (mut groups, mut targets) = (BTreeMap::new(), BTreeMap::new());
-        let mut checked = Vec::new();
+        let (mut checked, mut leaving) = (Vec::new(), Vec::new());
         let workers = self.core.workers.len();
         for (id, entry) in &table.groups {
             let from = users.get(id).cloned().unwrap_or_default();
@@ -165,8 +177,10 @@ impl Balancer {
                     let tag = self.core.seal.target_tag(&key);
                     Arc::new(Target::new(place, tag, self.core.board.clone(), workers))
                 });
-                if made.is_draining() != target.draining {
-                    made.set_draining(target.draining);
+                match (made.is_draining(), target.draining) {
+                    (true, false) => made.set_draining(false),
+                    (false, true) => leaving.push(made.clone()),
+                    (true, true) | (false, false) => {}
                 }
                 checked.push(Checked {
                     key: key.clone(),
@@ -205,7 +219,7 @@ impl Balancer {
         }
         learned.memories.retain(|id, _| table.groups.contains_key(id));
         (learned.groups, learned.targets) = (groups, targets);
-        checked
+        (checked, leaving)
     }
 
     fn learn_listeners(

@@ -64,6 +64,11 @@ impl Group {
         self.ready.store(Arc::new(ready(&self.targets)));
     }
 
+    /// Whether there is a choice of targets.
+    pub fn has_others(&self) -> bool {
+        self.ready.load().len() > 1
+    }
+
     /// A target for a request: the one that its cookie names if that is healthy, else by the
     /// group's algorithm; never `avoided`. None: there is no (other) target.
     pub fn pick(&self, wanted: Option<&Tag>, avoided: Option<&Tag>, draw: u64) -> Option<Lease> {
@@ -78,17 +83,21 @@ impl Group {
         let count = ready.len();
         // One that drains since a moment ago, or is avoided, leaves its turn to the next.
         let mut turns = (0..count).map(|step| &ready[(first + step) % count]);
-        turns.find_map(|target| {
+        let fresh = |target: &Arc<Target>| {
             (Some(&target.tag) != avoided).then(|| Lease::take(target)).flatten()
-        })
+        };
+        // Without a healthy one all are asked, also when that is so since a moment ago.
+        turns.find_map(fresh).or_else(|| self.targets.iter().find_map(fresh))
     }
 
     /// The target of a TCP connection, but for those that did not take it.
     pub fn pick_by_flow(&self, flow: &Flow, avoided: &[Tag]) -> Option<Lease> {
         let ready = self.ready.load();
-        let tags = ready.iter().map(|target| target.tag).filter(|tag| !avoided.contains(tag));
-        let tag = by_flow(flow, tags)?;
-        Lease::take(self.by_tag.get(&tag)?)
+        [ready.as_slice(), &self.targets].into_iter().find_map(|targets| {
+            let tags = targets.iter().filter(|target| !target.is_draining());
+            let tags = tags.map(|target| target.tag).filter(|tag| !avoided.contains(tag));
+            Lease::take(self.by_tag.get(&by_flow(flow, tags)?)?)
+        })
     }
 
     fn choose(&self, ready: &[Arc<Target>], draw: u64) -> Option<usize> {

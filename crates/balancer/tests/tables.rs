@@ -219,3 +219,105 @@ async fn weights_are_obeyed_and_what_is_served_is_counted() {
     assert_eq!(requests, 400);
     assert_eq!(by_group.get("a"), Some(&(to_a as u64)));
 }
+
+#[tokio::test]
+async fn without_a_healthy_target_all_are_asked() {
+    let (a, b) = (named("a").await, named("b").await);
+    let port = free_port();
+    let balancer = balancer();
+    let mut sick = group(&[a.at, b.at]);
+    sick.health_check.enabled = true;
+    sick.health_check.port = Some(free_port());
+    learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", sick)]));
+    let mut client = Client::new(port).await;
+    let first = soon(client.get("/")).await;
+    let second = soon(client.get("/")).await;
+    assert_ne!(body(&first), body(&second));
+    assert_eq!((status(&first), status(&second)), ("200", "200"));
+}
+
+#[tokio::test]
+async fn a_healthy_target_is_preferred_to_one_that_is_not() {
+    let (sick, well) = (target(|_| no()).await, named("well").await);
+    let port = free_port();
+    let balancer = balancer();
+    let mut both = group(&[sick.at, well.at]);
+    both.health_check.enabled = true;
+    both.health_check.interval_seconds = 1;
+    learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", both)]));
+    let mut found = balancer.found();
+    let healthy = |found: &Arc<std::collections::BTreeMap<TargetKey, model::balancing::Found>>| {
+        found.values().any(|it| it.state == model::balancing::TargetState::Healthy)
+    };
+    soon(found.wait_for(healthy)).await.expect("the balancer lives");
+    let mut client = Client::new(port).await;
+    for _ in 0..6 {
+        assert_eq!(body(&soon(client.get("/")).await), "well");
+    }
+}
+
+fn no() -> String {
+    "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned()
+}
+
+#[tokio::test]
+async fn a_client_stays_with_its_group() {
+    let (a, b) = (named("a").await, named("b").await);
+    let port = free_port();
+    let balancer = balancer();
+    let mut action = forward(&[("a", 1), ("b", 1)]);
+    if let model::balancing::Action::Forward(forward) = &mut action {
+        forward.sticky_seconds = Some(60);
+    }
+    let groups = [("a", group(&[a.at])), ("b", group(&[b.at]))];
+    learn(&balancer, table(port, vec![otherwise(action)], groups));
+    let mut client = Client::new(port).await;
+    let first = soon(client.get("/")).await;
+    let cookie = first.lines().find_map(|line| line.strip_prefix("Set-Cookie: AWSALBTG="));
+    let cookie = cookie.and_then(|cookie| cookie.split(';').next()).expect("a cookie");
+    for _ in 0..10 {
+        let with = format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: AWSALBTG={cookie}\r\n\r\n");
+        client.send(&with).await;
+        assert_eq!(body(&soon(client.message()).await.expect("an answer")), body(&first));
+    }
+}
+
+/// The only healthy target drains over and over; the other, which fails its checks, takes over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_healthy_target_may_drain_at_any_moment() {
+    let good = named("good").await;
+    let ill = target(|head| match head.contains("ELB-HealthChecker") {
+        true => "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        false => ok("ill"),
+    });
+    let ill = ill.await;
+    let port = free_port();
+    let balancer = balancer();
+    let of = |draining: bool| {
+        let mut group = group(&[good.at, ill.at]);
+        group.health_check.enabled = true;
+        group.targets[0].draining = draining;
+        table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group)])
+    };
+    learn(&balancer, of(false));
+    let mut found = balancer.found();
+    let healthy = found.wait_for(|all| {
+        all.values().any(|found| found.state == model::balancing::TargetState::Healthy)
+    });
+    healthy.await.expect("it runs");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut load = load(port, 8, &stop);
+    let began = Instant::now();
+    let mut tables = 0_usize;
+    while began.elapsed() < Duration::from_secs(1) {
+        tables += 1;
+        learn(&balancer, of(!tables.is_multiple_of(2)));
+        if tables.is_multiple_of(16) {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(done) = load.join_next().await {
+        assert!(done.expect("no request failed") > 0);
+    }
+}
