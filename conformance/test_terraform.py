@@ -8,11 +8,15 @@ import os
 import pathlib
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 import warnings
 
 import pytest
 
+import images
 from refusals import refused
+from test_acm import Authority
 
 CONFIGURATIONS = pathlib.Path(__file__).with_name("terraform")
 PROVIDER = "registry.terraform.io/hashicorp/aws"
@@ -72,11 +76,11 @@ def terraform(environment, name, tmp_path):
     """Gives `terraform("network")`: that configuration, destroyed when the test is over."""
     made = []
 
-    def make(configuration):
+    def make(configuration, **variables):
         folder = tmp_path / configuration
         shutil.copytree(CONFIGURATIONS / configuration, folder)
         region = environment["AWS_DEFAULT_REGION"]
-        made.append(Terraform(folder, environment, name=name, region=region))
+        made.append(Terraform(folder, environment, name=name, region=region, **variables))
         return made[-1]
 
     yield make
@@ -113,11 +117,63 @@ def images_and_secrets_are_applied_found_unchanged_and_destroyed(terraform, aws,
             repositoryNames=[f"{name}/web"])
 
 
+@pytest.mark.deadline(2 * SECONDS)
+def load_balancers_are_applied_found_unchanged_changed_and_destroyed(
+        terraform, aws, name, tmp_path):
+    certificate, key = Authority(tmp_path).sign("web.example.com")
+    pem = {"certificate": certificate.decode(), "key": key.decode()}
+    run = terraform("load_balancing", **pem)
+    run("apply", "-auto-approve")
+    arn = run.output("arn")
+    told = aws.elbv2.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]
+    assert told["State"]["Code"] == "active"
+    run("plan", "-detailed-exitcode")
+    run("apply", "-auto-approve", "-var=path=/ready")
+    run("plan", "-detailed-exitcode", "-var=path=/ready")
+    run("destroy", "-auto-approve")
+    refused("LoadBalancerNotFound", aws.elbv2.describe_load_balancers, Names=[name])
+    refused("TargetGroupNotFound", aws.elbv2.describe_target_groups, Names=[f"{name}-b"])
+
+
+@pytest.mark.deadline(3 * SECONDS)
+def a_service_is_applied_found_unchanged_rolled_over_and_destroyed(
+        terraform, aws, name, nginx, registry_password):
+    run = terraform("ecs", name=name[:24], image=nginx)
+    run("apply", "-auto-approve")
+    url = run.output("url")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.read() == b"hello from nginx\n"
+    with pytest.raises(urllib.error.HTTPError) as teapot:
+        urllib.request.urlopen(f"{url}teapot", timeout=10)
+    assert teapot.value.code == 418
+    run("plan", "-detailed-exitcode")
+    cluster = run.output("cluster")
+    before, = aws.ecs.describe_services(cluster=cluster, services=["web"])["services"]
+    repository = nginx.rpartition(":")[0]
+    images.push("nginx", repository, registry_password, tag="next")
+    run.environment["TF_VAR_image"] = f"{repository}:next"
+    run("apply", "-auto-approve")
+    after, = aws.ecs.describe_services(cluster=cluster, services=["web"])["services"]
+    assert after["taskDefinition"] != before["taskDefinition"]
+    assert [it["rolloutState"] for it in after["deployments"]] == ["COMPLETED"]
+    run("plan", "-detailed-exitcode")
+    vpc = run.output("vpc_id")
+    run("destroy", "-auto-approve")
+    refused("InvalidVpcID.NotFound", aws.ec2.describe_vpcs, VpcIds=[vpc])
+    refused("LoadBalancerNotFound", aws.elbv2.describe_load_balancers, Names=[name[:24]])
+    kept, = aws.ecs.describe_clusters(clusters=[cluster])["clusters"]
+    assert kept["status"] == "INACTIVE"
+
+
 if shutil.which("terraform") and plugins():
+    test_load_balancers_are_applied_found_unchanged_changed_and_destroyed = (
+        load_balancers_are_applied_found_unchanged_changed_and_destroyed)
     test_a_network_is_applied_found_unchanged_and_destroyed = (
         a_network_is_applied_found_unchanged_and_destroyed)
     test_images_and_secrets_are_applied_found_unchanged_and_destroyed = (
         images_and_secrets_are_applied_found_unchanged_and_destroyed)
+    test_a_service_is_applied_found_unchanged_rolled_over_and_destroyed = (
+        a_service_is_applied_found_unchanged_rolled_over_and_destroyed)
 else:
     warnings.warn(
         "NOT TESTED: Terraform. There is no terraform, or no plugin directory with its AWS "

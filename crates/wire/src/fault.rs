@@ -90,8 +90,11 @@ impl Fault {
 
     /// The error's name for those who speak JSON or CBOR.
     fn shape(&self, service: Option<&Service>) -> &str {
-        let many = service.filter(|service| service.speaks_many());
-        many.and_then(|service| service.error(&self.code)).map_or(&self.code, |entry| entry.shape)
+        let Some(many) = service.filter(|service| service.speaks_many()) else { return &self.code };
+        // Several errors may share a code; the one that is called so is the general one.
+        let own = many.errors.iter().any(|entry| entry.shape == self.code);
+        let found = many.error(&self.code).filter(|_| !own);
+        found.map_or(&self.code, |entry| entry.shape)
     }
 
     /// What the model calls an error's message: all errors of some services, and some of Systems

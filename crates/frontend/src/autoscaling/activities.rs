@@ -26,10 +26,12 @@ pub async fn describe(
             snapshot.get::<ScalingProgress>(&scope.key()).map(|it| it.value).into_iter().collect()
         }
     };
-    let of = records.iter();
-    let mut all: Vec<(String, aas::ScalingActivity)> = of
-        .flat_map(|progress| progress.activities.iter().map(|it| (key(it), show(progress, it))))
-        .collect();
+    let mut all: Vec<(String, aas::ScalingActivity)> = Vec::new();
+    for progress in &records {
+        for (number, activity) in progress.activities.iter().enumerate() {
+            all.push((key(progress, number, activity), show(progress, activity)));
+        }
+    }
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let named = input.resource_id.as_deref().unwrap_or("");
     let cursor = Cursor::new(&["DescribeScalingActivities", named]);
@@ -38,9 +40,10 @@ pub async fn describe(
     Ok(aas::DescribeScalingActivitiesResponse { scaling_activities: Some(activities), next_token })
 }
 
-/// Sorts the newest first.
-fn key(activity: &ScalingActivity) -> String {
-    format!("{:020}/{}", i64::MAX - activity.started_at.0, activity.id)
+/// Sorts the newest first; those of one moment as they are kept, which is the same.
+fn key(progress: &ScalingProgress, number: usize, activity: &ScalingActivity) -> String {
+    let (later_first, of) = (i64::MAX - activity.started_at.0, &progress.service);
+    format!("{later_first:020}/{}/{of}/{number:03}", progress.cluster)
 }
 
 fn show(progress: &ScalingProgress, activity: &ScalingActivity) -> aas::ScalingActivity {

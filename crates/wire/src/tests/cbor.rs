@@ -155,6 +155,10 @@ fn errors_of_such_a_service_have_both_of_their_names() {
         };
         assert_eq!(shown["__type"], "InvalidParameterValueException");
     }
+    // Dashboards have an error of the same code.
+    let missing = ErrorCode::ResourceNotFound.fault("text");
+    let reply = missing.render(Protocol::AwsJson10, Some(&SERVICE), "id");
+    assert_eq!(reply.headers()["x-amzn-errortype"], "ResourceNotFound");
     let reply = fault.render(Protocol::AwsQuery, Some(&SERVICE), "id");
     assert!(String::from_utf8_lossy(reply.body()).contains("<Code>InvalidParameterValue</Code>"));
 }
