@@ -3,7 +3,7 @@
 use crate::answer::Trouble;
 use crate::core::Core;
 use crate::group::Group;
-use crate::limits::{CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS};
+use crate::limits::{CONNECT_IMPATIENT_MS, CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS};
 use crate::link::Link;
 use crate::target::Target;
 use rustls::pki_types::ServerName;
@@ -55,7 +55,8 @@ pub async fn connect(
     let from = group.from.get(turn).copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
     let stream = core.doors.connect(&to.place.vpc, from, to.place.address)?;
     let stream = TcpStream::from_std(stream)?;
-    let limit = Duration::from_millis(CONNECT_TIMEOUT_MS);
+    let limit = if group.has_others() { CONNECT_IMPATIENT_MS } else { CONNECT_TIMEOUT_MS };
+    let limit = Duration::from_millis(limit);
     match tokio::time::timeout(limit, stream.writable()).await {
         Ok(ready) => ready?,
         Err(_) => return Err(Failure::TimedOut),

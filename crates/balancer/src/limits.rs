@@ -21,6 +21,9 @@ pub const STREAMS_MAX: u32 = 128;
 pub const CONNECTIONS_MAX: u32 = 9_000;
 /// How long a target may take to accept a connection, in milliseconds. ALB: then 504.
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// The same where another target could be asked instead: a machine that is gone says nothing, and
+/// nobody should wait for it for long.
+pub const CONNECT_IMPATIENT_MS: u64 = 1_000;
 /// How long a TLS handshake may take, in milliseconds.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Idle connections that are kept for one target by one worker.
