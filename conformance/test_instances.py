@@ -47,8 +47,8 @@ print(json.dumps({
 class Fleet:
     """A control plane in zone a and agents in zones b and c, with clients and a default network."""
 
-    def __init__(self, folder):
-        self.bed = Bed(folder)
+    def __init__(self, bed):
+        self.bed = bed
         self.first = self.bed.machine("us-east-1a")
         self.server = self.first.up()
         self.second = self.bed.machine("us-east-1b").join(self.server)
@@ -91,17 +91,16 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="neargate-fleet-"))
-    made = None
+    bed = Bed(folder)
     try:
-        made = Fleet(folder)
+        made = Fleet(bed)
         yield made
         end(made)
     finally:
-        for machine in made.bed.machines if made else []:
+        bed.remove()
+        for machine in bed.machines:
             log = machine.server.log_tail() if machine.server else machine.log_tail()
             print(f"--- {machine.netns}\n{log}")
-        if made:
-            made.bed.remove()
         if str(folder) not in pathlib.Path("/proc/self/mountinfo").read_text():
             shutil.rmtree(folder)
 
@@ -270,6 +269,25 @@ def large(image):
         "        stream, _ = server.accept()\n"
         "        stream.sendall(bytes(64 << 20))\n"
         "        stream.close()\n"), stopTimeout=2)
+
+
+def test_a_services_tasks_keep_apart_in_a_zone(fleet, cluster, image):
+    """Two machines of one zone: neither has all of a service."""
+    machine = fleet.bed.machine("us-east-1c").join(fleet.server)
+    until(lambda: machine.instance in fleet.instances(), 10, "it is an instance")
+    definition = cluster.register(sleeper(image))["taskDefinitionArn"]
+    fleet.aws.ecs.create_service(
+        cluster=cluster.name, serviceName="apart", desiredCount=4, launchType="FARGATE",
+        taskDefinition=definition, networkConfiguration=fleet.zone_network("us-east-1c"))
+    cluster.until_stable("apart")
+    tasks = {it: int(fleet.instances()[it][5]) for it in (machine.instance, fleet.third.instance)}
+    assert set(tasks.values()) == {2}, tasks
+    fleet.aws.ecs.delete_service(cluster=cluster.name, service="apart", force=True)
+    cluster.until_inactive("apart")
+    until(lambda: fleet.instances()[machine.instance][5] == "0", 20, "it has no tasks")
+    machine.stop()
+    assert not machine.left()
+    fleet.operate("forget", machine.instance)
 
 
 def test_what_a_task_is_told_elsewhere(fleet, cluster, image, name):
