@@ -138,7 +138,7 @@ def load_balancers_are_applied_found_unchanged_changed_and_destroyed(
 @pytest.mark.deadline(3 * SECONDS)
 def a_service_is_applied_found_unchanged_rolled_over_and_destroyed(
         terraform, aws, name, nginx, registry_password):
-    run = terraform("ecs", name=name[:24], image=nginx)
+    run = terraform("ecs", image=nginx)
     run("apply", "-auto-approve")
     url = run.output("url")
     with urllib.request.urlopen(url, timeout=10) as answer:
@@ -160,7 +160,7 @@ def a_service_is_applied_found_unchanged_rolled_over_and_destroyed(
     vpc = run.output("vpc_id")
     run("destroy", "-auto-approve")
     refused("InvalidVpcID.NotFound", aws.ec2.describe_vpcs, VpcIds=[vpc])
-    refused("LoadBalancerNotFound", aws.elbv2.describe_load_balancers, Names=[name[:24]])
+    refused("LoadBalancerNotFound", aws.elbv2.describe_load_balancers, Names=[name])
     kept, = aws.ecs.describe_clusters(clusters=[cluster])["clusters"]
     assert kept["status"] == "INACTIVE"
 
