@@ -1,8 +1,8 @@
 //! Where tasks go. Zones are filled evenly for each group of tasks (availability is what a group
 //! wants first); inside a zone the fullest instance that still fits is taken (so that large tasks
-//! find whole machines), but tasks of a service go to where fewest of it are, so that a machine that
-//! dies takes no more of it along than it must. A task's subnet decides its zone, and must have an address left. What
-//! can't be placed says why, in data.
+//! find whole machines), but tasks of a service go to where fewest of it are, so that a machine
+//! that dies takes no more of it along than it must. A task's subnet decides its zone, and must
+//! have an address left. What can't be placed says why, in data.
 //!
 //! The plan is optimistic: it relies on the rooms it was given, and a commit that finds one of them
 //! changed is planned again. The order of demands is the order of placing. No step looks at every
@@ -81,7 +81,8 @@ pub type Spread = BTreeMap<String, BTreeMap<ZoneName, u32>>;
 /// How many tasks of each service's group are on each instance already.
 pub type Neighbours = BTreeMap<String, BTreeMap<InstanceId, u32>>;
 
-/// Whether tasks of a group keep apart inside a zone, too. ECS: a service's group is named after it.
+/// Whether tasks of a group keep apart inside a zone, too. ECS: a service's group is named after
+/// it.
 pub fn keeps_apart(group: &str) -> bool {
     group.starts_with("service:")
 }
