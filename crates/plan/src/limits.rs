@@ -25,3 +25,8 @@ pub const SERVICE_STOPS_PER_PLAN_MAX: usize = 50;
 pub const SERVICE_EVENTS_MAX: usize = 100;
 /// Deployments that are over, kept with a service.
 pub const SERVICE_DEPLOYMENTS_KEPT_MAX: usize = 20;
+/// How long the tasks of a rebalancing may take to be healthy, in seconds; shorter than placement
+/// waits, so that one that finds no room is stopped by us and is no failure.
+pub const REBALANCE_PATIENCE_SECONDS: i64 = 240;
+/// How long after one rebalancing the next may begin, in seconds.
+pub const REBALANCE_AGAIN_SECONDS: i64 = 1800;

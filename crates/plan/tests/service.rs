@@ -52,6 +52,9 @@ struct World {
     targets: BTreeMap<TaskId, TargetState>,
     checked: bool,
     balanced: bool,
+    zones: Vec<ZoneName>,
+    /// Where tasks are to be put; the others go to the first zone.
+    zone_of: BTreeMap<TaskId, ZoneName>,
 }
 
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/web/0123";
@@ -120,6 +123,8 @@ impl World {
             targets: BTreeMap::new(),
             checked,
             balanced: false,
+            zones: vec![ZoneName::from("us-east-1a")],
+            zone_of: BTreeMap::new(),
         }
     }
 
@@ -154,6 +159,7 @@ impl World {
             service: &self.service,
             progress: self.progress.as_ref(),
             tasks: &tasks,
+            zones: &self.zones,
             settle_ms: SETTLE_MS,
             now: self.now,
         };
@@ -195,6 +201,7 @@ impl World {
         for start in &plan.start {
             let task = self.make(&start.task, &start.deployment);
             assert!(self.tasks.insert(start.task.clone(), task).is_none(), "started twice");
+            self.zone_of.extend(start.zone.clone().map(|zone| (start.task.clone(), zone)));
         }
         let desired = self.service.desired_count as usize;
         let rules = &self.service.rules;
@@ -268,7 +275,7 @@ impl World {
             match task.last_status() {
                 TaskStatus::Provisioning => {
                     let instance = InstanceId::from("one");
-                    let zone = ZoneName::from("us-east-1a");
+                    let zone = self.zone_of.get(&task.id).unwrap_or(&self.zones[0]).clone();
                     assert!(task.place(Placement { instance, zone }, None, now));
                 }
                 TaskStatus::Pending | TaskStatus::Activating if broken => {
@@ -548,6 +555,62 @@ fn what_dies_during_a_rollout_is_replaced_by_its_own_kind() {
 }
 
 #[test]
+fn a_steady_service_evens_out_its_zones_and_is_never_short() {
+    let mut world = World::new(3, 100, 200, true);
+    let [a, b, c] = ["us-east-1a", "us-east-1b", "us-east-1c"].map(ZoneName::from);
+    world.zones = vec![a.clone(), b.clone(), c.clone()];
+    world.calm(10);
+    assert_eq!(world.said("AZ balanced"), 0, "nobody asked for it");
+    world.service.az_rebalancing = true;
+    world.settle();
+    let uneven = "(service web) is not AZ balanced with 3 tasks in us-east-1a, 0 tasks in \
+                  us-east-1b, 0 tasks in us-east-1c. AZ Rebalancing in progress.";
+    assert_eq!((world.said(uneven), world.living()), (1, 5));
+    assert_eq!(world.said("has started 1 tasks in us-east-1b to AZ Rebalance: (task"), 1);
+    for _ in 0..10 {
+        world.settle();
+        assert!(world.healthy() >= 3, "start before stop");
+        world.advance();
+        world.now = world.now.plus_ms(5_000);
+    }
+    let running = world.tasks.values().filter(|t| t.last_status() == TaskStatus::Running);
+    let zones = running.map(|t| t.facts.placed.as_ref().expect("it runs").zone.clone());
+    let mut zones: Vec<ZoneName> = zones.collect();
+    zones.sort();
+    assert_eq!(zones, [a, b, c]);
+    let even = "is AZ balanced with 1 tasks in us-east-1a, 1 tasks in us-east-1b, 1 tasks in";
+    assert_eq!(world.said(even), 1);
+    let reason = "Availability-zone rebalancing initiated by (deployment ecs-svc/";
+    let stops = world.tasks.values().filter_map(|task| task.stop.as_ref());
+    assert_eq!(stops.filter(|stop| stop.reason.starts_with(reason)).count(), 2);
+    world.calm(20);
+    assert_eq!(world.tasks.len(), 5, "it rests");
+}
+
+#[test]
+fn a_zone_that_takes_no_task_is_tried_now_and_then_and_costs_nothing() {
+    let mut world = World::new(2, 100, 200, true);
+    world.calm(10);
+    world.service.az_rebalancing = true;
+    world.zones.push(ZoneName::from("us-east-1b"));
+    world.settle();
+    assert_eq!(world.living(), 3);
+    // It waits for room that never comes.
+    let waiting: Vec<TaskId> = world.zone_of.keys().cloned().collect();
+    world.now = world.now.plus_seconds(240);
+    world.settle();
+    assert_eq!((world.living(), world.healthy()), (2, 2));
+    let stop = world.tasks[&waiting[0]].stop.as_ref().expect("it was given up");
+    assert_eq!(stop.code, StopCode::ServiceSchedulerInitiated);
+    world.now = world.now.plus_seconds(1000);
+    world.settle();
+    assert_eq!(world.living(), 2);
+    world.now = world.now.plus_seconds(1000);
+    world.settle();
+    assert_eq!((world.living(), world.primary().failed_tasks), (3, 0));
+}
+
+#[test]
 fn a_deleted_service_drains_and_is_gone() {
     let mut world = World::new(3, 100, 200, false);
     world.calm(5);
@@ -576,6 +639,10 @@ fn after_any_trouble_a_service_converges_and_its_plan_rests() {
         }
         world.service.rules.circuit_breaker = random.below(2) == 0;
         world.service.rules.rollback = random.below(2) == 0;
+        if random.below(2) == 0 {
+            world.service.az_rebalancing = true;
+            world.zones.push(ZoneName::from("us-east-1b"));
+        }
         for round in 0..60 {
             match random.below(12) {
                 0 => world.kill(random.next()),

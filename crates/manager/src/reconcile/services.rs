@@ -11,14 +11,17 @@ use model::balancing::{Target, TargetGroup, TargetHealth, TargetState};
 use model::container::Health;
 use model::facts::{TargetFact, TaskStatus};
 use model::limits::INACTIVE_SERVICE_KEPT_SECONDS;
+use model::network::Subnet;
 use model::service::{
     Deployment, PropagateTags, SERVICE_GROUP_PREFIX, Service, ServiceProgress, ServiceTemplate,
 };
-use model::task::{StopCode, Task, TaskOverrides};
+use model::task::{NetworkRequest, StopCode, Task, TaskOverrides};
 use model::task_definition::TaskDefinition;
-use model::{DeploymentId, Digest, Document, ServiceName, Tags, TaskId, Timestamp};
+use model::{
+    DeploymentId, Digest, Document, ServiceName, SubnetId, Tags, TaskId, Timestamp, ZoneName,
+};
 use plan::draft::Draft;
-use plan::service::{ServicePlan, ServiceTask, ServiceView, Start, TargetSeen};
+use plan::service::{ServicePlan, ServiceTask, ServiceView, TargetSeen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -210,6 +213,7 @@ fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<T
         service: &service,
         progress: progress.as_deref(),
         tasks: &seen,
+        zones: &zones(txn, &folded),
         settle_ms: SERVICE_SETTLE_MS,
         now,
     };
@@ -246,6 +250,15 @@ fn health(txn: &Txn, task: &Task) -> Option<Health> {
     let definition = txn.snapshot().get::<TaskDefinition>(&key)?;
     let checked: Vec<&str> = definition.template.checked().collect();
     (!checked.is_empty()).then(|| task.health(&checked))
+}
+
+/// The zones that the service's subnets are in.
+fn zones(txn: &Txn, progress: &ServiceProgress) -> Vec<ZoneName> {
+    let primary = progress.primary();
+    let subnets = primary.map_or(&[][..], |primary| &primary.template.network.subnets);
+    let found = subnets.iter().filter_map(|id| txn.snapshot().get::<Subnet>(id.as_str()));
+    let zones: BTreeSet<ZoneName> = found.map(|subnet| subnet.zone.clone()).collect();
+    zones.into_iter().collect()
 }
 
 /// A target that a running task should be, and what was found of it.
@@ -308,15 +321,16 @@ fn start(
     tasks: &BTreeMap<Arc<str>, Arc<Task>>,
 ) -> Result<Vec<Arc<Task>>, String> {
     let mut started = Vec::with_capacity(plan.start.len());
-    let mut by_deployment: BTreeMap<&DeploymentId, Vec<&Start>> = BTreeMap::new();
+    let mut alike: BTreeMap<(&DeploymentId, Option<&ZoneName>), Vec<TaskId>> = BTreeMap::new();
     for start in &plan.start {
-        by_deployment.entry(&start.deployment).or_default().push(start);
+        let kind = (&start.deployment, start.zone.as_ref());
+        alike.entry(kind).or_default().push(start.task.clone());
     }
-    for (id, starts) in by_deployment {
+    for ((id, zone), ids) in alike {
         let found = plan.progress.deployments.iter().find(|known| known.id == *id);
         let Some(deployment) = found else { continue };
-        let ids = starts.into_iter().map(|start| start.task.clone()).collect();
-        started.extend(make(cx, txn, service, deployment, ids, tasks)?);
+        let network = network(txn, &deployment.template, zone);
+        started.extend(make(cx, txn, service, deployment, &network, ids, tasks)?);
     }
     for task in &started {
         txn.put_arc(Arc::clone(task));
@@ -324,11 +338,25 @@ fn start(
     Ok(started)
 }
 
+/// Where the tasks may be: anywhere in the service's subnets, or in those of one zone.
+fn network(txn: &Txn, template: &ServiceTemplate, zone: Option<&ZoneName>) -> NetworkRequest {
+    let mut network = template.network.clone();
+    if let Some(zone) = zone {
+        let there = |id: &SubnetId| {
+            let subnet = txn.snapshot().get::<Subnet>(id.as_str());
+            subnet.is_some_and(|subnet| subnet.zone == *zone)
+        };
+        network.subnets.retain(there);
+    }
+    network
+}
+
 fn make(
     cx: &Context,
     txn: &Txn,
     service: &Service,
     deployment: &Deployment,
+    network: &NetworkRequest,
     ids: Vec<TaskId>,
     tasks: &BTreeMap<Arc<str>, Arc<Task>>,
 ) -> Result<Vec<Arc<Task>>, String> {
@@ -350,7 +378,7 @@ fn make(
         started_by: Some(deployment.id.as_str()),
         enable_execute_command: template.enable_execute_command,
         tags: &tags,
-        network: &template.network,
+        network,
         target: target(template),
         now: cx.now(),
     };

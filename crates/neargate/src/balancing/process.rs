@@ -16,6 +16,7 @@ use model::balancing::{BalancerTable, Certificates, Found, FromBalancer, TargetK
 use runtime::VpcDoors;
 use std::collections::BTreeMap;
 use std::io;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::secret::Sealer;
@@ -216,8 +217,13 @@ async fn converse(serving: Arc<Serving>, stream: UnixStream) {
         // Who does not listen any more may have said something before.
         failed = tell(&serving, writer, fed) => hearing.await.and(failed),
     };
-    if let Err(failure) = ended {
-        tracing::warn!(%failure, "a link with the control plane failed");
+    match ended {
+        Ok(()) => {}
+        // It was killed, or has asked what it wanted to know.
+        Err(failure) if matches!(failure.kind(), BrokenPipe | ConnectionReset) => {
+            tracing::debug!(%failure, "a link with the control plane is gone");
+        }
+        Err(failure) => tracing::warn!(%failure, "a link with the control plane failed"),
     }
 }
 

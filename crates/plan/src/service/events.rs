@@ -2,7 +2,8 @@
 
 use super::TargetSeen;
 use model::service::Service;
-use model::{DeploymentId, TaskId};
+use model::{DeploymentId, TaskId, ZoneName};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 pub const CIRCUIT_BROKEN: &str = "ECS deployment circuit breaker: tasks failed to start.";
@@ -119,5 +120,37 @@ pub fn protected(service: &Service, id: &DeploymentId, count: usize) -> String {
         "(service {}) was unable to reach steady state because (taskSet {id}) was unable to scale \
          in due to (reason {count} tasks under protection)",
         service.name
+    )
+}
+
+/// The `stoppedReason` of tasks where there were too many. Source: developer guide,
+/// track-service-rebalancing.
+pub fn evening_out(id: &DeploymentId) -> String {
+    format!("Availability-zone rebalancing initiated by (deployment {id})")
+}
+
+fn by_zone(zones: &BTreeMap<ZoneName, u32>) -> String {
+    let each = zones.iter().map(|(zone, count)| format!("{count} tasks in {zone}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+pub fn even(service: &Service, zones: &BTreeMap<ZoneName, u32>) -> String {
+    format!("(service {}) is AZ balanced with {}.", service.name, by_zone(zones))
+}
+
+pub fn uneven(service: &Service, zones: &BTreeMap<ZoneName, u32>) -> String {
+    format!(
+        "(service {}) is not AZ balanced with {}. AZ Rebalancing in progress.",
+        service.name,
+        by_zone(zones)
+    )
+}
+
+pub fn started_for_balance(service: &Service, zone: &ZoneName, tasks: &[TaskId]) -> String {
+    format!(
+        "(service {}) has started {} tasks in {zone} to AZ Rebalance:{}.",
+        service.name,
+        tasks.len(),
+        listed(tasks)
     )
 }

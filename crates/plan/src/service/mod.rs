@@ -10,6 +10,7 @@ mod failures;
 mod rollout;
 mod standing;
 mod targets;
+mod zones;
 
 pub use failures::{breaker_threshold, delay_ms};
 pub use rollout::{Counts, Moves, moves};
@@ -24,7 +25,7 @@ use model::container::Health;
 use model::facts::TaskStatus;
 use model::service::{Deployment, Rollout, Service, ServiceEvent, ServiceProgress, ServiceStatus};
 use model::task::Task;
-use model::{DeploymentId, Digest, TaskId, Timestamp, uuid};
+use model::{DeploymentId, Digest, TaskId, Timestamp, ZoneName, uuid};
 use std::collections::BTreeMap;
 
 /// An event that says the same is not repeated within.
@@ -46,16 +47,19 @@ pub struct ServiceView<'a> {
     pub service: &'a Service,
     pub progress: Option<&'a ServiceProgress>,
     pub tasks: &'a [ServiceTask<'a>],
+    /// Those that its subnets are in.
+    pub zones: &'a [ZoneName],
     /// How long a task that nothing checks must run before it counts as healthy.
     pub settle_ms: i64,
     pub now: Timestamp,
 }
 
-/// A task to start: of which deployment, under which id.
+/// A task to start: of which deployment, under which id, and in this zone alone.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Start {
     pub deployment: DeploymentId,
     pub task: TaskId,
+    pub zone: Option<ZoneName>,
 }
 
 /// A task to stop, and why.
@@ -136,6 +140,7 @@ pub fn reconcile(view: ServiceView<'_>, mint: &mut dyn FnMut() -> u128) -> Servi
         work.break_circuit(mint);
         work.roll(mint);
         work.complete(mint);
+        work.even_zones(mint);
     }
     work.finish()
 }
@@ -330,6 +335,7 @@ impl<'a> Work<'a> {
             desired: service.desired_count,
             maximum_percent: service.rules.maximum_percent,
             minimum_healthy_percent: service.rules.minimum_healthy_percent,
+            extra: self.extra(),
             old_may_start: self.last_complete().is_some(),
             ..Counts::default()
         };
@@ -400,7 +406,7 @@ impl<'a> Work<'a> {
         let started: Vec<TaskId> = (0..count).map(|_| TaskId::mint(mint())).collect();
         let unhealthy = self.unhealthy(u32::MAX).len();
         self.event(events::started(self.view.service, &started, unhealthy), mint);
-        let start = |task: TaskId| Start { deployment: deployment.clone(), task };
+        let start = |task: TaskId| Start { deployment: deployment.clone(), task, zone: None };
         self.start.extend(started.into_iter().map(start));
         self.progress.steady = false;
     }

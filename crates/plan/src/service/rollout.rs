@@ -42,6 +42,8 @@ pub struct Counts {
     pub minimum_healthy_percent: u32,
     pub primary: Tally,
     pub old: Tally,
+    /// Tasks of the primary that are there on purpose beyond the wish.
+    pub extra: u32,
     /// Whether there is an older deployment that may start tasks.
     pub old_may_start: bool,
 }
@@ -77,7 +79,7 @@ pub struct Moves {
 pub fn moves(counts: &Counts) -> Moves {
     let Counts { desired, primary, old, .. } = *counts;
     // Promising tasks beyond the wish end; unhealthy ones are seen to below.
-    let stop_primary = primary.promising().saturating_sub(desired);
+    let stop_primary = primary.promising().saturating_sub(desired + counts.extra);
     let mut moves = Moves { stop_primary, ..Moves::default() };
     let needed = desired.saturating_sub(primary.promising());
     let kept = primary.promising() - moves.stop_primary;
@@ -126,6 +128,7 @@ mod tests {
             minimum_healthy_percent: minimum,
             primary: new,
             old,
+            extra: 0,
             old_may_start: false,
         }
     }
