@@ -18,6 +18,7 @@ import botocore.httpsession
 import pytest
 
 import test_network_walls as walls
+from balancing import PORT, Site
 from conftest import Clients, _image
 from fleet import AGENTS_PORT, Bed
 from tasks import Cluster, address, container
@@ -288,6 +289,48 @@ def test_a_services_tasks_keep_apart_in_a_zone(fleet, cluster, image):
     machine.stop()
     assert not machine.left()
     fleet.operate("forget", machine.instance)
+
+
+def test_a_load_balancers_targets_are_anywhere(fleet, cluster, image, name):
+    """It is served where `neargate up` is; its targets are on the two other machines."""
+    defaults = [{"Name": "group-name", "Values": ["default"]}]
+    group = fleet.aws.ec2.describe_security_groups(Filters=defaults)["SecurityGroups"][0]
+    subnets = [it for zone in ("a", "b", "c") for it in
+               fleet.zone_network(f"us-east-1{zone}")["awsvpcConfiguration"]["subnets"]]
+    network = {"subnets": subnets, "securityGroups": [group["GroupId"]]}
+    site = Site(fleet.aws, {"awsvpcConfiguration": network}, name)
+    try:
+        serve = (
+            "import http.server, os, urllib.request, json\n"
+            "told = urllib.request.urlopen(os.environ['ECS_CONTAINER_METADATA_URI_V4'] + '/task')\n"
+            "zone = json.load(told)['AvailabilityZone'].encode()\n"
+            "class Answer(http.server.BaseHTTPRequestHandler):\n"
+            "    def do_GET(self):\n"
+            "        self.send_response(200)\n"
+            "        self.send_header('Content-Length', str(len(zone)))\n"
+            "        self.end_headers()\n"
+            "        self.wfile.write(zone)\n"
+            f"http.server.ThreadingHTTPServer(('', {PORT}), Answer).serve_forever()\n")
+        definition = cluster.register(container(
+            image, "-c", serve, stopTimeout=2, portMappings=[{"containerPort": PORT}]))
+        fleet.aws.ecs.create_service(
+            cluster=cluster.name, serviceName="web", desiredCount=2, launchType="FARGATE",
+            taskDefinition=definition["taskDefinitionArn"], **site.service(),
+            networkConfiguration={"awsvpcConfiguration": {**network, "subnets": subnets[1:]}})
+        site.until_states({"healthy": 2})
+
+        def get():
+            url = f"http://{site.dns_name}/"
+            ran = subprocess.run([*fleet.first.enter, "curl", "-sS", "--max-time", "10", url],
+                                 capture_output=True, text=True)
+            return ran.stdout
+
+        until(lambda: get().startswith("us-east-1"), 20, "it answers")
+        assert {get() for _ in range(10)} == {"us-east-1b", "us-east-1c"}
+        fleet.aws.ecs.delete_service(cluster=cluster.name, service="web", force=True)
+        cluster.until_inactive("web")
+    finally:
+        site.remove()
 
 
 def test_what_a_task_is_told_elsewhere(fleet, cluster, image, name):
