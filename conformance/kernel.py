@@ -49,6 +49,20 @@ def hosts():
     return [f"hosts {line.decode(errors='replace')!r}" for line in lines]
 
 
+def loop_devices(folder):
+    """Disks of tasks' file systems whose files are, or were, in this folder."""
+    files = pathlib.Path("/sys/block").glob("loop*/loop/backing_file")
+    return [file for file in map(_text, files) if file.startswith(f"{folder}/")]
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        # It ended while it was looked at.
+        return ""
+
+
 def links():
     names = os.listdir("/sys/class/net")
     return [f"link {name}" for name in names if name.startswith(LINK_PREFIX)]

@@ -4,11 +4,14 @@ and what is said when something is in the way."""
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import tempfile
+import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
@@ -164,15 +167,68 @@ def test_account_and_region_are_what_the_operator_says(folder):
             other.stop()
 
 
-def test_the_demo_shows_all_of_it_and_leaves_nothing(folder):
-    """README's first command."""
+def demo(folder, *more):
+    return [binary(), "demo", "--data-dir", str(folder / "d"), *more]
+
+
+@pytest.mark.deadline(180)
+def test_the_demo_walks_all_six_steps_and_leaves_nothing(folder):
+    """README's first command, twice on one folder; no request fails while a task is stopped and a
+    version rolled out."""
     before = kernel.census()
-    ran = subprocess.run([binary(), "demo", "--data-dir", str(folder / "d")],
-                         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=50)
-    assert ran.returncode == 0, ran.stderr
-    for shown in ("push ", "run a task", "Hello from a task", "exit code 0", "neargate env"):
-        assert shown in ran.stdout, ran.stdout
+    for _ in range(2):
+        ran = subprocess.run(demo(folder), capture_output=True, text=True,
+                             stdin=subprocess.DEVNULL, timeout=80)
+        assert ran.returncode == 0, (ran.stdout, ran.stderr)
+        for shown in ("1. push ", "2. register", "3. create a cluster", "4. create a load balancer",
+                      "5. create a service", "6. open http://neargate-demo-",
+                      "Hello from version 1, task ", "took its place", "roll out version 2",
+                      " env --data-dir ", "--keep"):
+            assert shown in ran.stdout, (shown, ran.stdout)
+        counted = re.search(r"(\d+) requests meanwhile, 0 failed: (\d+) × "
+                            r"\"Hello from version 1\", (\d+) ×", ran.stdout)
+        assert counted, ran.stdout
+        all, first, second = map(int, counted.groups())
+        assert all == first + second and min(first, second) > 10, ran.stdout
+        # Both tasks are behind the name.
+        assert len(set(re.findall(r"version 1, task (\w+)", ran.stdout))) == 2, ran.stdout
+        kernel.until_as(before, 20)
+        until(lambda: not kernel.loop_devices(folder), 20, "its disks are gone")
+
+
+@pytest.mark.deadline(120)
+def test_a_demo_that_is_kept_stays_until_it_is_interrupted(folder):
+    before = kernel.census()
+    process = subprocess.Popen(demo(folder, "--keep"), stdout=subprocess.PIPE, text=True,
+                               stdin=subprocess.DEVNULL)
+    try:
+        said = ""
+        while "Ctrl-C ends it" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        url = re.search(r"http://neargate-demo-\S+", said)[0]
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert answer.read().startswith(b"Hello from version 2, task ")
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+        process.stdout.close()
     kernel.until_as(before, 20)
+
+
+@pytest.mark.deadline(60)
+def test_a_demo_that_cannot_run_says_why(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        ran = subprocess.run(demo(folder, "--listen", where), capture_output=True, text=True,
+                             stdin=subprocess.DEVNULL, timeout=30)
+    assert ran.returncode == 1
+    assert f"cannot listen on {where}" in ran.stderr and "--listen" in ran.stderr, ran.stderr
 
 
 @pytest.fixture

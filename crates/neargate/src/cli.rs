@@ -22,7 +22,7 @@ pub struct Cli {
 pub enum Command {
     /// Run Neargate on this machine: control plane, registry and an agent, on one endpoint
     Up(Up),
-    /// Start Neargate, run a container through it from push to exit code, and show each step
+    /// Start Neargate and walk through it: from a push to a URL, and a rollout under traffic
     Demo(Demo),
     /// Print the environment variables that point AWS tools at Neargate (use with eval)
     Env(Folder),
@@ -49,9 +49,9 @@ pub enum Command {
     /// The process that balances load; `up` starts it
     #[command(hide = true)]
     Balancer(crate::balancing::Arguments),
-    /// What the demo's container runs
+    /// The demo's web application
     #[command(hide = true)]
-    Sample,
+    Web,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -209,8 +209,12 @@ pub enum InstancesAction {
 pub struct Demo {
     #[command(flatten)]
     pub folder: Folder,
+    /// Where the API and the registry listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Leave everything up at the end, until Ctrl-C
+    #[arg(long)]
+    pub keep: bool,
 }
 
 #[derive(Args, Debug, Clone)]

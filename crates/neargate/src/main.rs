@@ -23,12 +23,12 @@ mod object_store;
 mod outbound;
 mod registry_gc;
 mod s3;
-mod sample;
 mod server;
 mod show;
 mod tasks;
 mod up;
 mod upstream;
+mod web;
 mod world;
 
 use anyhow::{Context, Result};
@@ -58,7 +58,6 @@ fn chain(failure: &anyhow::Error) -> String {
 fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Env(folder) => return env::run(folder),
-        Command::Sample => return sample::run(),
         Command::Balancer(arguments) => {
             log_to_stderr(LogFormat::Text, "info");
             return balancing::run(arguments);
@@ -85,7 +84,8 @@ fn run(cli: &Cli) -> Result<()> {
             Command::Images(images) => show::images(images).await,
             Command::Image(image) => image::run(image).await,
             Command::Registry(cli::Registry::Gc(gc)) => registry_gc::run(gc).await,
-            Command::Env(_) | Command::Sample | Command::Balancer(_) => Ok(()),
+            Command::Web => web::run().await,
+            Command::Env(_) | Command::Balancer(_) => Ok(()),
         }
     })
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 pub async fn make() -> Result<Image> {
     // Not /proc/self/exe: a program is named in its image as its file is.
     let binary = std::env::current_exe().context("cannot find our own binary")?;
-    let wishes = Wishes { cmd: vec!["sample".to_owned()], ..Wishes::default() };
+    let wishes = Wishes { cmd: vec!["web".to_owned()], ..Wishes::default() };
     image::of_program(&binary, wishes).await.context("cannot read our own binary")
 }
 

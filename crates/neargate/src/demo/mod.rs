@@ -1,28 +1,55 @@
-//! `neargate demo`: one walk through all of Neargate, from an image to an exit code, through the
-//! public API alone. Each step says what it does as a user would do it, and how long it took.
+//! `neargate demo`: a user's whole day in six steps, through the public API alone: push an image,
+//! register it, make a cluster, a load balancer and a service, open the URL. Then a task is stopped
+//! and a new version rolled out while requests come in, and none of them may fail.
 
 mod image;
+mod service;
+mod site;
+mod steps;
+mod traffic;
 
 use crate::cli::{self, Folder, LogFormat};
-use crate::client::{ApiError, Client, ECR, ECS, LOGS, list, text};
-use crate::server::Server;
-use crate::{logs, server, tasks};
-use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use crate::client::Client;
+use crate::server::{self, Server};
+use anyhow::{Context, Result, ensure};
+use site::Site;
+use steps::Steps;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use traffic::{Counts, Traffic, Visitor};
 
-const CLUSTER: &str = "demo";
-const REPOSITORY: &str = "neargate-sample";
-const FAMILY: &str = "neargate-sample";
-const LOG_GROUP: &str = "/neargate/demo";
-/// How long the task may take from RunTask to STOPPED, in seconds.
-const TASK_TIMEOUT_SECONDS: u64 = 60;
-/// How often its status is asked for, in milliseconds.
-const POLL_MS: u64 = 20;
+/// How many answers are shown: enough that both tasks are among them.
+const VISITS_SHOWN: usize = 4;
+/// Answers before, between and after the changes.
+const ANSWERS_BETWEEN: u64 = 100;
 
 pub async fn run(demo: &cli::Demo) -> Result<()> {
-    let up = cli::Up {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let steps = Steps::new();
+    let started = steps.during("start Neargate on this machine", server::start(&up(demo))).await?;
+    let client = Client::new(&started.endpoint, &started.credentials);
+    let walked = tokio::select! {
+        walked = walk(&client, &steps) => walked,
+        () = told(&mut terminate, &mut interrupt) => Err(anyhow::anyhow!("interrupted")),
+    };
+    if let (Ok(site), true) = (&walked, demo.keep) {
+        kept(demo, &started, site);
+        told(&mut terminate, &mut interrupt).await;
+        println!();
+    }
+    let removed = steps.during("take everything away again", remove(&client)).await;
+    let ended = steps.during("end Neargate", started.end()).await;
+    walked?;
+    removed?;
+    ended?;
+    if !demo.keep {
+        what_next(&demo.folder);
+    }
+    Ok(())
+}
+
+fn up(demo: &cli::Demo) -> cli::Up {
+    cli::Up {
         folder: demo.folder.clone(),
         listen: demo.listen,
         region: "us-east-1".to_owned(),
@@ -38,207 +65,120 @@ pub async fn run(demo: &cli::Demo) -> Result<()> {
         outbound: crate::outbound::Outbound::default(),
         retention: crate::local_images::Retention::default(),
         log_format: LogFormat::Text,
+    }
+}
+
+async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The six steps, and what a service is for.
+async fn walk(client: &Client, steps: &Steps) -> Result<Site> {
+    // Of a demo that was killed.
+    remove(client).await.context("removing what an earlier demo left")?;
+    let repository =
+        steps.during("create a repository", service::create_repository(client)).await?;
+    let image = format!("{repository}:latest");
+    let push = async {
+        let made = image::make().await?;
+        image::push(client, &made, service::REPOSITORY, "latest").await
     };
-    let steps = Steps::new();
-    let started = steps.during("start Neargate on this machine", server::start(&up)).await?;
-    let walked = walk(&started, &steps).await;
-    let ended = steps.during("end Neargate", end(started)).await;
-    walked?;
-    ended?;
-    what_next(&demo.folder);
-    Ok(())
-}
+    steps.during(&format!("1. push {image}, made of Neargate's own binary"), push).await?;
+    let version_1 = service::register(client, &image, "1");
+    let version_1 = steps.during("2. register a task definition", version_1).await?;
+    steps.during("3. create a cluster", service::create_cluster(client)).await?;
+    let site = steps.during("4. create a load balancer", Site::make(client)).await?;
+    let made = service::create(client, &version_1, &site);
+    steps.during("5. create a service that keeps two tasks running", made).await?;
+    steps.during(&format!("6. open {}", site.url), open(&site, steps)).await?;
 
-async fn end(server: Server) -> Result<()> {
-    let stopped = server.stop_tasks().await;
-    server.end().await?;
-    stopped
-}
-
-async fn walk(server: &Server, steps: &Steps) -> Result<()> {
-    let client = Client::new(&server.endpoint, &server.credentials);
-    let sample = steps.during("make an image of Neargate's own binary", image::make()).await?;
-    let repository = steps.during("create a repository", create_repository(&client)).await?;
-    let reference = format!("{repository}:latest");
-    let push = image::push(&client, &sample, REPOSITORY, "latest");
-    steps.during(&format!("push {reference}"), push).await?;
-    steps.during("create a cluster", create_cluster(&client)).await?;
-    let definition =
-        steps.during("register a task definition", register(&client, &reference)).await?;
-    let began = Instant::now();
-    let task = steps.during("run a task", run_task(&client, &definition)).await?;
-    steps.say(&format!("  task {}", tasks::id(&task)));
-    steps.say("  its log:");
-    let mut sources = logs::sources(&client, &task).await?;
-    let mut out = Indented(std::io::stdout());
-    let follow = logs::follow(&client, &task, &mut sources, true, &mut out);
-    tokio::time::timeout(Duration::from_secs(TASK_TIMEOUT_SECONDS), follow)
-        .await
-        .with_context(|| format!("the task has not stopped in {TASK_TIMEOUT_SECONDS} s"))??;
-    let stopped = wait_stopped(&client, &task).await?;
-    show_end(steps, &stopped, began.elapsed())
-}
-
-async fn create_repository(client: &Client) -> Result<String> {
-    let input = json!({"repositoryName": REPOSITORY});
-    let answer = match client.call(ECR, "CreateRepository", &input).await {
-        Err(failure) if is(&failure, "RepositoryAlreadyExistsException") => {
-            let input = json!({"repositoryNames": [REPOSITORY]});
-            let answer = client.call(ECR, "DescribeRepositories", &input).await?;
-            return Ok(text(&answer, "/repositories/0/repositoryUri")?.to_owned());
-        }
-        other => other?,
+    let traffic = Traffic::start(&site.url);
+    let change = async {
+        traffic.more(ANSWERS_BETWEEN).await;
+        let replaced = service::replace_one(client, &site);
+        let (old, new) = steps.during("stop a task while requests come in", replaced).await?;
+        steps.say(&format!("task {old} stopped, and task {new} took its place"));
+        traffic.more(ANSWERS_BETWEEN).await;
+        let version_2 = service::register(client, &image, "2").await?;
+        let rolled_out = service::roll_out(client, &version_2, &site);
+        steps.during("roll out version 2 while requests come in", rolled_out).await?;
+        traffic.more(ANSWERS_BETWEEN).await;
+        Ok(())
     };
-    Ok(text(&answer, "/repository/repositoryUri")?.to_owned())
+    let changed: Result<()> = change.await;
+    let counts = traffic.end().await?;
+    changed?;
+    show(steps, &counts)?;
+    Ok(site)
 }
 
-async fn create_cluster(client: &Client) -> Result<()> {
-    client.call(ECS, "CreateCluster", &json!({"clusterName": CLUSTER})).await?;
-    match client.call(LOGS, "CreateLogGroup", &json!({"logGroupName": LOG_GROUP})).await {
-        Err(failure) if is(&failure, "ResourceAlreadyExistsException") => Ok(()),
-        other => other.map(|_| ()),
+async fn open(site: &Site, steps: &Steps) -> Result<()> {
+    let mut answers = Vec::new();
+    for _ in 0..VISITS_SHOWN {
+        // A connection each, as a shell's curl makes.
+        answers.push(Visitor::new(&site.url).visit().await?);
     }
-}
-
-fn is(failure: &anyhow::Error, code: &str) -> bool {
-    failure.downcast_ref::<ApiError>().is_some_and(|error| error.code.ends_with(code))
-}
-
-async fn register(client: &Client, image: &str) -> Result<String> {
-    let input = json!({
-        "family": FAMILY,
-        "requiresCompatibilities": ["FARGATE"],
-        "networkMode": "awsvpc",
-        "cpu": "256",
-        "memory": "512",
-        "executionRoleArn":
-            format!("arn:aws:iam::{}:role/demo", client.endpoint().account_id),
-        "containerDefinitions": [{
-            "name": "sample",
-            "image": image,
-            "command": ["sample"],
-            "environment": [{"name": "GREETING", "value": "Hello from a task of Neargate"}],
-            "logConfiguration": {
-                "logDriver": "awslogs",
-                "options": {
-                    "awslogs-group": LOG_GROUP,
-                    "awslogs-region": client.endpoint().region,
-                    "awslogs-stream-prefix": "demo",
-                },
-            },
-        }],
-    });
-    let answer = client.call(ECS, "RegisterTaskDefinition", &input).await?;
-    Ok(text(&answer, "/taskDefinition/taskDefinitionArn")?.to_owned())
-}
-
-async fn run_task(client: &Client, definition: &str) -> Result<Value> {
-    let input = json!({
-        "cluster": CLUSTER,
-        "taskDefinition": definition,
-        "launchType": "FARGATE",
-        "networkConfiguration": {
-            "awsvpcConfiguration": {"subnets": [first_subnet(client).await?]},
-        },
-    });
-    let answer = client.call(ECS, "RunTask", &input).await?;
-    if let Some(failure) = list(&answer, "failures").first() {
-        bail!("the task was not taken: {failure}");
+    if steps.rewrites() {
+        println!();
     }
-    list(&answer, "tasks").first().cloned().context("RunTask answered without a task")
-}
-
-async fn first_subnet(client: &Client) -> Result<String> {
-    let answer = client.query("ec2", "Action=DescribeSubnets&Version=2016-11-15").await?;
-    let (_, rest) = answer.split_once("<subnetId>").context("there is no subnet")?;
-    let (id, _) = rest.split_once('<').context("DescribeSubnets answered half a subnet")?;
-    Ok(id.to_owned())
-}
-
-async fn wait_stopped(client: &Client, task: &Value) -> Result<Value> {
-    let input = json!({"cluster": CLUSTER, "tasks": [text(task, "/taskArn")?]});
-    let deadline = Instant::now() + Duration::from_secs(TASK_TIMEOUT_SECONDS);
-    while Instant::now() < deadline {
-        let answer = client.call(ECS, "DescribeTasks", &input).await?;
-        let task = list(&answer, "tasks").first().context("the task is gone")?;
-        if text(task, "/lastStatus")? == "STOPPED" {
-            return Ok(task.clone());
-        }
-        tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
-    }
-    bail!("the task has not stopped in {TASK_TIMEOUT_SECONDS} s")
-}
-
-fn show_end(steps: &Steps, task: &Value, took: Duration) -> Result<()> {
-    let code = task.pointer("/containers/0/exitCode").and_then(Value::as_i64);
-    let reason = task.get("stoppedReason").and_then(Value::as_str).unwrap_or("no reason given");
-    let Some(code) = code else { bail!("the container did not run: {reason}") };
-    let ms = took.as_millis();
-    steps.say(&format!("  it stopped with exit code {code} after {ms} ms: {reason}"));
-    if code != 0 {
-        bail!("the sample should have ended with exit code 0");
+    steps.say(&format!("$ curl {}", site.url));
+    for answer in answers {
+        steps.say(answer.trim_end());
     }
     Ok(())
 }
 
-fn what_next(folder: &Folder) {
-    let dir = folder.data_dir.display();
-    let binary = std::env::current_exe()
-        .map_or_else(|_| "neargate".to_owned(), |path| path.display().to_string());
+fn show(steps: &Steps, counts: &Counts) -> Result<()> {
+    let each: Vec<String> =
+        counts.answered.iter().map(|(what, count)| format!("{count} × {what:?}")).collect();
+    let failed = counts.failed.len();
+    steps.say(&format!(
+        "{} requests meanwhile, {failed} failed: {}",
+        counts.total(),
+        each.join(", ")
+    ));
+    let first = counts.failed.first().map_or("", String::as_str);
+    ensure!(failed == 0, "{failed} requests failed, the first with: {first}");
+    let versions = counts.answered.len();
+    ensure!(versions == 2, "{versions} versions answered, not two: {}", each.join(", "));
+    Ok(())
+}
+
+/// Takes away all that a demo makes but its image, its cluster and its log.
+async fn remove(client: &Client) -> Result<()> {
+    service::remove(client).await?;
+    site::remove(client).await
+}
+
+fn binary() -> String {
+    std::env::current_exe()
+        .map_or_else(|_| "neargate".to_owned(), |path| path.display().to_string())
+}
+
+fn kept(demo: &cli::Demo, server: &Server, site: &Site) {
+    let (binary, dir) = (binary(), demo.folder.data_dir.display());
     println!(
-        "\nThat was all of it: an image, a registry, a signed API, a container with an address and \
-         limits of its own.\nNext:\n\n  {binary} up --data-dir {dir}\n\nand in another shell\n\n  \
-         eval \"$({binary} env --data-dir {dir})\"\n  aws ecs list-clusters\n  {binary} ps --all \
-         --data-dir {dir}"
+        "\nIt stays up at {}, and {} opens in curl and in a browser on this machine.\nIn another \
+         shell:\n\n  eval \"$({binary} env --data-dir {dir})\"\n  aws ecs update-service --cluster \
+         {} --service web --desired-count 5\n  {binary} ps --data-dir {dir}\n\nCtrl-C ends it and \
+         takes everything away again.",
+        server.endpoint.url,
+        site.url,
+        service::CLUSTER,
     );
 }
 
-/// Steps told as they happen: a line that is completed when the step is.
-struct Steps {
-    rewrites: bool,
-}
-
-impl Steps {
-    fn new() -> Self {
-        Self { rewrites: std::io::stdout().is_terminal() }
-    }
-
-    async fn during<T>(&self, what: &str, doing: impl Future<Output = Result<T>>) -> Result<T> {
-        if self.rewrites {
-            print!("… {what}");
-            std::io::stdout().flush()?;
-        }
-        let began = Instant::now();
-        let done = doing.await;
-        let ms = began.elapsed().as_millis();
-        let start = if self.rewrites { "\r" } else { "" };
-        match &done {
-            Ok(_) => println!("{start}✓ {what} ({ms} ms)"),
-            Err(_) => println!("{start}✗ {what} ({ms} ms)"),
-        }
-        done
-    }
-
-    fn say(&self, line: &str) {
-        println!("{line}");
-    }
-}
-
-/// Log lines stand apart from our own.
-struct Indented<W>(W);
-
-impl<W: Write> Write for Indented<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if line != b"\n" {
-                self.0.write_all(b"    ")?;
-            }
-            self.0.write_all(line)?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
+fn what_next(folder: &Folder) {
+    let (binary, dir) = (binary(), folder.data_dir.display());
+    println!(
+        "\nThat was all of it: an image, a registry, a signed API, containers with addresses and \
+         limits of their\nown, a load balancer with a name, and a service that heals and rolls \
+         forward.\nNext:\n\n  {binary} demo --keep --data-dir {dir}     # the same, and it stays \
+         up\n  {binary} up --data-dir {dir}              # yours to fill\n\nand in another \
+         shell\n\n  eval \"$({binary} env --data-dir {dir})\"\n  aws ecs list-clusters\n  {binary} \
+         ps --all --data-dir {dir}"
+    );
 }
