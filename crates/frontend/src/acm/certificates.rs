@@ -1,4 +1,5 @@
-//! Certificates as they are shown, and deleted. What is shown is read out of the certificate itself.
+//! Certificates as they are shown, and deleted. What is shown is read out of the certificate
+//! itself.
 
 use super::x509::{Key, X509};
 use super::{find, pem, validation};

@@ -43,11 +43,12 @@ const PREFIX: Values = Text(1024);
 /// Characters of a header's value or name.
 const HEADER: Values = Text(1024);
 
+/// Access logs are written, though not to a bucket: they lie in the data folder.
 const APPLICATION: &[Attribute] = &[
-    Attribute("access_logs.s3.enabled", "false", Flag, Kept),
+    Attribute("access_logs.s3.enabled", "false", Flag, Works),
     Attribute("access_logs.s3.bucket", "", BUCKET, Kept),
     Attribute("access_logs.s3.prefix", "", PREFIX, Kept),
-    Attribute("client_keep_alive.seconds", "3600", Number(60, 604_800), Kept),
+    Attribute("client_keep_alive.seconds", "3600", Number(60, 604_800), Works),
     Attribute("connection_logs.s3.enabled", "false", Flag, Kept),
     Attribute("connection_logs.s3.bucket", "", BUCKET, Kept),
     Attribute("connection_logs.s3.prefix", "", PREFIX, Kept),
@@ -66,7 +67,7 @@ const APPLICATION: &[Attribute] = &[
     ),
     Attribute("routing.http.drop_invalid_header_fields.enabled", "false", Flag, Works),
     Attribute("routing.http.preserve_host_header.enabled", "false", Flag, Works),
-    Attribute("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Flag, Kept),
+    Attribute("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Flag, Works),
     Attribute("routing.http.xff_client_port.enabled", "false", Flag, Works),
     Attribute(
         "routing.http.xff_header_processing.mode",

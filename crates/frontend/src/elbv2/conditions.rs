@@ -215,57 +215,18 @@ fn source(it: &RuleCondition) -> Result<Condition, Fault> {
     values.iter().map(range).collect::<Result<Vec<Cidr>, Fault>>().map(Condition::Source)
 }
 
+fn of(field: &str) -> RuleCondition {
+    RuleCondition { field: Some(field.to_owned()), ..Default::default() }
+}
+
 pub fn show(it: &Condition) -> RuleCondition {
-    let of = |field: &str| RuleCondition { field: Some(field.to_owned()), ..Default::default() };
     match it {
-        Condition::Host(values) => RuleCondition {
-            values: Some(values.clone()),
-            host_header_config: Some(elbv2::HostHeaderConditionConfig {
-                values: Some(values.clone()),
-                regex_values: None,
-            }),
-            ..of("host-header")
-        },
-        Condition::HostRegex(values) => RuleCondition {
-            regex_values: Some(values.clone()),
-            host_header_config: Some(elbv2::HostHeaderConditionConfig {
-                values: None,
-                regex_values: Some(values.clone()),
-            }),
-            ..of("host-header")
-        },
-        Condition::Path(values) => RuleCondition {
-            values: Some(values.clone()),
-            path_pattern_config: Some(elbv2::PathPatternConditionConfig {
-                values: Some(values.clone()),
-                regex_values: None,
-            }),
-            ..of("path-pattern")
-        },
-        Condition::PathRegex(values) => RuleCondition {
-            regex_values: Some(values.clone()),
-            path_pattern_config: Some(elbv2::PathPatternConditionConfig {
-                values: None,
-                regex_values: Some(values.clone()),
-            }),
-            ..of("path-pattern")
-        },
-        Condition::Header { name, values } => RuleCondition {
-            http_header_config: Some(elbv2::HttpHeaderConditionConfig {
-                http_header_name: Some(name.clone()),
-                values: Some(values.clone()),
-                regex_values: None,
-            }),
-            ..of("http-header")
-        },
-        Condition::HeaderRegex { name, values } => RuleCondition {
-            http_header_config: Some(elbv2::HttpHeaderConditionConfig {
-                http_header_name: Some(name.clone()),
-                values: None,
-                regex_values: Some(values.clone()),
-            }),
-            ..of("http-header")
-        },
+        Condition::Host(values) => host(Some(values), None),
+        Condition::HostRegex(values) => host(None, Some(values)),
+        Condition::Path(values) => path(Some(values), None),
+        Condition::PathRegex(values) => path(None, Some(values)),
+        Condition::Header { name, values } => show_header(name, Some(values), None),
+        Condition::HeaderRegex { name, values } => show_header(name, None, Some(values)),
         Condition::Query(pairs) => {
             let pair = |(key, value): &(Option<String>, String)| elbv2::QueryStringKeyValuePair {
                 key: key.clone(),
@@ -279,21 +240,49 @@ pub fn show(it: &Condition) -> RuleCondition {
         }
         Condition::Method(values) => {
             let values = Some(values.clone());
-            RuleCondition {
-                http_request_method_config: Some(elbv2::HttpRequestMethodConditionConfig {
-                    values,
-                }),
-                ..of("http-request-method")
-            }
+            let config = elbv2::HttpRequestMethodConditionConfig { values };
+            RuleCondition { http_request_method_config: Some(config), ..of("http-request-method") }
         }
         Condition::Source(ranges) => {
             let values = Some(ranges.iter().map(ToString::to_string).collect());
-            RuleCondition {
-                source_ip_config: Some(elbv2::SourceIpConditionConfig { values }),
-                ..of("source-ip")
-            }
+            let config = elbv2::SourceIpConditionConfig { values };
+            RuleCondition { source_ip_config: Some(config), ..of("source-ip") }
         }
     }
+}
+
+/// Of hosts and paths the values are shown twice, as they may be given in either place.
+fn host(values: Option<&Vec<String>>, regex_values: Option<&Vec<String>>) -> RuleCondition {
+    let (values, regex_values) = (values.cloned(), regex_values.cloned());
+    RuleCondition {
+        values: values.clone(),
+        regex_values: regex_values.clone(),
+        host_header_config: Some(elbv2::HostHeaderConditionConfig { values, regex_values }),
+        ..of("host-header")
+    }
+}
+
+fn path(values: Option<&Vec<String>>, regex_values: Option<&Vec<String>>) -> RuleCondition {
+    let (values, regex_values) = (values.cloned(), regex_values.cloned());
+    RuleCondition {
+        values: values.clone(),
+        regex_values: regex_values.clone(),
+        path_pattern_config: Some(elbv2::PathPatternConditionConfig { values, regex_values }),
+        ..of("path-pattern")
+    }
+}
+
+fn show_header(
+    name: &str,
+    values: Option<&Vec<String>>,
+    regex_values: Option<&Vec<String>>,
+) -> RuleCondition {
+    let config = elbv2::HttpHeaderConditionConfig {
+        http_header_name: Some(name.to_owned()),
+        values: values.cloned(),
+        regex_values: regex_values.cloned(),
+    };
+    RuleCondition { http_header_config: Some(config), ..of("http-header") }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::create_load_balancer::check_name;
 use super::health_checks::{self, Given, Of};
-use super::{change, not_here, shown, tags, validation};
+use super::{change, not_here, said, shown, tags, validation};
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::balancing::{Protocol, ProtocolVersion, TargetGroup, TargetKind};
@@ -97,7 +97,7 @@ fn read(cx: &Context, input: CreateTargetGroupInput) -> Result<TargetGroup, Faul
     let check = Given {
         enabled: input.health_check_enabled,
         protocol: input.health_check_protocol,
-        port: input.health_check_port,
+        port: said(input.health_check_port),
         path: input.health_check_path,
         interval_seconds: input.health_check_interval_seconds,
         timeout_seconds: input.health_check_timeout_seconds,

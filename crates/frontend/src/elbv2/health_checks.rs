@@ -72,14 +72,7 @@ pub fn read(of: Of, given: Given, before: Option<&HealthCheck>) -> Result<Health
     let is_tcp = protocol == Protocol::Tcp;
     // What belonged to another protocol is no default.
     let before = before.filter(|before| (before.protocol == Protocol::Tcp) == is_tcp);
-    if is_tcp && given.path.is_some() {
-        return Err(validation("Health check paths are not supported for TCP health checks"));
-    }
-    if is_tcp && given.matcher.is_some() {
-        let text = "Custom health check matchers are not supported for health checks for target \
-                    groups with the TCP protocol";
-        return Err(validation(text));
-    }
+    check_tcp(is_tcp, &given)?;
     let number = |given: Option<i32>, before: Option<u32>, default: u32| {
         given.and_then(|it| u32::try_from(it).ok()).or(before).unwrap_or(default)
     };
@@ -122,13 +115,31 @@ pub fn read(of: Of, given: Given, before: Option<&HealthCheck>) -> Result<Health
             None => before.map_or_else(|| of.default_matcher().to_owned(), |it| it.matcher.clone()),
         },
     };
+    check_timeout(of, &read)?;
+    Ok(read)
+}
+
+/// A connection has neither a path nor an answer's code.
+fn check_tcp(is_tcp: bool, given: &Given) -> Result<(), Fault> {
+    if is_tcp && given.path.is_some() {
+        return Err(validation("Health check paths are not supported for TCP health checks"));
+    }
+    if is_tcp && given.matcher.is_some() {
+        let text = "Custom health check matchers are not supported for health checks for target \
+                    groups with the TCP protocol";
+        return Err(validation(text));
+    }
+    Ok(())
+}
+
+fn check_timeout(of: Of, read: &HealthCheck) -> Result<(), Fault> {
     if read.timeout_seconds >= read.interval_seconds && !of.is_tcp() {
         return Err(validation("Health check interval must be greater than the timeout."));
     }
     if read.timeout_seconds > read.interval_seconds {
         return Err(validation("Health check interval must not be less than the timeout."));
     }
-    Ok(read)
+    Ok(())
 }
 
 fn protocol(of: Of, asked: &ProtocolEnum) -> Result<Protocol, Fault> {

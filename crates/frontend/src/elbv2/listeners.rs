@@ -156,7 +156,7 @@ pub async fn create(
         let given = Given {
             protocol: Some(protocol),
             port: Some(port),
-            ssl_policy: input.ssl_policy.as_ref(),
+            ssl_policy: input.ssl_policy.as_ref().filter(|it| !it.is_empty()),
             certificates: input.certificates.as_ref(),
             actions: input.default_actions.as_ref(),
             alpn: input.alpn_policy.as_ref(),
@@ -203,7 +203,7 @@ pub async fn modify(
         let given = Given {
             protocol: input.protocol.as_ref(),
             port: input.port,
-            ssl_policy: input.ssl_policy.as_ref(),
+            ssl_policy: input.ssl_policy.as_ref().filter(|it| !it.is_empty()),
             certificates: input.certificates.as_ref(),
             actions: input.default_actions.as_ref(),
             alpn: input.alpn_policy.as_ref(),

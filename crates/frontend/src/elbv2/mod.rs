@@ -47,10 +47,18 @@ pub const ROUTES: &[Route] = &[
         elbv2,
         CreateListenerInput,
         listeners::create,
-        ignores["SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"]
+        ignores[
+            "DefaultActions[].ForwardConfig (the duration of a stickiness that is off)",
+            "SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"
+        ]
     ),
     route!(elbv2, CreateLoadBalancerInput, create_load_balancer::create),
-    route!(elbv2, CreateRuleInput, rules::create),
+    route!(
+        elbv2,
+        CreateRuleInput,
+        rules::create,
+        ignores["Actions[].ForwardConfig (the duration of a stickiness that is off)"]
+    ),
     route!(elbv2, CreateTargetGroupInput, create_target_group::create),
     route!(elbv2, DeleteListenerInput, listeners::delete),
     route!(elbv2, DeleteLoadBalancerInput, load_balancers::delete),
@@ -74,11 +82,19 @@ pub const ROUTES: &[Route] = &[
         elbv2,
         ModifyListenerInput,
         listeners::modify,
-        ignores["SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"]
+        ignores[
+            "DefaultActions[].ForwardConfig (the duration of a stickiness that is off)",
+            "SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"
+        ]
     ),
     route!(elbv2, ModifyListenerAttributesInput, attributes::modify_of_listener),
     route!(elbv2, ModifyLoadBalancerAttributesInput, attributes::modify_of_load_balancer),
-    route!(elbv2, ModifyRuleInput, rules::modify),
+    route!(
+        elbv2,
+        ModifyRuleInput,
+        rules::modify,
+        ignores["Actions[].ForwardConfig (the duration of a stickiness that is off)"]
+    ),
     route!(elbv2, ModifyTargetGroupInput, target_groups::modify),
     route!(elbv2, ModifyTargetGroupAttributesInput, attributes::modify_of_target_group),
     route!(elbv2, RegisterTargetsInput, targets::register),
@@ -147,6 +163,11 @@ fn page<T>(
     let more = rest.next().is_some();
     let next = page.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
     Ok((page.into_iter().map(|(_, it)| it).collect(), next))
+}
+
+/// An empty text says as much as none: clients send both for what they were not told.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 fn time(at: model::Timestamp) -> Option<wire::Timestamp> {

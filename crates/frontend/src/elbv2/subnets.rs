@@ -2,7 +2,7 @@
 //! The interface is taken, gets its public address if the load balancer faces the internet, and
 //! goes, in the transaction of the call that asks for it.
 
-use super::{invalid_configuration, not_here, validation};
+use super::{invalid_configuration, not_here, said, validation};
 use crate::context::Context;
 use crate::ec2::balancing::{
     attach, find, remove_interface, take_interface, take_public, tie, within,
@@ -58,13 +58,13 @@ pub fn read(
                         type 'application'";
             return Err(invalid_configuration(text));
         }
-        let private_ip = mapping.private_ipv4_address.map(|text| {
+        let private_ip = said(mapping.private_ipv4_address).map(|text| {
             let not_one = |_| validation(format!("'{text}' is not a valid IPv4 address"));
             text.parse::<Ipv4Addr>().map_err(not_one)
         });
         places.push(Place {
             subnet: mapping.subnet_id.unwrap_or_default(),
-            allocation: mapping.allocation_id,
+            allocation: said(mapping.allocation_id),
             private_ip: private_ip.transpose()?,
         });
     }

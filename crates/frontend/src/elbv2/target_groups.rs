@@ -2,7 +2,7 @@
 
 use super::health_checks::{self, Given, Of};
 use super::load_balancers::check_named;
-use super::{change, nouns, page, shown, usage, validation};
+use super::{change, nouns, page, said, shown, usage, validation};
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use model::balancing::{Target, TargetGroup, TargetHealth};
@@ -72,7 +72,7 @@ pub async fn modify(
         let given = Given {
             enabled: input.health_check_enabled,
             protocol: input.health_check_protocol.clone(),
-            port: input.health_check_port.clone(),
+            port: said(input.health_check_port.clone()),
             path: input.health_check_path.clone(),
             interval_seconds: input.health_check_interval_seconds,
             timeout_seconds: input.health_check_timeout_seconds,

@@ -101,7 +101,7 @@ fn read(
     };
     let vpc = snapshot.get::<Vpc>(group.vpc.as_str());
     let inside = vpc.is_some_and(|vpc| vpc.cidrs().any(|range| range.contains(address)));
-    let asked = given.availability_zone.as_deref();
+    let asked = given.availability_zone.as_deref().filter(|zone| !zone.is_empty());
     let zone = match (inside, asked) {
         (true, _) => {
             let mut subnets = snapshot.scan::<Subnet>("").map(|(_, it)| it);

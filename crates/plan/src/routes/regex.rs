@@ -1,6 +1,6 @@
-//! Regular expressions of conditions. They are compiled where they are asked: a compiled one is no
-//! data, a table is. The engine takes time in proportion to the product of the lengths of expression
-//! and text, whatever they are, and both are bounded.
+//! Regular expressions of conditions. They are compiled where they are asked: a compiled one is
+//! no data, a table is. The engine takes time in proportion to the product of the lengths of
+//! expression and text, whatever they are, and both are bounded.
 
 use regex_lite::{Regex, RegexBuilder};
 
