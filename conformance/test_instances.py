@@ -465,6 +465,30 @@ def test_who_may_join(fleet):
     until(lambda: not machine.left(), 20, "nothing is left of it")
 
 
+def test_a_certificate_is_renewed_when_half_is_over(fleet):
+    machine = fleet.bed.machine(None).join(fleet.server)
+    machine.stop()
+    record = machine.data_dir / "agent" / "membership.json"
+    certificate = machine.data_dir / "agent" / "agent.crt"
+    before, told = certificate.read_text(), json.loads(record.read_text())
+    day = 24 * 3600 * 1000
+    record.write_text(json.dumps({
+        **told, "joined_at": told["joined_at"] - 300 * day,
+        "expires_at": told["joined_at"] + day}))
+    machine.start()
+    until(lambda: "certificate was renewed" in machine.log_path.read_text(), 10, "it is renewed")
+    assert certificate.read_text() != before
+    assert json.loads(record.read_text())["expires_at"] > told["joined_at"] + 300 * day
+    machine.stop()
+    # It is good for a session, too, and of the same instance.
+    machine.start()
+    assert machine.instance == told["instance"]
+    until(lambda: fleet.instances()[machine.instance][4:6] == ["ACTIVE", "0"], 10, "it is back")
+    machine.stop()
+    until(lambda: fleet.instances()[machine.instance][5] == "(away)", 10, "it has gone")
+    fleet.operate("forget", machine.instance)
+
+
 def test_a_token_expires(fleet):
     made = fleet.token(validSeconds=1)
     machine = fleet.bed.machine(None)
