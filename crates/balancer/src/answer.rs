@@ -88,23 +88,19 @@ impl Answer {
     pub fn write(&self, out: &mut Vec<u8>, keep: bool, headless: bool) {
         let reason = reason(self.status);
         let date = http_date();
-        write!(
-            out,
-            "HTTP/1.1 {} {reason}\r\nServer: {SERVER}\r\nDate: {date}\r\n",
-            self.status
-        )
-        .and_then(|()| {
-            if !self.body.is_empty() {
-                write!(out, "Content-Type: {}\r\n", self.content_type)?;
-            }
-            write!(out, "Content-Length: {}\r\n", self.body.len())?;
-            if let Some(location) = &self.location {
-                write!(out, "Location: {location}\r\n")?;
-            }
-            let connection = if keep { "keep-alive" } else { "close" };
-            write!(out, "Connection: {connection}\r\n\r\n")
-        })
-        .expect("a Vec takes everything");
+        write!(out, "HTTP/1.1 {} {reason}\r\nServer: {SERVER}\r\nDate: {date}\r\n", self.status)
+            .and_then(|()| {
+                if !self.body.is_empty() {
+                    write!(out, "Content-Type: {}\r\n", self.content_type)?;
+                }
+                write!(out, "Content-Length: {}\r\n", self.body.len())?;
+                if let Some(location) = &self.location {
+                    write!(out, "Location: {location}\r\n")?;
+                }
+                let connection = if keep { "keep-alive" } else { "close" };
+                write!(out, "Connection: {connection}\r\n\r\n")
+            })
+            .expect("a Vec takes everything");
         if !headless {
             out.extend_from_slice(&self.body);
         }

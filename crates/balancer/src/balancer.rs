@@ -75,6 +75,8 @@ impl Balancer {
 
     /// Replaces the table whole; listeners that stay keep their connections. Names what could not
     /// be served (port taken, bad PEM).
+    // By value, as it comes: a later version may keep it.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn learn(
         &self,
         table: Arc<BalancerTable>,
@@ -163,8 +165,7 @@ impl Balancer {
             let from = users.get(id).cloned().unwrap_or_default();
             let mut own = Vec::new();
             for target in &entry.targets {
-                let key =
-                    TargetKey { group: id.clone(), id: target.id.clone(), port: target.port };
+                let key = TargetKey { group: id.clone(), id: target.id.clone(), port: target.port };
                 let place = Place {
                     key: key.clone(),
                     vpc: entry.vpc.clone(),
@@ -207,10 +208,7 @@ impl Balancer {
             let parts = Parts {
                 id: id.clone(),
                 tag: self.core.seal.group_tag(id),
-                arn: format!(
-                    "{}:targetgroup/{}/{}",
-                    self.core.settings.arn_prefix, entry.name, id
-                ),
+                arn: format!("{}:targetgroup/{}/{}", self.core.settings.arn_prefix, entry.name, id),
                 entry: entry.clone(),
                 memory,
                 from,

@@ -5,14 +5,14 @@
 use crate::answer::Trouble;
 use crate::buffer::Buffer;
 use crate::counts::{BalancerCount, GroupCount};
-use crate::dial::dial;
+use crate::dial::{dial, reach};
 use crate::exchange::{has, status};
 use crate::framing::{Decoder, Encoder, Length, answer_length};
 use crate::head::{Head, Kind, Known, Version};
 use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
 use crate::incoming;
 use crate::limits::{
-    ANSWER_HEAD_BYTES_MAX, ATTEMPTS_MAX, BUFFER_BYTES_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS,
+    ANSWER_HEAD_BYTES_MAX, BUFFER_BYTES_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS,
 };
 use crate::link::Link;
 use crate::outgoing::{self, Trace};
@@ -124,33 +124,15 @@ pub async fn over_http1(
     let (parts, body) = request.into_parts();
     let empty = body.is_end_stream();
     let repeatable = empty && parts.method.is_idempotent();
-    let mut fresh_ms = if repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
+    let fresh_ms = if repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
     let memory = route.group.memory.clone();
     memory.tally.add(worker, GroupCount::Requests, 1);
     let headless = parts.method == http::Method::HEAD;
     let mut body = Some(body).filter(|_| !empty);
-    let mut attempt = 0;
-    let (link, reused) = loop {
-        attempt += 1;
-        record.target(&route.lease);
-        let kept = (fresh_ms > 0).then(|| route.lease.take_kept(worker, fresh_ms)).flatten();
-        if let Some(link) = kept {
-            break (link, true);
-        }
-        match dial(core, worker, &route.group, &route.lease).await {
-            Ok(link) => break (link, false),
-            Err(failure) => {
-                memory.tally.add(worker, GroupCount::ConnectionErrors, 1);
-                core.suspect(&route.lease);
-                if let Some(group) = guest.seat.site().group(&route.group.id) {
-                    route.group = group.clone();
-                }
-                if attempt >= ATTEMPTS_MAX || !route.turn_away(core.draw(worker)) {
-                    return Err((failure.trouble(), record));
-                }
-            }
-        }
-        fresh_ms = IDLE_UNREPEATABLE_MS;
+    let reached = reach(core, worker, &guest.seat, &mut route, fresh_ms, &mut record).await;
+    let (link, reused) = match reached {
+        Ok(reached) => reached,
+        Err(trouble) => return Err((trouble, record)),
     };
     let sent = Instant::now();
     record.sent_at = Some(sent);
@@ -177,15 +159,7 @@ pub async fn over_http1(
     });
     let mut met = carried.answer(headless).await;
     if matches!(met, Met::Unanswered) && reused && repeatable {
-        match dial(core, worker, &carried.route.group, &carried.route.lease).await {
-            Ok(link) => {
-                carried.link = Some(link);
-                carried.written = 0;
-                carried.up_broken = false;
-                met = carried.answer(headless).await;
-            }
-            Err(failure) => met = Met::Trouble(failure.trouble()),
-        }
+        met = carried.answer_anew(headless).await;
     }
     match met {
         Met::Answer => {
@@ -237,6 +211,18 @@ fn head(
 }
 
 impl Carried {
+    /// Over a new connection: the kept one was closed before it was used.
+    async fn answer_anew(&mut self, headless: bool) -> Met {
+        let core = &self.guest.core;
+        match dial(core, self.worker, &self.route.group, &self.route.lease).await {
+            Ok(link) => self.link = Some(link),
+            Err(failure) => return Met::Trouble(failure.trouble()),
+        }
+        self.written = 0;
+        self.up_broken = false;
+        self.answer(headless).await
+    }
+
     async fn answer(&mut self, headless: bool) -> Met {
         std::future::poll_fn(|context| self.poll_head(context, headless)).await
     }
@@ -422,10 +408,9 @@ impl Carried {
 
     fn give_back_if_over(&mut self) {
         let sent = self.body.is_none() && self.written == self.up.len() && !self.up_broken;
-        if self.decoder.is_done() && sent && self.keep_target && self.from_target.is_empty() {
-            if let Some(link) = self.link.take() {
-                self.route.lease.keep(self.worker, link);
-            }
+        let good = sent && self.keep_target && self.from_target.is_empty();
+        if let Some(link) = self.link.take_if(|_| self.decoder.is_done() && good) {
+            self.route.lease.keep(self.worker, link);
         }
     }
 }

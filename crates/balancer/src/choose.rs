@@ -7,7 +7,11 @@ pub fn in_turn(turn: usize, count: usize) -> usize {
 }
 
 /// Who has least to do; of several the next in turn.
-pub fn least_outstanding(outstanding: impl Iterator<Item = u32>, turn: usize, count: usize) -> usize {
+pub fn least_outstanding(
+    outstanding: impl Iterator<Item = u32>,
+    turn: usize,
+    count: usize,
+) -> usize {
     let rotated = |at: usize| (at + count - turn % count) % count;
     let ranked = outstanding.enumerate().map(|(at, busy)| (busy, rotated(at), at));
     ranked.min().map_or(0, |(_, _, at)| at)

@@ -178,8 +178,8 @@ impl Connection {
                 if let Poll::Ready(filled) = buffer.poll_fill(context, link) {
                     return Poll::Ready(Some(filled));
                 }
-                let over = (leash.is_pulled(context) && !begun)
-                    || patience.poll(context).is_ready();
+                let over =
+                    (leash.is_pulled(context) && !begun) || patience.poll(context).is_ready();
                 if over { Poll::Ready(None) } else { Poll::Pending }
             })
             .await;

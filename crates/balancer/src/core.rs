@@ -32,7 +32,8 @@ pub struct Admitted(Arc<Core>);
 
 impl Core {
     pub fn new(doors: Arc<dyn Doors>, settings: Settings) -> Self {
-        let workers = (0..settings.workers.max(1)).map(|index| Worker::start(index, &settings.seed));
+        let workers =
+            (0..settings.workers.max(1)).map(|index| Worker::start(index, &settings.seed));
         let workers: Vec<Worker> = workers.collect();
         let board = Arc::new(Board::new());
         let told = board.clone();

@@ -20,7 +20,10 @@ fn take<const N: usize>(cells: &[Cell<N>]) -> [u64; N] {
 }
 
 macro_rules! tally {
-    ($tally:ident, $count:ident, $counts:ident, $number:literal, $($name:ident => $field:ident),+) => {
+    (
+        $tally:ident, $count:ident, $counts:ident, $number:literal,
+        $($name:ident => $field:ident),+
+    ) => {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum $count { $($name),+ }
 
@@ -95,7 +98,9 @@ impl GroupTally {
 
     /// What it has counted; the largest time is the largest of all workers'.
     pub fn taken(&self) -> GroupCounts {
-        let max = |cell: &Cell<10>| cell.0[GroupCount::ResponseMicrosMax as usize].swap(0, Ordering::Relaxed);
+        let max = |cell: &Cell<10>| {
+            cell.0[GroupCount::ResponseMicrosMax as usize].swap(0, Ordering::Relaxed)
+        };
         let largest = self.0.iter().map(max).max().unwrap_or(0);
         GroupCounts { response_micros_max: largest, ..self.take() }
     }

@@ -2,9 +2,13 @@
 
 use crate::answer::Trouble;
 use crate::core::Core;
+use crate::counts::GroupCount;
 use crate::group::Group;
-use crate::limits::{CONNECT_IMPATIENT_MS, CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS};
+use crate::limits::{ATTEMPTS_MAX, CONNECT_IMPATIENT_MS, CONNECT_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS};
 use crate::link::Link;
+use crate::listener::Seat;
+use crate::record::Record;
+use crate::request::Route;
 use crate::target::Target;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -43,6 +47,51 @@ pub async fn dial(core: &Core, worker: usize, group: &Group, to: &Target) -> Res
         Ok(Err(failure)) => Err(Failure::Tls(failure)),
         Err(_) => Err(Failure::TimedOut),
     }
+}
+
+/// A connection to the route's target, kept (for at most `fresh_ms`) or new. If that target takes
+/// none, to another, which the route leads to from then on. Also: whether it was kept.
+pub async fn reach(
+    core: &Core,
+    worker: usize,
+    seat: &Seat,
+    route: &mut Route,
+    fresh_ms: u64,
+    record: &mut Record,
+) -> Result<(Link, bool), Trouble> {
+    let mut attempt = 1;
+    loop {
+        record.target(&route.lease);
+        let kept = (fresh_ms > 0).then(|| route.lease.take_kept(worker, fresh_ms)).flatten();
+        if let Some(link) = kept {
+            return Ok((link, true));
+        }
+        match dial(core, worker, &route.group, &route.lease).await {
+            Ok(link) => return Ok((link, false)),
+            Err(failure) => {
+                tracing::debug!(%failure, target = %route.lease.shown, "a target was not reached");
+                failed(core, worker, route);
+                if attempt == ATTEMPTS_MAX || !turn_away(core, worker, seat, route) {
+                    return Err(failure.trouble());
+                }
+            }
+        }
+        attempt += 1;
+    }
+}
+
+/// The route's target did not take a connection.
+pub fn failed(core: &Core, worker: usize, route: &Route) {
+    route.group.memory.tally.add(worker, GroupCount::ConnectionErrors, 1);
+    core.suspect(&route.lease);
+}
+
+/// Another target, by the table as it is now. False: there is none.
+pub fn turn_away(core: &Core, worker: usize, seat: &Seat, route: &mut Route) -> bool {
+    if let Some(group) = seat.site().group(&route.group.id) {
+        route.group = group.clone();
+    }
+    route.turn_away(core.draw(worker))
 }
 
 pub async fn connect(

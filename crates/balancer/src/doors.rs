@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
 pub trait Doors: Send + Sync + 'static {
-    /// Bound to `at` in the VPC, listening, non-blocking. Blocking for some microseconds is allowed.
+    /// Bound to `at` in the VPC, listening, non-blocking. May take some microseconds.
     fn listen(&self, vpc: &VpcId, at: SocketAddrV4) -> io::Result<TcpListener>;
 
     /// A non-blocking stream from `from` in the VPC whose connect to `to` has begun.

@@ -262,10 +262,7 @@ impl Exchange<'_> {
         let decoder = self.told.decoder.as_mut().expect("there is a body");
         let encoder = self.told.encoder.expect("it is set with the decoder");
         let out = self.down.next();
-        while !decoder.is_done()
-            && !self.from_target.is_empty()
-            && out.len() < BUFFER_BYTES_MAX
-        {
+        while !decoder.is_done() && !self.from_target.is_empty() && out.len() < BUFFER_BYTES_MAX {
             let Ok(taken) = decoder.take(self.from_target.data()) else {
                 return Step::Ends(End::Cut);
             };

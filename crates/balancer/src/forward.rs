@@ -5,13 +5,13 @@ use crate::answer::Trouble;
 use crate::connection::{After, Asked, Connection, idle};
 use crate::counts::{BalancerCount, GroupCount};
 use crate::desync::{self, Measure, Tier, Verdict};
-use crate::dial::dial;
+use crate::dial::reach;
 use crate::exchange::{End, Exchange, Pipe, Told};
 use crate::framing::{Decoder, Encoder, Length};
 use crate::head::{Head, Known, Version};
 use crate::http1::{Heard, Sent, host};
 use crate::incoming::{self, Terms};
-use crate::limits::{ATTEMPTS_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS};
+use crate::limits::{IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS};
 use crate::link::Link;
 use crate::outgoing::{self, Origin};
 use crate::record::Record;
@@ -72,7 +72,8 @@ impl Connection {
 
     fn note(&self, site: &Site, verdict: Verdict) {
         site.front.tally.add(self.worker, BalancerCount::DesyncNonCompliant, 1);
-        tracing::debug!(client = %self.client, tier = verdict.tier.name(), verdict.reason, "desync");
+        let Verdict { tier, reason } = verdict;
+        tracing::debug!(client = %self.client, tier = tier.name(), reason, "desync");
     }
 
     async fn decided(
@@ -193,27 +194,15 @@ impl Connection {
         let tally = &route.group.memory.clone().tally;
         tally.add(self.worker, GroupCount::Requests, 1);
         let mut fresh_ms = if asked.repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
-        for attempt in 1.. {
-            let kept = match fresh_ms {
-                0 => None,
-                fresh_ms => route.lease.take_kept(self.worker, fresh_ms),
-            };
-            let reused = kept.is_some();
-            record.target(&route.lease);
-            let mut link = match kept {
-                Some(link) => link,
-                None => match dial(&core, self.worker, &route.group, &route.lease).await {
-                    Ok(link) => link,
-                    Err(failure) => {
-                        tally.add(self.worker, GroupCount::ConnectionErrors, 1);
-                        core.suspect(&route.lease);
-                        if attempt < ATTEMPTS_MAX && self.turn_away(&mut route) {
-                            continue;
-                        }
-                        record.trouble(failure.trouble());
-                        return self.refuse(site, &asked, failure.trouble(), body.is_done()).await;
-                    }
-                },
+        loop {
+            let seat = self.seat.clone();
+            let reached = reach(&core, self.worker, &seat, &mut route, fresh_ms, record).await;
+            let (mut link, reused) = match reached {
+                Ok(reached) => reached,
+                Err(trouble) => {
+                    record.trouble(trouble);
+                    return self.refuse(site, &asked, trouble, body.is_done()).await;
+                }
             };
             let cookies = |application| route.set_cookies(&core, application);
             let terms = Terms {
@@ -231,22 +220,14 @@ impl Connection {
                 let micros = (at - sent).as_micros();
                 tally.answered(self.worker, told.status, u64::try_from(micros).unwrap_or(u64::MAX));
             }
-            let again = end == End::Unanswered && reused && asked.repeatable;
-            if again && attempt < ATTEMPTS_MAX {
+            // A kept connection may have been closed just now; a new one can't have been.
+            if end == End::Unanswered && reused && asked.repeatable {
                 fresh_ms = 0;
                 continue;
             }
-            return self.ended(site, end, told, link, Bound { route, asked, upgrade, last }, record, body.is_done()).await;
+            let bound = Bound { route, asked, upgrade, last };
+            return self.ended(site, end, told, link, bound, record, body.is_done()).await;
         }
-        unreachable!("the attempts are counted inside")
-    }
-
-    /// Another target, by the table as it is now. False: there is none.
-    fn turn_away(&self, route: &mut Route) -> bool {
-        if let Some(group) = self.seat.site().group(&route.group.id) {
-            route.group = group.clone();
-        }
-        route.turn_away(self.core.draw(self.worker))
     }
 
     async fn exchange(

@@ -274,8 +274,16 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for bad in [
-            &b"g\r\n"[..], b"\r\n", b"-1\r\n", b"0x3\r\n", b"3\nabc", b"3\r\r\nabc", b"3\r\nabcX\r\n",
-            b"10000000000000000\r\n", b"3;a\0\r\n", b" 3\r\n",
+            &b"g\r\n"[..],
+            b"\r\n",
+            b"-1\r\n",
+            b"0x3\r\n",
+            b"3\nabc",
+            b"3\r\r\nabc",
+            b"3\r\nabcX\r\n",
+            b"10000000000000000\r\n",
+            b"3;a\0\r\n",
+            b" 3\r\n",
         ] {
             assert!(decode(Length::Chunked, bad, 1).is_err(), "{}", String::from_utf8_lossy(bad));
         }

@@ -184,7 +184,9 @@ fn first_line(kind: Kind, bytes: &[u8], start: usize, end: usize) -> Result<Firs
         let first = Span::new(start + space + 1, start + space + 4);
         let second = Span::new((start + space + 5).min(end), end);
         let spoken = second.of(bytes).iter().all(|byte| *byte >= b' ' || *byte == b'\t');
-        return spoken.then_some(FirstLine { whole, first, second, version }).ok_or(Malformed::Syntax);
+        return spoken
+            .then_some(FirstLine { whole, first, second, version })
+            .ok_or(Malformed::Syntax);
     }
     let rest = &line[space + 1..];
     let second_space = memchr(b' ', rest).ok_or(Malformed::Syntax)?;

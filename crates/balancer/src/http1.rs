@@ -62,6 +62,7 @@ pub fn host<'a>(
 
 /// Letters, digits and the few marks of names, addresses and ports.
 fn is_host(host: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    let fits =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     host.bytes().all(fits)
 }

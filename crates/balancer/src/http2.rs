@@ -155,9 +155,7 @@ async fn respond(guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body
             record.end(&guest.core, &site);
             return own(&answer, headless);
         }
-        Ok(Way::Forward(route)) => {
-            forward(&guest, &site, request, route, stay, record).await
-        }
+        Ok(Way::Forward(route)) => forward(&guest, &site, request, route, stay, record).await,
         Err(trouble) => Err((trouble, record)),
     };
     match carried {
@@ -223,7 +221,11 @@ fn judge(guest: &Guest, site: &Site, request: &Request<Incoming>) -> Result<(), 
     }
 }
 
-fn choose(guest: &Guest, site: &Arc<Site>, request: &Request<Incoming>) -> Result<Decision, Trouble> {
+fn choose(
+    guest: &Guest,
+    site: &Arc<Site>,
+    request: &Request<Incoming>,
+) -> Result<Decision, Trouble> {
     let host = host(request).ok_or(Trouble::BadRequest)?;
     let uri = request.uri();
     let view = RequestView {
@@ -340,9 +342,10 @@ pub fn complete(headers: &mut HeaderMap, route: &Route, core: &Core) {
     if !route.is_sticky() {
         return;
     }
-    let followed = headers.get_all(http::header::SET_COOKIE).iter().any(|value| {
-        crate::incoming::sets(value.as_bytes(), route.application_cookie())
-    });
+    let followed = headers
+        .get_all(http::header::SET_COOKIE)
+        .iter()
+        .any(|value| crate::incoming::sets(value.as_bytes(), route.application_cookie()));
     for cookie in route.set_cookies(core, followed) {
         let value = HeaderValue::from_str(&cookie).expect("our cookies have no odd characters");
         headers.append(http::header::SET_COOKIE, value);

@@ -38,8 +38,14 @@ pub fn write(
         let (name, value) = (field.name.of(bytes), field.value.of(bytes));
         match field.known {
             // Framing is ours but for a length, which is the same on both sides.
-            Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::Te
-            | Known::TransferEncoding | Known::Upgrade | Known::Trailer | Known::Invalid => continue,
+            Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::TransferEncoding
+            | Known::Upgrade
+            | Known::Trailer
+            | Known::Invalid => continue,
             Known::ContentLength if encoder == Encoder::Chunked => continue,
             Known::Date => dated = true,
             Known::Server => served = true,

@@ -113,8 +113,13 @@ pub fn write(
         Some(given) => put(b"X-Amzn-Trace-Id", trace_id(origin.trace, &given).as_bytes()),
     }
     fields.each(|known, name, value| match known {
-        Known::Other | Known::Cookie | Known::Date | Known::Server | Known::UserAgent
-        | Known::SetCookie | Known::Expect => {
+        Known::Other
+        | Known::Cookie
+        | Known::Date
+        | Known::Server
+        | Known::UserAgent
+        | Known::SetCookie
+        | Known::Expect => {
             if origin.drop_invalid && !is_valid_name(name) {
                 invalid += 1;
             } else if !named.is_some_and(|named| is_named(named, name)) {
@@ -254,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_target_is_told_where_a_request_came_from() {
-        let sent = [("Accept", "*/*"), ("connection", "close, X-Mine"), ("x-mine", "1"), ("TE", "x")];
+        let sent =
+            [("Accept", "*/*"), ("connection", "close, X-Mine"), ("x-mine", "1"), ("TE", "x")];
         assert_eq!(
             told(&sent, &origin(), "a.b:80"),
             format!(
@@ -268,8 +274,7 @@ mod tests {
     fn the_three_ways_with_forwarded_for() {
         let sent = [("x-forwarded-for", "10.0.0.1"), ("X-Forwarded-For", "10.0.0.2")];
         let line = |mode, port| {
-            let origin =
-                Origin { forwarded_for: mode, forwarded_client_port: port, ..origin() };
+            let origin = Origin { forwarded_for: mode, forwarded_client_port: port, ..origin() };
             let told = told(&sent, &origin, "h");
             told.lines().find_map(|l| l.strip_prefix("X-Forwarded-For: ").map(str::to_owned))
         };

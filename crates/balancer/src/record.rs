@@ -1,5 +1,5 @@
-//! What is kept of a request while it goes on: the times for metrics, and, for a load balancer whose
-//! access log is on, what its line says. Nothing is copied for others.
+//! What is kept of a request while it goes on: the times for metrics, and, for a load balancer
+//! whose access log is on, what its line says. Nothing is copied for others.
 //! Source: ELB user guide, "Access logs for your Application Load Balancer".
 
 use crate::answer::{Answer, Trouble};

@@ -97,9 +97,7 @@ pub fn decide(
                 body: bytes::Bytes::new(),
             })
         }
-        Act::Forward(forwarding) => {
-            Way::Forward(forward(core, worker, forwarding, view, spoken)?)
-        }
+        Act::Forward(forwarding) => Way::Forward(forward(core, worker, forwarding, view, spoken)?),
     };
     Ok(Decision { rule, way })
 }

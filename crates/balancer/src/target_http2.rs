@@ -4,7 +4,7 @@
 use crate::answer::Trouble;
 use crate::carried::Body;
 use crate::counts::{BalancerCount, GroupCount};
-use crate::dial::dial;
+use crate::dial::{self, dial};
 use crate::group::Group;
 use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
 use crate::limits::ATTEMPTS_MAX;
@@ -88,46 +88,13 @@ pub async fn over_http2(
     if route.group.entry.version == model::balancing::ProtocolVersion::Grpc {
         site.front.tally.add(worker, BalancerCount::GrpcRequests, 1);
     }
-    let mut request = match rewritten(guest, site, request, &route, record.trace) {
+    let request = match rewritten(guest, site, request, &route, record.trace) {
         Ok(request) => request,
         Err(trouble) => return Err((trouble, record)),
     };
-    let mut attempt = 0;
-    let (response, sent) = loop {
-        attempt += 1;
-        record.target(&route.lease);
-        let (failed, unsent) = match sender(guest, &route.group, &route.lease).await {
-            Ok(mut sender) => {
-                let sent = Instant::now();
-                record.sent_at = Some(sent);
-                let answer = async {
-                    // Not ready: it closed since; sending says so and gives the request back.
-                    let _ = sender.ready().await;
-                    sender.try_send_request(request).await
-                };
-                match tokio::time::timeout(idle, answer).await {
-                    Ok(Ok(response)) => break (response, sent),
-                    Ok(Err(mut failure)) => (Trouble::BadGateway, failure.take_message()),
-                    Err(_) => return Err((Trouble::GatewayTimeout, record)),
-                }
-            }
-            Err(trouble) => {
-                memory.tally.add(worker, GroupCount::ConnectionErrors, 1);
-                if let Some(group) = guest.seat.site().group(&route.group.id) {
-                    route.group = group.clone();
-                }
-                core.suspect(&route.lease);
-                if !route.turn_away(core.draw(worker)) {
-                    return Err((trouble, record));
-                }
-                (trouble, Some(request))
-            }
-        };
-        route.lease.streams[worker].forget_closed();
-        match unsent {
-            Some(unsent) if attempt < ATTEMPTS_MAX => request = unsent,
-            _ => return Err((failed, record)),
-        }
+    let (response, sent) = match ask(guest, &mut route, request, idle, &mut record).await {
+        Ok(answered) => answered,
+        Err(trouble) => return Err((trouble, record)),
     };
     memory.tally.answered(worker, response.status().as_u16(), micros(sent));
     record.target_status = response.status().as_u16();
@@ -146,6 +113,50 @@ pub async fn over_http2(
         _stay: stay,
     };
     Ok(Response::from_parts(parts, Body::Http2(Box::new(streamed))))
+}
+
+/// The head of the target's answer, and when it was asked; of another target's if this one can't
+/// have begun the request.
+async fn ask(
+    guest: &Guest,
+    route: &mut Route,
+    mut request: Request<Incoming>,
+    idle: Duration,
+    record: &mut Record,
+) -> Result<(Response<Incoming>, Instant), Trouble> {
+    let (core, worker) = (&guest.core, guest.worker);
+    for attempt in 1.. {
+        record.target(&route.lease);
+        let (failed, unsent) = match sender(guest, &route.group, &route.lease).await {
+            Ok(mut sender) => {
+                let sent = Instant::now();
+                record.sent_at = Some(sent);
+                let answer = async {
+                    // Not ready: it closed since; sending says so and gives the request back.
+                    let _ = sender.ready().await;
+                    sender.try_send_request(request).await
+                };
+                match tokio::time::timeout(idle, answer).await {
+                    Ok(Ok(response)) => return Ok((response, sent)),
+                    Ok(Err(mut failure)) => (Trouble::BadGateway, failure.take_message()),
+                    Err(_) => return Err(Trouble::GatewayTimeout),
+                }
+            }
+            Err(trouble) => {
+                dial::failed(core, worker, route);
+                if !dial::turn_away(core, worker, &guest.seat, route) {
+                    return Err(trouble);
+                }
+                (trouble, Some(request))
+            }
+        };
+        route.lease.streams[worker].forget_closed();
+        match unsent {
+            Some(unsent) if attempt < ATTEMPTS_MAX => request = unsent,
+            _ => return Err(failed),
+        }
+    }
+    unreachable!("the last attempt returns")
 }
 
 impl Streams {
@@ -181,10 +192,10 @@ fn rewritten(
     let tally = &site.front.tally;
     tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
     for kept in [http::header::TE, http::header::TRAILER, http::header::CONTENT_LENGTH] {
-        if let Some(value) = request.headers().get(&kept) {
-            if kept != http::header::TE || value == "trailers" {
-                headers.insert(kept, value.clone());
-            }
+        let value = request.headers().get(&kept);
+        let value = value.filter(|value| kept != http::header::TE || *value == "trailers");
+        if let Some(value) = value {
+            headers.insert(kept, value.clone());
         }
     }
     let (mut parts, body) = request.into_parts();

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn a_time_is_spelled_as_the_access_log_does() {
-        let of = |seconds, micros| iso(Duration::from_secs(seconds) + Duration::from_micros(micros));
+        let of =
+            |seconds, micros| iso(Duration::from_secs(seconds) + Duration::from_micros(micros));
         assert_eq!(of(0, 0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(of(1_530_570_180, 186_641), "2018-07-02T22:23:00.186641Z");
         assert_eq!(of(1_709_164_800, 1), "2024-02-29T00:00:00.000001Z");

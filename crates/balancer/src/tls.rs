@@ -1,6 +1,7 @@
 //! TLS: certificates by the name that a client asks for, and connections to targets that speak it.
 //! A listener's certificates change for new connections only. Targets' certificates are not
-//! checked, as ALB does not: the network says who they are. Source: ELB user guide, "Target groups".
+//! checked, as ALB does not: the network says who they are. Source: ELB user guide, "Target
+//! groups".
 
 use model::balancing::{CertificateWithKey, Certificates};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -9,11 +9,10 @@ use world::*;
 async fn one_target(
     change: impl FnOnce(&mut model::balancing::BalancerTable),
 ) -> (balancer::Balancer, Target, u16) {
-    let echo = target(|request| ok(request)).await;
+    let echo = target(ok).await;
     let port = free_port();
     let balancer = balancer();
-    let mut table =
-        table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[echo.at]))]);
+    let mut table = table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[echo.at]))]);
     change(&mut table);
     learn(&balancer, table);
     (balancer, echo, port)
@@ -60,9 +59,7 @@ async fn large_bodies_pass_both_ways_and_pipelined_requests_are_answered_in_orde
     let answer = soon(client.message()).await.expect("an answer");
     assert!(answer.ends_with(&large[..100]) || answer.ends_with("abcdef"));
     assert!(body(&answer).len() > length);
-    client
-        .send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n")
-        .await;
+    client.send("GET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert!(soon(client.message()).await.expect("the second").contains("GET /2 "));
     assert!(soon(client.message()).await.expect("the third").contains("GET /3 "));
 }
@@ -109,9 +106,10 @@ async fn own_answers_have_albs_status() {
 #[tokio::test]
 async fn a_client_that_says_close_or_speaks_http_1_0_is_closed() {
     let (_balancer, _echo, port) = one_target(|_| {}).await;
-    for request in
-        ["GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\nHost: h\r\n\r\n"]
-    {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+    ] {
         let mut client = Client::new(port).await;
         client.send(request).await;
         let answer = soon(client.message()).await.expect("an answer");
@@ -229,8 +227,10 @@ async fn an_upgraded_connection_is_carried_both_ways() {
         let head = client.until(b"\r\n\r\n").await.expect("a head");
         assert!(head.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"), "{head}");
         client
-            .send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                   Connection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhello")
+            .send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                   Connection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhello",
+            )
             .await;
         while let Some(line) = client.until(b"\n").await {
             client.send(&line.to_uppercase()).await;
@@ -241,8 +241,10 @@ async fn an_upgraded_connection_is_carried_both_ways() {
     learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[at]))]));
     let mut client = Client::new(port).await;
     client
-        .send("GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-               Sec-WebSocket-Key: x\r\n\r\nfirst\n")
+        .send(
+            "GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+               Sec-WebSocket-Key: x\r\n\r\nfirst\n",
+        )
         .await;
     let head = soon(client.until(b"\r\n\r\n")).await.expect("a head");
     assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("Upgrade: websocket"), "{head}");
@@ -264,7 +266,10 @@ async fn the_end_of_a_balancer_waits_for_requests_but_not_for_ever() {
     .await;
     let port = free_port();
     let balancer = balancer();
-    learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[slow.at]))]));
+    learn(
+        &balancer,
+        table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[slow.at]))]),
+    );
     let mut client = Client::new(port).await;
     let mut idle = Client::new(port).await;
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;

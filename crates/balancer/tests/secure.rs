@@ -87,7 +87,9 @@ async fn a_client_is_shown_the_certificate_of_the_name_it_asks_for() {
         failures.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(learn(&all, &["default", "exact", "wild"]), Vec::<String>::new());
-    for (name, arn) in [("default.test", "default"), ("a.wild.test", "exact"), ("b.wild.test", "wild")] {
+    for (name, arn) in
+        [("default.test", "default"), ("a.wild.test", "exact"), ("b.wild.test", "wild")]
+    {
         let stream = soon(tls(port, name, "http/1.1", &all)).await.expect("a handshake");
         assert_eq!(shown(&stream), der(&all[arn]), "{name}");
     }
@@ -121,7 +123,8 @@ where
 {
     let stream = soon(tls(port, "default.test", "h2", all)).await.expect("a handshake");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
     let (sender, connection) = handshake.await.expect("it speaks HTTP/2");
     tokio::spawn(connection);
     sender
@@ -134,7 +137,7 @@ async fn text(response: Response<Incoming>) -> String {
 
 #[tokio::test]
 async fn requests_over_http_2_reach_targets_over_http_1() {
-    let echo = target(|request| ok(request)).await;
+    let echo = target(ok).await;
     let port = free_port();
     let balancer = balancer();
     let all = Certificates::from([("default".to_owned(), certificate(&["default.test"]))]);
@@ -158,7 +161,10 @@ async fn requests_over_http_2_reach_targets_over_http_1() {
             assert_eq!(response.status(), 200);
             assert!(response.headers().contains_key("set-cookie"));
             let text = soon(text(response)).await;
-            assert!(text.starts_with("POST /a?b HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{text}");
+            assert!(
+                text.starts_with("POST /a?b HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\n"),
+                "{text}"
+            );
             assert!(text.contains("\r\ncookie: x=1; y=2\r\n"), "{text}");
             assert!(text.contains("X-Forwarded-Proto: https\r\n"));
             assert!(text.ends_with(&body));
@@ -223,7 +229,9 @@ async fn grpc_passes_with_its_trailers_and_other_protocols_are_464() {
         let trailers = collected.trailers().cloned().expect("there are trailers");
         assert_eq!(trailers["grpc-status"], "0");
         let said = String::from_utf8_lossy(&collected.to_bytes()).into_owned();
-        assert!(said.contains("/pkg.Service/Call te=Some(\"trailers\") from=Some(\"127.0.0.1\") ping"));
+        assert!(
+            said.contains("/pkg.Service/Call te=Some(\"trailers\") from=Some(\"127.0.0.1\") ping")
+        );
     }
     let get = Request::get("https://default.test/").body(Full::default()).expect("a request");
     assert_eq!(soon(sender.send_request(get)).await.expect("an answer").status(), 464);
@@ -261,7 +269,9 @@ async fn the_access_log_has_albs_lines() {
     assert_eq!(fields[0], "http");
     assert_eq!(fields[2], "app/lb/0123456789abcdef");
     assert_eq!((fields[4], fields[8], fields[9]), (a.at.to_string().as_str(), "200", "200"));
-    assert!(line.contains(&format!("\"GET http://h:{port}/x?y HTTP/1.1\" \"say \\x22hi\\x22\" - - ")));
+    assert!(
+        line.contains(&format!("\"GET http://h:{port}/x?y HTTP/1.1\" \"say \\x22hi\\x22\" - - "))
+    );
     assert!(line.contains("targetgroup/group/g \"Root=1-"), "{line}");
     assert!(line.contains("\"forward\" \"-\" \"-\""), "{line}");
 }

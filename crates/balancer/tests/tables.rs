@@ -2,8 +2,8 @@
 
 mod world;
 
-use model::balancing::{Algorithm, TargetKey};
 use model::TargetGroupId;
+use model::balancing::{Algorithm, TargetKey};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -47,8 +47,11 @@ async fn thousands_of_tables_a_second_fail_no_request() {
         let mut targets = all.to_vec();
         targets.remove(round % 3);
         let mut second = group(&[all[round % 3]]);
-        second.settings.algorithm =
-            if round.is_multiple_of(2) { Algorithm::RoundRobin } else { Algorithm::LeastOutstanding };
+        second.settings.algorithm = if round.is_multiple_of(2) {
+            Algorithm::RoundRobin
+        } else {
+            Algorithm::LeastOutstanding
+        };
         table(port, rules(), [("g", group(&targets)), ("h", second)])
     };
     learn(&balancer, of(0));
