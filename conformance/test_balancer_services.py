@@ -4,6 +4,7 @@ and is replaced when it dies."""
 
 import os
 import re
+import shutil
 import signal
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 
 import kernel
 from balancing import PORT, Load, Site
+from server import binary
 from tasks import shell
 from waiting import until
 
@@ -214,6 +216,30 @@ def test_the_balancer_outlives_the_control_plane_and_is_replaced_when_it_dies(we
     until(lambda: len(balancers(server)) == 1, 10, "another balancer is there")
     site.until_states({"healthy": 3})
     until(lambda: site.status() == 200, 10, "it serves")
+
+
+@pytest.mark.deadline(120)
+def test_a_balancer_of_another_build_is_relieved(web, site, server, monkeypatch, tmp_path):
+    web.create()
+    web.until_rolled()
+    before = balancers(server)
+    other = tmp_path / "neargate"
+    shutil.copy(binary(), other)
+    with Load(site) as load:
+        until(lambda: load.served > 20, 20, "requests are served")
+        server.stop()
+        with monkeypatch.context() as patch:
+            patch.setenv("NEARGATE_BIN", str(other))
+            server.start()
+        until(lambda: balancers(server) - before, 20, "the next balancer is there")
+        until(lambda: not balancers(server) & before, 40, "the one before has ended")
+        seen = load.served
+        until(lambda: load.served > seen + 50, 20, "requests go on")
+        web.update(desiredCount=3)
+        site.until_states({"healthy": 3})
+    assert load.failures == []
+    server.stop()
+    server.start()
 
 
 def test_without_load_balancers_there_is_no_balancer(server, aws, network, name):

@@ -75,7 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let limit = tokio::select! {
             () = accepting => Duration::ZERO,
             () = serving.keep_whole() => Duration::ZERO,
-            limit = ended.wait_for(Option::is_some) => limit.ok().and_then(|it| *it).unwrap_or_default(),
+            limit = ended.wait_for(Option::is_some) => {
+                limit.ok().and_then(|limit| *limit).unwrap_or_default()
+            }
         };
         tracing::info!(?limit, "told to end");
         serving.balancer.end(limit).await;

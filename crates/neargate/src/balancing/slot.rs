@@ -9,7 +9,7 @@ use model::balancing::{FromBalancer, ToBalancer};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -226,7 +226,7 @@ impl Slot {
             _ => {}
         }
         let listener = UnixListener::bind(&path).context("cannot listen on the slot's socket")?;
-        let closed = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+        let closed = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&path, closed).context("cannot close the socket to others")?;
         listener.set_nonblocking(true).context("cannot wait on the slot's socket")?;
         Ok(listener)
