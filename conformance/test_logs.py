@@ -6,9 +6,11 @@ import subprocess
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from refusals import refused
 from tasks import shell
+from waiting import until
 
 
 @pytest.fixture
@@ -251,3 +253,44 @@ def test_a_missing_group_is_made_only_when_asked(cluster, busybox, aws, create):
     else:
         assert task["stopCode"] == "TaskFailedToStart"
         assert task["stoppedReason"].startswith("ResourceInitializationError"), task
+
+
+STACK = r"""
+echo "INFO 2026-11-21 all is well"
+echo "ERROR 2026-11-21 it broke"; echo "  at one"; echo "  at two"
+echo "INFO 2026-11-21 it goes on"
+"""
+
+
+@pytest.mark.parametrize("option, value", [
+    ("awslogs-multiline-pattern", "^(INFO|ERROR)"), ("awslogs-datetime-format", "%Y-%m-%d")])
+def test_lines_that_belong_together_are_one_event(cluster, busybox, aws, group, option, value):
+    options = {"awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
+               "awslogs-stream-prefix": "p", option: value}
+    logging = {"logDriver": "awslogs", "options": options}
+    # One that ended, and one that says nothing more while it runs.
+    task = cluster.finish(shell(busybox, STACK, logConfiguration=logging))
+    wanted = ["INFO 2026-11-21 all is well\n",
+              "ERROR 2026-11-21 it broke\n  at one\n  at two\n", "INFO 2026-11-21 it goes on\n"]
+    assert cluster.lines(group, task, "app") == wanted
+    script = f"trap exit TERM; {STACK} while true; do sleep 0.1; done"
+    arn = cluster.start(shell(busybox, script, logConfiguration=logging))
+    described = aws.ecs.describe_tasks(cluster=cluster.name, tasks=[arn])["tasks"][0]
+    until(lambda: _said(cluster, group, described) == wanted, 20, "the last event is told, too")
+
+
+def _said(cluster, group, task):
+    try:
+        return cluster.lines(group, task, "app")
+    except ClientError:
+        return None
+
+
+def test_options_that_make_no_pattern_are_told(cluster, busybox, aws, group):
+    options = {"awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
+               "awslogs-stream-prefix": "p", "awslogs-multiline-pattern": "("}
+    logging = {"logDriver": "awslogs", "options": options}
+    task = cluster.finish(shell(busybox, "true", logConfiguration=logging))
+    reason = task["containers"][0]["reason"]
+    assert reason.startswith("CannotStartContainerError: Error response from daemon: "), task
+    assert "could not parse multiline pattern" in reason, reason

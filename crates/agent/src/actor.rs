@@ -4,6 +4,7 @@
 use crate::images::{Image, Images, Wanted};
 use crate::launch;
 use crate::limits::ACTOR_INBOX_MAX;
+use crate::log_events::Beginnings;
 use crate::log_shipper::{Logged, Shipper, Wake};
 use crate::{Shared, recovery};
 use model::TaskId;
@@ -275,6 +276,14 @@ impl<R: Runtime, I: Images> Actor<R, I> {
             self.images.insert(container.to_owned(), image);
         }
         let template = self.template(container).ok_or("no such container")?;
+        if let Some(log) = &template.log {
+            Beginnings::of(log).map_err(|failure| {
+                format!(
+                    "CannotStartContainerError: Error response from daemon: failed to create task \
+                     for container: failed to initialize logging driver: {failure}"
+                )
+            })?;
+        }
         let image = self.images.get(container).ok_or("the image is gone")?;
         let launch = launch::container(
             &self.assignment,
@@ -305,7 +314,10 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         };
         let (wakes, wake) = watch::channel(Wake::Grew);
         let (answers, answer) = mpsc::channel(4);
+        // A container with options that say nothing has not been started.
+        let beginnings = Beginnings::of(&log).unwrap_or(None);
         let shipper = Shipper {
+            beginnings,
             runtime: Arc::clone(&self.shared.runtime),
             link: Arc::clone(&self.shared.link),
             task: self.assignment.task.clone(),

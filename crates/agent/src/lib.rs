@@ -8,6 +8,7 @@ mod images;
 mod launch;
 mod limits;
 mod link;
+mod log_events;
 mod log_shipper;
 mod metadata;
 mod network;

@@ -17,6 +17,12 @@ pub const HEARTBEAT_MS: u64 = 4_000;
 pub const RECONNECT_MS: (u64, u64) = (50, 2_000);
 /// Bytes of log records sent in one batch. CloudWatch's own bound for a batch is 1 MiB.
 pub const LOG_BATCH_BYTES: usize = 512 * 1024;
+/// Bytes of one log event: CloudWatch Logs counts 26 bytes of its own towards its 256 KiB.
+pub const LOG_EVENT_BYTES_MAX: usize = 256 * 1024 - 26;
+/// How long an event of several lines waits for more of them, in milliseconds. Docker's is the same.
+pub const LOG_EVENT_WAIT_MS: u64 = 5_000;
+/// How often is looked for its end meanwhile, in milliseconds.
+pub const LOG_EVENT_LOOK_MS: u64 = 250;
 /// How long log records wait when they could not be stored, in milliseconds.
 pub const LOG_RETRY_MS: u64 = 1_000;
 /// Connections that one task may have to the endpoints in its network at a time, and as many to the

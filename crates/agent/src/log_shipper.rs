@@ -3,8 +3,9 @@
 //! stays in the spool, so a crash of either side loses nothing, and the offsets sent along let the
 //! other side see a repetition.
 
-use crate::limits::{LOG_BATCH_BYTES, LOG_RETRY_MS};
+use crate::limits::{LOG_BATCH_BYTES, LOG_EVENT_LOOK_MS, LOG_EVENT_WAIT_MS, LOG_RETRY_MS};
 use crate::link::Link;
+use crate::log_events::Beginnings;
 use model::session::{LogBatch, LogFailure, LogLine};
 use model::task_definition::LogConfiguration;
 use model::{ClusterName, TaskId};
@@ -12,6 +13,7 @@ use runtime::Runtime;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 type Sessions = watch::Receiver<Option<mpsc::Sender<model::session::ToControl>>>;
 
@@ -31,7 +33,17 @@ pub enum Wake {
     Ended,
 }
 
+/// How far a log is shipped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shipped {
+    offset: u64,
+    /// An event begins here that may go on.
+    waits: bool,
+}
+
 pub struct Shipper<R> {
+    /// None: each line is an event.
+    pub beginnings: Option<Beginnings>,
     pub runtime: Arc<R>,
     pub link: Arc<Link>,
     pub task: TaskId,
@@ -52,24 +64,33 @@ impl<R: Runtime> Shipper<R> {
         if self.deliver(offset, offset, Vec::new()).await.is_none() {
             return;
         }
+        // Since when an event waits for its end.
+        let mut waits: Option<Instant> = None;
         loop {
             let wake = *self.wakes.borrow_and_update();
             tracing::trace!(container = self.container, ?wake, offset, "woken");
-            match self.ship_from(offset).await {
-                Some(reached) => offset = reached,
-                None => return,
-            }
+            let patience = Duration::from_millis(LOG_EVENT_WAIT_MS);
+            let late = waits.is_some_and(|since| since.elapsed() >= patience);
+            let Some(shipped) = self.ship_from(offset, wake, late).await else { return };
+            let since = waits.filter(|_| offset == shipped.offset).unwrap_or_else(Instant::now);
+            (offset, waits) = (shipped.offset, shipped.waits.then_some(since));
             if wake == Wake::Ended {
                 return;
             }
-            if self.wakes.changed().await.is_err() {
-                return;
+            let look = Duration::from_millis(LOG_EVENT_LOOK_MS);
+            tokio::select! {
+                changed = self.wakes.changed() => if changed.is_err() {
+                    return;
+                },
+                // The spool tells once that it grew, and is not yet given anything back.
+                () = tokio::time::sleep(look), if waits.is_some() => {}
             }
         }
     }
 
-    /// Ships until the spool holds nothing more. None: these logs can't be stored, ever.
-    async fn ship_from(&mut self, mut offset: u64) -> Option<u64> {
+    /// Ships until the spool holds nothing more, or only an event that may go on; one that is late,
+    /// or whose container has ended, has ended too. None: these logs can't be stored, ever.
+    async fn ship_from(&mut self, mut offset: u64, wake: Wake, mut late: bool) -> Option<Shipped> {
         loop {
             let read = self.runtime.read_log(&self.task, &self.container, offset, LOG_BATCH_BYTES);
             let batch = match read.await {
@@ -80,9 +101,24 @@ impl<R: Runtime> Shipper<R> {
                 }
             };
             if batch.records.is_empty() {
-                return Some(offset);
+                return Some(Shipped { offset, waits: false });
             }
-            offset = self.deliver(offset, batch.next_offset, lines(batch)).await?;
+            let all = wake == Wake::Ended || std::mem::take(&mut late);
+            let (end, events) = match &self.beginnings {
+                None => (batch.next_offset, lines(batch)),
+                Some(beginnings) => {
+                    let whole = match all {
+                        true => batch.records.len(),
+                        false => beginnings.whole(&batch.records),
+                    };
+                    let end = whole.checked_sub(1).map_or(offset, |last| batch.ends[last]);
+                    (end, beginnings.events(&batch.records[..whole]))
+                }
+            };
+            if end == offset {
+                return Some(Shipped { offset, waits: true });
+            }
+            offset = self.deliver(offset, end, events).await?;
             let acknowledged =
                 self.runtime.acknowledge_log(&self.task, &self.container, offset).await;
             if let Err(failure) = acknowledged {

@@ -376,7 +376,7 @@ impl Runtime for Fake {
         let mut state = self.admitted()?;
         let found = state.tasks.get_mut(task).ok_or(Failure::UnknownTask(task.clone()))?;
         let log = found.logs.get(name).map_or(&[][..], Vec::as_slice);
-        let mut batch = LogBatch { records: Vec::new(), next_offset: offset };
+        let mut batch = LogBatch { next_offset: offset, ..LogBatch::default() };
         let mut used = 0;
         for record in log.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
             used += record.bytes.len();
@@ -385,6 +385,7 @@ impl Runtime for Fake {
             }
             batch.records.push(record.clone());
             batch.next_offset += 1;
+            batch.ends.push(batch.next_offset);
         }
         Ok(batch)
     }

@@ -32,6 +32,8 @@ pub struct LogRecord {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LogBatch {
     pub records: Vec<LogRecord>,
+    /// For each record, where the next one begins.
+    pub ends: Vec<u64>,
     /// Where to read next, and what to acknowledge once these records are kept.
     pub next_offset: u64,
 }
@@ -109,7 +111,7 @@ impl SpoolReader {
         let mut buffer = vec![0; wanted];
         let got = read_up_to(&self.file, &mut buffer, offset)?;
         let mut input = &buffer[..got];
-        let mut batch = LogBatch { records: Vec::new(), next_offset: offset };
+        let mut batch = LogBatch { next_offset: offset, ..LogBatch::default() };
         let mut used = 0;
         while let Some((record, bytes)) = LogRecord::decode(input)? {
             used += bytes;
@@ -118,6 +120,7 @@ impl SpoolReader {
             }
             batch.records.push(record);
             batch.next_offset += bytes as u64;
+            batch.ends.push(batch.next_offset);
             input = &input[bytes..];
         }
         Ok(batch)

@@ -413,7 +413,7 @@ impl Runtime for Embedded {
         let read = File::open(&path).and_then(|f| SpoolReader::new(f).read(offset, bytes_max));
         match read {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                Ok(LogBatch { records: Vec::new(), next_offset: offset })
+                Ok(LogBatch { next_offset: offset, ..LogBatch::default() })
             }
             other => other.map_err(Failure::of(format!("reading {}", path.display()))),
         }
