@@ -105,48 +105,48 @@ pub struct Point {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Comparison {
-    GreaterThanOrEqualToThreshold,
-    GreaterThanThreshold,
-    LessThanThreshold,
-    LessThanOrEqualToThreshold,
+    AtOrAbove,
+    Above,
+    Below,
+    AtOrBelow,
 }
 
 impl Comparison {
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
-            "GreaterThanOrEqualToThreshold" => Self::GreaterThanOrEqualToThreshold,
-            "GreaterThanThreshold" => Self::GreaterThanThreshold,
-            "LessThanThreshold" => Self::LessThanThreshold,
-            "LessThanOrEqualToThreshold" => Self::LessThanOrEqualToThreshold,
+            "GreaterThanOrEqualToThreshold" => Self::AtOrAbove,
+            "GreaterThanThreshold" => Self::Above,
+            "LessThanThreshold" => Self::Below,
+            "LessThanOrEqualToThreshold" => Self::AtOrBelow,
             _ => return None,
         })
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::GreaterThanOrEqualToThreshold => "GreaterThanOrEqualToThreshold",
-            Self::GreaterThanThreshold => "GreaterThanThreshold",
-            Self::LessThanThreshold => "LessThanThreshold",
-            Self::LessThanOrEqualToThreshold => "LessThanOrEqualToThreshold",
+            Self::AtOrAbove => "GreaterThanOrEqualToThreshold",
+            Self::Above => "GreaterThanThreshold",
+            Self::Below => "LessThanThreshold",
+            Self::AtOrBelow => "LessThanOrEqualToThreshold",
         }
     }
 
     pub fn breaches(self, value: f64, threshold: f64) -> bool {
         match self {
-            Self::GreaterThanOrEqualToThreshold => value >= threshold,
-            Self::GreaterThanThreshold => value > threshold,
-            Self::LessThanThreshold => value < threshold,
-            Self::LessThanOrEqualToThreshold => value <= threshold,
+            Self::AtOrAbove => value >= threshold,
+            Self::Above => value > threshold,
+            Self::Below => value < threshold,
+            Self::AtOrBelow => value <= threshold,
         }
     }
 
     /// As the reasons of alarms say it.
     pub fn in_words(self) -> &'static str {
         match self {
-            Self::GreaterThanOrEqualToThreshold => "greater than or equal to",
-            Self::GreaterThanThreshold => "greater than",
-            Self::LessThanThreshold => "less than",
-            Self::LessThanOrEqualToThreshold => "less than or equal to",
+            Self::AtOrAbove => "greater than or equal to",
+            Self::Above => "greater than",
+            Self::Below => "less than",
+            Self::AtOrBelow => "less than or equal to",
         }
     }
 }

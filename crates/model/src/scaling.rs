@@ -76,8 +76,7 @@ impl TrackedMetric {
         service: &ServiceName,
     ) -> Option<(MetricKey, Statistic)> {
         let of_service = |name: &str| {
-            let dimensions =
-                [("ClusterName", cluster.as_str()), ("ServiceName", service.as_str())];
+            let dimensions = [("ClusterName", cluster.as_str()), ("ServiceName", service.as_str())];
             MetricKey::new("AWS/ECS", name, &dimensions)
         };
         match self {
@@ -87,7 +86,8 @@ impl TrackedMetric {
                 let (_, group) = label.split_once("/targetgroup/")?;
                 let group = format!("targetgroup/{group}");
                 let dimensions = [("TargetGroup", group.as_str())];
-                let key = MetricKey::new("AWS/ApplicationELB", "RequestCountPerTarget", &dimensions);
+                let key =
+                    MetricKey::new("AWS/ApplicationELB", "RequestCountPerTarget", &dimensions);
                 Some((key, Statistic::Sum))
             }
             Self::Custom { metric, statistic } => Some((metric.clone(), *statistic)),
@@ -107,9 +107,9 @@ pub struct TargetTracking {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Adjustment {
-    ChangeInCapacity,
-    PercentChangeInCapacity,
-    ExactCapacity,
+    By,
+    ByPercent,
+    To,
 }
 
 /// Bounds are distances from the alarm's threshold.

@@ -124,7 +124,7 @@ fn reason(
     let count = if in_alarm { breaching } else { seen.len() - breaching.min(seen.len()) };
     let needed = match in_alarm {
         true => alarm.needed() as usize,
-        false => (alarm.evaluation_periods.saturating_sub(alarm.needed()) as usize).max(0) + 1,
+        false => alarm.evaluation_periods.saturating_sub(alarm.needed()) as usize + 1,
     };
     let was = if count == 1 { "was" } else { "were" };
     let not = if in_alarm { "" } else { "not " };
@@ -176,7 +176,7 @@ mod tests {
             evaluation_periods: of,
             datapoints_to_alarm: Some(needed),
             threshold: 50.0,
-            comparison: Comparison::GreaterThanThreshold,
+            comparison: Comparison::Above,
             missing,
             actions_enabled: true,
             alarm_actions: Vec::new(),

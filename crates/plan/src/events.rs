@@ -90,3 +90,87 @@ fn action(message: &str) -> Option<(&'static str, EventLevel)> {
     let mut all = ACTIONS.iter();
     all.find(|(words, ..)| message.contains(words)).map(|(_, name, level)| (*name, *level))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::service::{ServiceEvent, ServiceTemplate};
+    use model::task::NetworkRequest;
+    use model::{DeploymentId, TaskDefinitionRevision, Timestamp};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn deployment(rollout: Rollout) -> Deployment {
+        let template = ServiceTemplate {
+            family: "web".into(),
+            revision: TaskDefinitionRevision(1),
+            launch_type: None,
+            strategy: Vec::new(),
+            platform_version: "1.4.0".to_owned(),
+            network: NetworkRequest::default(),
+            enable_execute_command: false,
+            load_balancers: Vec::new(),
+            registries: Vec::new(),
+            connect: None,
+        };
+        Deployment {
+            id: DeploymentId::mint(1),
+            revision_number: 1,
+            template: Arc::new(template),
+            rollout,
+            rollout_reason: "because".to_owned(),
+            was_completed: false,
+            failed_tasks: 0,
+            failed_in_a_row: 0,
+            last_failure_at: None,
+            counted: BTreeSet::new(),
+            created_at: Timestamp(0),
+            updated_at: Timestamp(7),
+            finished_at: None,
+            rolled_back_to: None,
+            images: BTreeMap::new(),
+        }
+    }
+
+    fn progress(rollout: Rollout, messages: &[&str]) -> ServiceProgress {
+        let event = |message: &&str| ServiceEvent {
+            id: format!("id of {message}"),
+            at: Timestamp(0),
+            message: (*message).to_owned(),
+        };
+        ServiceProgress {
+            name: "web".into(),
+            cluster: "default".into(),
+            generation: 1,
+            deployments: vec![deployment(rollout)],
+            finished: Vec::new(),
+            events: messages.iter().map(event).collect(),
+            steady: false,
+            targets_told: BTreeMap::new(),
+            rebalance: None,
+            rebalanced_at: None,
+            inactive_at: None,
+        }
+    }
+
+    fn names(told: &[Told]) -> Vec<String> {
+        let name = |told: &Told| match &told.happening {
+            Happening::Task(_) => panic!("no task is told of"),
+            Happening::ServiceAction { name, .. } | Happening::Deployment { name, .. } => {
+                name.clone()
+            }
+        };
+        told.iter().map(name).collect()
+    }
+
+    #[test]
+    fn what_is_new_is_told_once_and_in_order() {
+        let began = progress(Rollout::InProgress, &["(service web) has started 1 tasks"]);
+        assert_eq!(names(&of_service(None, &began)), ["SERVICE_DEPLOYMENT_IN_PROGRESS"]);
+        assert_eq!(of_service(Some(&began), &began), []);
+        let steady = "(service web) has reached a steady state.";
+        let done = progress(Rollout::Completed, &[steady, "(service web) has started 1 tasks"]);
+        let told = of_service(Some(&began), &done);
+        assert_eq!(names(&told), ["SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_STEADY_STATE"]);
+        assert_ne!(told[0].subject, of_service(None, &began)[0].subject);
+    }
+}

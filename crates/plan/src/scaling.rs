@@ -300,13 +300,13 @@ fn stepped(rule: &StepScaling, base: u32, signal: &Signal) -> Option<u32> {
     let by = i64::from(rule.steps.iter().find(fits)?.adjustment);
     let from = i64::from(base);
     let count = match rule.adjustment {
-        Adjustment::ExactCapacity => by,
-        Adjustment::ChangeInCapacity => from + by,
-        Adjustment::PercentChangeInCapacity => {
+        Adjustment::To => by,
+        Adjustment::By => from + by,
+        Adjustment::ByPercent => {
             let exact = from as f64 * by as f64 / 100.0;
             // Larger than one is rounded down, smaller than one counts as one.
             let whole = match exact.abs() {
-                size if size == 0.0 => 0.0,
+                0.0 => 0.0,
                 size if size < 1.0 => exact.signum(),
                 _ => exact.trunc(),
             };

@@ -196,17 +196,17 @@ fn steps_go_by_how_far_the_metric_is_from_the_threshold() {
     };
     // The threshold is 70.
     let out = vec![step(Some(0.0), Some(15.0), 1), step(Some(15.0), None, 3)];
-    let by_count = rule(Adjustment::ChangeInCapacity, out, None);
+    let by_count = rule(Adjustment::By, out, None);
     for (value, count) in [(70.0, 5), (84.9, 5), (85.0, 7), (99.0, 7), (10.0, 4)] {
         assert_eq!(World::new(1, 10, 4).decide(&[(&by_count, Some(value))]), count, "{value}");
     }
     let back = vec![step(None, Some(0.0), -30)];
-    let by_percent = rule(Adjustment::PercentChangeInCapacity, back.clone(), None);
+    let by_percent = rule(Adjustment::ByPercent, back.clone(), None);
     assert_eq!(World::new(1, 20, 10).decide(&[(&by_percent, Some(20.0))]), 7);
     assert_eq!(World::new(1, 20, 2).decide(&[(&by_percent, Some(20.0))]), 1, "0.6 counts as one");
-    let at_least = rule(Adjustment::PercentChangeInCapacity, back, Some(4));
+    let at_least = rule(Adjustment::ByPercent, back, Some(4));
     assert_eq!(World::new(1, 20, 10).decide(&[(&at_least, Some(20.0))]), 6);
-    let exact = rule(Adjustment::ExactCapacity, vec![step(Some(0.0), None, 9)], None);
+    let exact = rule(Adjustment::To, vec![step(Some(0.0), None, 9)], None);
     assert_eq!(World::new(1, 20, 10).decide(&[(&exact, Some(90.0))]), 9);
 }
 

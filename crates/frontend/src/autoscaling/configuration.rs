@@ -98,10 +98,10 @@ fn customized_metric(given: &aas::CustomizedMetricSpecification) -> Result<Track
 }
 
 pub fn steps(given: &aas::StepScalingPolicyConfiguration) -> Result<(PolicyRule, Document), Fault> {
-    let adjustment = match given.adjustment_type.as_ref().map(|kind| kind.as_str()) {
-        Some("ChangeInCapacity") => Adjustment::ChangeInCapacity,
-        Some("PercentChangeInCapacity") => Adjustment::PercentChangeInCapacity,
-        Some("ExactCapacity") => Adjustment::ExactCapacity,
+    let adjustment = match given.adjustment_type.as_ref().map(aas::AdjustmentType::as_str) {
+        Some("ChangeInCapacity") => Adjustment::By,
+        Some("PercentChangeInCapacity") => Adjustment::ByPercent,
+        Some("ExactCapacity") => Adjustment::To,
         _ => return Err(invalid("AdjustmentType is required")),
     };
     let given_steps = given.step_adjustments.as_deref().unwrap_or_default();

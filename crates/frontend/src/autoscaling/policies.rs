@@ -139,8 +139,8 @@ fn alarm(
     let resource = model::scaling::resource_id(&policy.cluster, &policy.service);
     let arn = policy.arn(&cx.locality);
     let (comparison, threshold, minutes) = match side {
-        "High" => (Comparison::GreaterThanThreshold, tracking.target, OUT_MINUTES),
-        _ => (Comparison::LessThanThreshold, tracking.target * IN_SHARE, IN_MINUTES),
+        "High" => (Comparison::Above, tracking.target, OUT_MINUTES),
+        _ => (Comparison::Below, tracking.target * IN_SHARE, IN_MINUTES),
     };
     Some(Alarm {
         name: format!("TargetTracking-{resource}-Alarm{side}-{}", model::uuid(cx.random())),

@@ -182,8 +182,8 @@ async fn tracking_makes_its_alarms_as_aws_does() {
     assert!(high.name.starts_with("TargetTracking-service/default/web-AlarmHigh-"));
     assert!(low.name.starts_with("TargetTracking-service/default/web-AlarmLow-"));
     let rule = |alarm: &Alarm| (alarm.comparison, alarm.threshold, alarm.evaluation_periods);
-    assert_eq!(rule(high), (Comparison::GreaterThanThreshold, 75.0, 3));
-    assert_eq!(rule(low), (Comparison::LessThanThreshold, 67.5, 15));
+    assert_eq!(rule(high), (Comparison::Above, 75.0, 3));
+    assert_eq!(rule(low), (Comparison::Below, 67.5, 15));
     assert_eq!(high.alarm_actions, [made.policy_arn.expect("an ARN")]);
     let second = policies::put(cx, caller, tracking("two", "ECSServiceAverageCPUUtilization"));
     let text = "Only one TargetTrackingScaling policy for a given metric specification is allowed.";

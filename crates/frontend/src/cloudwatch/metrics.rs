@@ -48,7 +48,7 @@ pub async fn put(
     }
     // All or nothing, as nothing is added before everything is checked.
     for (measured, datum) in read.into_iter().zip(&data) {
-        let unit = datum.unit.as_ref().map(|unit| unit.as_str());
+        let unit = datum.unit.as_ref().map(cw::StandardUnit::as_str);
         cx.metrics.add(measured.0, measured.1, unit, measured.2);
     }
     Ok(NoOutput)

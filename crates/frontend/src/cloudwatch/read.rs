@@ -90,7 +90,7 @@ pub async fn statistics(
     let name = input.metric_name.unwrap_or_default();
     let namespace = input.namespace.unwrap_or_default();
     let key = key(&namespace, &name, input.dimensions.as_deref());
-    let unit = input.unit.as_ref().map(|unit| unit.as_str());
+    let unit = input.unit.as_ref().map(cw::StandardUnit::as_str);
     let (periods, known) = read(cx, &key, from, until, period_ms, unit);
     let unit = cw::StandardUnit::from(known.as_deref().unwrap_or("None"));
     let has = |statistic: &str| wanted.iter().any(|it| it.as_str() == statistic);
@@ -165,7 +165,7 @@ fn answer(
     let name = metric.metric_name.unwrap_or_default();
     let namespace = metric.namespace.unwrap_or_default();
     let key = key(&namespace, &name, metric.dimensions.as_deref());
-    let unit = stat.unit.as_ref().map(|unit| unit.as_str());
+    let unit = stat.unit.as_ref().map(cw::StandardUnit::as_str);
     let (periods, _) = read(cx, &key, from, until, period_ms, unit);
     let mut points: Vec<(Timestamp, f64)> =
         periods.iter().map(|(at, summary)| (*at, summary.get(statistic))).collect();

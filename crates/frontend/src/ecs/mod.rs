@@ -122,8 +122,6 @@ pub const ROUTES: &[Route] = &[
         ignores [
             "containerDefinitions.dockerLabels",
             "containerDefinitions.interactive",
-            "containerDefinitions.logConfiguration.options.awslogs-datetime-format",
-            "containerDefinitions.logConfiguration.options.awslogs-multiline-pattern",
             "containerDefinitions.logConfiguration.options.awslogs-region (kept here all the same)",
             "containerDefinitions.portMappings.appProtocol",
             "containerDefinitions.portMappings.containerPortRange",
@@ -148,7 +146,7 @@ pub const ROUTES: &[Route] = &[
         create_service::create_service,
         ignores [
             "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
-            "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
+            "deploymentConfiguration.alarms (echoed; a deployment does not look at them yet)",
             "deploymentConfiguration.bakeTimeInMinutes (echoed)",
             "deploymentConfiguration.canaryConfiguration (echoed; the strategy is ROLLING)",
             "deploymentConfiguration.linearConfiguration (echoed; the strategy is ROLLING)",
@@ -178,7 +176,7 @@ pub const ROUTES: &[Route] = &[
         update_service::update_service,
         ignores [
             "availabilityZoneRebalancing (echoed; tasks are spread when they start, not moved)",
-            "deploymentConfiguration.alarms (echoed; there are no alarms yet)",
+            "deploymentConfiguration.alarms (echoed; a deployment does not look at them yet)",
             "deploymentConfiguration.bakeTimeInMinutes (echoed)",
             "deploymentConfiguration.canaryConfiguration (echoed; the strategy is ROLLING)",
             "deploymentConfiguration.linearConfiguration (echoed; the strategy is ROLLING)",

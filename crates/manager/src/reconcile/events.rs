@@ -90,8 +90,10 @@ async fn write(cx: &Context, told: Vec<Told>, revision: u64) -> bool {
         // Only with the last is all of it told.
         let up_to = (number + 1 == count).then_some(revision);
         loop {
-            let written =
-                cx.store.transact(|txn| Ok::<_, CommitFailure>(append(cx, txn, group, up_to)));
+            let written = cx.store.transact(|txn| {
+                append(cx, txn, group, up_to);
+                Ok::<_, CommitFailure>(())
+            });
             match written.await {
                 Ok(_) => break,
                 Err(store::TransactFailure::Commit(CommitFailure::Closed)) => return false,
