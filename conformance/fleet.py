@@ -191,7 +191,9 @@ class Machine:
         links = subprocess.run([*self.enter, "cat", "/proc/net/dev"], capture_output=True,
                                text=True).stdout.splitlines()[2:]
         names = (line.split(":")[0].strip() for line in links)
-        return found + [name for name in names if name not in ("lo", "eth0")]
+        found += [name for name in names if name not in ("lo", "eth0")]
+        routes = ip("-n", self.netns, "route", check=False).stdout.splitlines()
+        return found + [route for route in routes if " via " in route]
 
     def remove(self):
         if self.process is not None or self.server is not None:

@@ -327,6 +327,14 @@ def test_a_load_balancers_targets_are_anywhere(fleet, cluster, image, name):
 
         until(lambda: get().startswith("us-east-1"), 20, "it answers")
         assert {get() for _ in range(10)} == {"us-east-1b", "us-east-1c"}
+        # By its name, and so by its public address, from a task on another machine.
+        asks = container(image, "-c", (
+            "import urllib.request\n"
+            f"print(urllib.request.urlopen('http://{site.dns_name}/', timeout=10).read())\n"))
+        cluster.network = fleet.zone_network("us-east-1c")
+        cluster.network["awsvpcConfiguration"]["assignPublicIp"] = "ENABLED"
+        _, lines = cluster.logged(asks)
+        assert "us-east-1" in lines["app"][0], lines
         fleet.aws.ecs.delete_service(cluster=cluster.name, service="web", force=True)
         cluster.until_inactive("web")
     finally:

@@ -78,6 +78,14 @@ fn public(interface: &TableInterface) -> Option<(Ipv4Addr, bool)> {
     Some((interface.public.filter(|_| here)?, true))
 }
 
+/// The public address of an interface at another instance, and that instance's own.
+pub fn elsewhere(interface: &TableInterface) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    match interface.place {
+        spec::Place::Instance(at) => Some((interface.public?, at)),
+        _ => None,
+    }
+}
+
 /// Writes into the table, and into the transaction, what changed between two states of a VPC.
 pub fn change(
     transaction: &mut Transaction<'_>,

@@ -214,6 +214,29 @@ impl Links {
         batch.exchange(&self.netlink)
     }
 
+    /// Adds or replaces a route to one address by a machine on whatever link reaches it.
+    pub fn route_by(&self, to: Ipv4Addr, by: Ipv4Addr) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let head = route_head(32, SCOPE_GLOBAL, ROUTE_UNICAST, 0);
+        batch
+            .message(libc::RTM_NEWROUTE, CREATE | REPLACE | ACK, &head)
+            .attribute(libc::RTA_DST, &to.octets())
+            .attribute(libc::RTA_GATEWAY, &by.octets());
+        batch.exchange(&self.netlink)
+    }
+
+    /// That route, and none that took its place.
+    pub fn delete_route_by(&self, to: Ipv4Addr, by: Ipv4Addr) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let mut head = route_head(32, libc::RT_SCOPE_NOWHERE, 0, 0);
+        head[5] = 0;
+        batch
+            .message(libc::RTM_DELROUTE, ACK, &head)
+            .attribute(libc::RTA_DST, &to.octets())
+            .attribute(libc::RTA_GATEWAY, &by.octets());
+        batch.exchange(&self.netlink)
+    }
+
     /// Says of a range that what has no other route in it is not there.
     pub fn unreachable(&self, range: Cidr) -> io::Result<()> {
         let mut batch = Batch::default();

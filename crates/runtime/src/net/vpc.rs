@@ -46,13 +46,21 @@ struct All {
     known: BTreeMap<VpcId, Router>,
     /// The machine's own table as it is; None: not made by this process yet.
     host: Option<Table>,
+    /// Public addresses at other instances that this machine has routes to.
+    elsewhere: BTreeMap<VpcId, Elsewhere>,
 }
+
+/// Public addresses, and the instances they are at.
+type Elsewhere = BTreeMap<Ipv4Addr, Ipv4Addr>;
 
 /// What is kept beside a pin.
 #[derive(Serialize, Deserialize)]
 struct Record {
     /// Which of the uplinks' addresses it has.
     slot: u32,
+    /// Before there are such routes, so that none outlives who knows of it.
+    #[serde(default)]
+    elsewhere: Elsewhere,
 }
 
 pub fn pin_path(folder: &Path, vpc: &VpcId, tag: &str) -> PathBuf {
@@ -99,6 +107,7 @@ impl Vpcs {
             let record: Record = serde_json::from_slice(&read)
                 .map_err(|e| Failure::of(format!("reading {}", path.display()))(e.into()))?;
             let namespace = File::open(&pin).map_err(failed("opening a VPC's namespace"))?;
+            all.elsewhere.insert(vpc.clone(), record.elsewhere);
             all.known.insert(vpc, Router::new(namespace.into(), record.slot));
         }
         Ok(Self { folder, tag: tag.to_owned(), underlay, all: Mutex::new(all) })
@@ -156,13 +165,16 @@ impl Vpcs {
             let router = self.begin(&all.known, &table.id)?;
             all.known.insert(table.id.clone(), router);
         }
-        let All { known, host } = &mut *all;
+        let All { known, host, elsewhere } = &mut *all;
         let router = known.get_mut(&table.id).expect("it was just put there");
         self.make_uplink(router, table).map_err(failed(format!("uplink of {id}")))?;
         let before = host::addresses(router.table());
         router
             .replace(table, self.underlay.as_ref())
             .map_err(failed(format!("rules, addresses and routes of {id}")))?;
+        let wanted = table.interfaces.values().filter_map(host::elsewhere).collect();
+        self.change_elsewhere(elsewhere.entry(table.id.clone()).or_default(), router, wanted, id)
+            .map_err(failed(format!("ways to public addresses of {id}")))?;
         let after = host::addresses(Some(table));
         self.change_host(host, router, &before, &after)
             .map_err(failed(format!("public addresses of {id}")))
@@ -172,11 +184,23 @@ impl Vpcs {
     /// for: false.
     pub fn change(&self, vpc: &VpcId, changes: &InterfaceChanges) -> Result<bool, Failure> {
         let mut all = self.lock();
-        let All { known, host } = &mut *all;
+        let All { known, host, elsewhere } = &mut *all;
         let router = known.get_mut(vpc).ok_or_else(|| unknown(vpc))?;
         let before = host::changed_addresses(router.table(), changes);
+        let old = |address| host::elsewhere(router.table()?.interfaces.get(address)?);
+        let touched = changes.remove.iter().chain(changes.upsert.keys());
+        let went: Vec<_> = touched.filter_map(old).collect();
+        let came: Vec<_> = changes.upsert.values().filter_map(host::elsewhere).collect();
         if !router.change(changes).map_err(failed(format!("interfaces of {vpc}")))? {
             return Ok(false);
+        }
+        if !went.is_empty() || !came.is_empty() {
+            let known = elsewhere.entry(vpc.clone()).or_default();
+            let mut wanted = known.clone();
+            wanted.retain(|public, _| !went.iter().any(|(gone, _)| gone == public));
+            wanted.extend(came);
+            self.change_elsewhere(known, router, wanted, vpc.as_str())
+                .map_err(failed(format!("ways to public addresses of {vpc}")))?;
         }
         let after = host::changed_addresses(router.table(), changes);
         self.change_host(host, router, &before, &after)
@@ -186,8 +210,7 @@ impl Vpcs {
 
     fn begin(&self, known: &BTreeMap<VpcId, Router>, vpc: &VpcId) -> Result<Router, Failure> {
         let slot = self.free_slot(known, vpc)?;
-        let json = serde_json::to_vec(&Record { slot }).expect("a record is plain");
-        let written = fs::write(record_path(&self.folder, vpc), json);
+        let written = self.write_down(vpc.as_str(), slot, Elsewhere::new());
         written.map_err(failed("writing down a VPC"))?;
         let pin = pin_path(&self.folder, vpc, &self.tag);
         let namespace = if is_namespace(&pin) {
@@ -289,6 +312,54 @@ impl Vpcs {
         Ok(())
     }
 
+    fn write_down(&self, vpc: &str, slot: u32, elsewhere: Elsewhere) -> io::Result<()> {
+        let json = serde_json::to_vec(&Record { slot, elsewhere }).expect("a record is plain");
+        let path = record_path(&self.folder, &VpcId::from(vpc));
+        let beside = path.with_extension("json.new");
+        fs::write(&beside, json)?;
+        fs::rename(beside, path)
+    }
+
+    /// This machine's ways to public addresses that other instances answer for. An instance that is
+    /// not on a network of this machine's own can't be a way: what is there is then not reached.
+    fn change_elsewhere(
+        &self,
+        known: &mut Elsewhere,
+        router: &Router,
+        wanted: Elsewhere,
+        vpc: &str,
+    ) -> io::Result<()> {
+        if *known == wanted {
+            return Ok(());
+        }
+        let both = known.iter().chain(&wanted).map(|(public, at)| (*public, *at));
+        self.write_down(vpc, router.slot, both.collect())?;
+        let links = Links::here()?;
+        for (public, at) in known.iter().filter(|(public, at)| wanted.get(public) != Some(at)) {
+            match links.delete_route_by(*public, *at) {
+                // It could not be made, or another one took its place.
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
+                other => other?,
+            }
+        }
+        for (public, at) in wanted.iter().filter(|(public, at)| known.get(public) != Some(at)) {
+            match links.route_by(*public, *at) {
+                // The kernel has three words for a gateway that isn't on a link.
+                Err(e)
+                    if matches!(
+                        e.raw_os_error(),
+                        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL)
+                    ) =>
+                {
+                    tracing::warn!(%public, %at, "no way to a public address at another instance");
+                }
+                other => other?,
+            }
+        }
+        *known = wanted;
+        Ok(())
+    }
+
     /// `living` are the names of interfaces of tasks that are there.
     pub fn remove(&self, vpc: &VpcId, living: BTreeSet<String>) -> Result<(), Failure> {
         let Some(namespace) = self.namespace(vpc) else { return Ok(()) };
@@ -299,8 +370,12 @@ impl Vpcs {
             return Err(Failure::Refused(format!("{vpc} still has interfaces of tasks: {used:?}")));
         }
         let mut all = self.lock();
-        let All { known, host } = &mut *all;
+        let All { known, host, elsewhere } = &mut *all;
         let Some(router) = known.get(vpc) else { return Ok(()) };
+        if let Some(mut ways) = elsewhere.remove(vpc) {
+            self.change_elsewhere(&mut ways, router, Elsewhere::new(), vpc.as_str())
+                .map_err(failed(format!("ways to public addresses of {vpc}")))?;
+        }
         let links = Links::here().map_err(failed("talking to the kernel"))?;
         if let Ok(index) = links.index(&self.uplink(router.slot)) {
             let before = host::addresses(router.table());
