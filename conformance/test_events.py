@@ -2,7 +2,14 @@
 `neargate events`."""
 
 import json
+import pathlib
+import shutil
+import tempfile
 
+import pytest
+
+from conftest import Clients
+from server import Server
 from tasks import shell
 from waiting import until
 
@@ -63,3 +70,37 @@ def test_a_service_tells_of_its_deployments(server, cluster, busybox, aws):
     told = events(server, service["serviceArn"])
     assert told[0]["detail"]["deploymentId"] == service["deployments"][0]["id"]
     assert told[-1]["detail"]["clusterArn"] == service["clusterArn"]
+
+
+@pytest.fixture
+def alone():
+    """A Neargate of its own, without an agent."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="neargate-events-"))
+    server = Server(folder / "d")
+    try:
+        yield server.start("--no-agent")
+        server.stop()
+    finally:
+        if server.is_running():
+            server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_nothing_is_told_twice_after_a_crash(alone):
+    aws = Clients(alone.environment())
+    aws.ecs.create_cluster(clusterName="default")
+    container = {"name": "app", "image": "busybox", "essential": True}
+    aws.ecs.register_task_definition(
+        family="app", requiresCompatibilities=["FARGATE"], networkMode="awsvpc", cpu="256",
+        memory="512", containerDefinitions=[container])
+    subnets = [it["SubnetId"] for it in aws.ec2.describe_subnets()["Subnets"]]
+    network = {"awsvpcConfiguration": {"subnets": subnets}}
+    run = {"taskDefinition": "app", "launchType": "FARGATE", "networkConfiguration": network}
+    first = aws.ecs.run_task(**run)["tasks"][0]["taskArn"]
+    until(lambda: events(alone, first), 10, "the task is told of")
+    alone.kill()
+    alone.start("--no-agent")
+    second = aws.ecs.run_task(**run)["tasks"][0]["taskArn"]
+    until(lambda: events(alone, second), 10, "the next task is told of")
+    told = [event["detail"]["version"] for event in events(alone, first)]
+    assert told == sorted(set(told)), "each version of the first task once"
