@@ -20,8 +20,8 @@ use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::secret::Sealer;
-use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 /// What can't be served is tried again after so long, and then less often.
@@ -57,32 +57,50 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Some(_lock) = slot.take()? else { bail!("another balancer has this slot") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        let listener = tokio::net::UnixListener::from_std(slot.listen()?)?;
+        let listener = UnixListener::from_std(slot.listen()?)?;
         let serving = Arc::new(Serving::new(arguments, &dir)?);
-        let mut ended = serving.end.subscribe();
         tracing::info!(pid = std::process::id(), "the balancer is there");
-        let accepting = async {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(converse(Arc::clone(&serving), stream))),
-                    Err(failure) => {
-                        tracing::error!(%failure, "cannot accept on our socket");
-                        tokio::time::sleep(AGAIN_MAX).await;
-                    }
-                }
-            }
-        };
-        let limit = tokio::select! {
-            () = accepting => Duration::ZERO,
-            () = serving.keep_whole() => Duration::ZERO,
-            limit = ended.wait_for(Option::is_some) => {
-                limit.ok().and_then(|limit| *limit).unwrap_or_default()
-            }
-        };
-        tracing::info!(?limit, "told to end");
-        serving.balancer.end(limit).await;
+        serve(listener, &serving).await;
         Ok(())
     })
+}
+
+/// Until it was told to end and has.
+async fn serve(listener: UnixListener, serving: &Arc<Serving>) {
+    let mut ended = serving.end.subscribe();
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(tokio::spawn(converse(Arc::clone(serving), stream))),
+                Err(failure) => {
+                    tracing::error!(%failure, "cannot accept on our socket");
+                    tokio::time::sleep(AGAIN_MAX).await;
+                }
+            }
+        }
+    };
+    let mut accepting = std::pin::pin!(accepting);
+    let limit = tokio::select! {
+        () = &mut accepting => return,
+        () = serving.keep_whole() => return,
+        limit = ended.wait_for(Option::is_some) => limit.ok().and_then(|limit| *limit),
+    };
+    let limit = limit.unwrap_or_default();
+    tracing::info!(?limit, "told to end");
+    let mut until = tokio::time::Instant::now() + limit;
+    let mut ending = std::pin::pin!(serving.balancer.end(limit));
+    loop {
+        tokio::select! {
+            () = &mut ending => return,
+            () = &mut accepting => return,
+            // Told again, it may have less time.
+            _ = ended.changed() => {
+                let limit = ended.borrow_and_update().unwrap_or_default();
+                until = until.min(tokio::time::Instant::now() + limit);
+            }
+            () = tokio::time::sleep_until(until) => return,
+        }
+    }
 }
 
 /// A thread that panicked may have held what all others need: a process that ends is started again,
