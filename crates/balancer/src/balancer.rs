@@ -176,7 +176,13 @@ impl Balancer {
                 let known = learned.targets.get(&key).filter(|known| known.place == place);
                 let made = known.cloned().unwrap_or_else(|| {
                     let tag = self.core.seal.target_tag(&key);
-                    Arc::new(Target::new(place, tag, self.core.board.clone(), workers))
+                    let made = Target::new(place, tag, self.core.board.clone(), workers);
+                    // Spoken to otherwise, but in the same place: its checks go on as they were.
+                    let old = learned.targets.get(&key).filter(|old| old.is_at(&made.place));
+                    if let Some(old) = old {
+                        made.set_state(old.state());
+                    }
+                    Arc::new(made)
                 });
                 match (made.is_draining(), target.draining) {
                     (true, false) => made.set_draining(false),

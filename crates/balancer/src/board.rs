@@ -43,6 +43,12 @@ impl Board {
     ) {
         let mut book = self.book.lock().expect("no panic while it is held");
         let before = std::mem::replace(&mut *book, Book { groups, targets });
+        for (id, group) in &book.groups {
+            if !before.groups.get(id).is_some_and(|old| Arc::ptr_eq(old, group)) {
+                // An opinion may have come between its making and now, for the group before.
+                group.refresh();
+            }
+        }
         for (key, target) in &before.targets {
             if !book.targets.get(key).is_some_and(|now| Arc::ptr_eq(now, target)) {
                 target.retire();

@@ -39,8 +39,8 @@ impl Buffer {
         }
     }
 
-    /// Reads once, behind what is there; 0 at the end of the stream. Grows by doubling, at most to
-    /// `BUFFER_BYTES_MAX` and the head of a message (which has a bound of its own) beside it.
+    /// Reads once, behind what is there; 0 at the end of the stream. Grows by doubling, to
+    /// `BUFFER_BYTES_MAX` for those who send much, beyond only for a head that is larger.
     pub fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
@@ -51,6 +51,10 @@ impl Buffer {
         ready!(Pin::new(source).poll_read(context, &mut room))?;
         let count = room.filled().len();
         self.end += count;
+        // Whoever fills it at once has more to say: the next read takes more.
+        if self.end == self.bytes.len() && self.end < BUFFER_BYTES_MAX {
+            self.bytes.resize(self.end * 2, 0);
+        }
         Poll::Ready(Ok(count))
     }
 

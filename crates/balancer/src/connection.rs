@@ -8,7 +8,7 @@ use crate::counts::BalancerCount;
 use crate::framing::{Decoder, Length, request_length};
 use crate::head::{Head, Kind, Malformed, Version};
 use crate::leash::Leash;
-use crate::limits::{HEAD_BYTES_MAX, LINGER_MS};
+use crate::limits::{BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_MS};
 use crate::link::Link;
 use crate::listener::Seat;
 use crate::patience::Patience;
@@ -156,7 +156,7 @@ impl Connection {
     async fn arrival(&mut self, site: &Site) -> Arrival {
         self.head.clear();
         self.patience.renew(Instant::now(), idle(site));
-        self.buffer.rest();
+        self.rest();
         let mut timed = false;
         loop {
             if !self.buffer.is_empty() {
@@ -188,6 +188,17 @@ impl Connection {
                 Some(_) => return Arrival::Nothing,
                 None if begun => return Arrival::Trouble(Trouble::RequestTimeout),
                 None => return Arrival::Nothing,
+            }
+        }
+    }
+
+    /// Gives back what large messages took; most connections wait most of the time.
+    fn rest(&mut self) {
+        self.buffer.rest();
+        self.from_target.rest();
+        for out in [&mut self.up, &mut self.down] {
+            if out.capacity() > 4 * BUFFER_BYTES {
+                *out = Vec::new();
             }
         }
     }

@@ -162,7 +162,11 @@ impl Exchange<'_> {
 
     /// From the client to the target.
     fn poll_up(&mut self, context: &mut Context<'_>) -> Step {
-        if !self.up.is_empty() && !self.told.up_broken {
+        if self.told.up_broken {
+            // What the client still sends is for nobody; it waits until there is an answer.
+            return Step::Waits;
+        }
+        if !self.up.is_empty() {
             return match self.up.poll_write(self.target, context) {
                 Poll::Ready(Ok(())) => match poll_flush(self.target, context) {
                     Poll::Ready(Err(_)) => self.break_up(),
@@ -173,7 +177,7 @@ impl Exchange<'_> {
                 Poll::Pending => Step::Waits,
             };
         }
-        if !self.body.is_done() && !self.from_client.is_empty() && !self.told.up_broken {
+        if !self.body.is_done() && !self.from_client.is_empty() {
             return self.pass_body_up();
         }
         if self.body.is_done() && !self.from_client.is_empty() {

@@ -73,6 +73,11 @@ impl Target {
         }
     }
 
+    /// Whether it is to be found in the same place, however it is spoken to there.
+    pub fn is_at(&self, place: &Place) -> bool {
+        self.place.address == place.address && self.place.vpc == place.vpc
+    }
+
     pub fn set_state(&self, state: TargetState) {
         let byte = match state {
             TargetState::Initial => INITIAL,

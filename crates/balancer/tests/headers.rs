@@ -257,30 +257,24 @@ async fn an_upgraded_connection_is_carried_both_ways() {
     assert!(soon(client.is_closed()).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_balancer_waits_for_requests_but_not_for_ever() {
-    let slow = target(|_| {
-        std::thread::sleep(Duration::from_millis(200));
-        ok("late")
-    })
-    .await;
+    let (slow, let_go) = held("late").await;
     let port = free_port();
     let balancer = balancer();
-    learn(
-        &balancer,
-        table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[slow.at]))]),
-    );
-    let mut client = Client::new(port).await;
+    let rules = vec![otherwise(forward(&[("g", 1)]))];
+    learn(&balancer, table(port, rules, [("g", group(&[slow.at]))]));
     let mut idle = Client::new(port).await;
+    let mut client = Client::new(port).await;
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    while slow.connections.load(std::sync::atomic::Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let connections = slow.connections.clone();
+    until("it is asked", || connections.load(std::sync::atomic::Ordering::SeqCst) > 0).await;
     let ended = tokio::spawn({
         let balancer = balancer.clone();
         async move { balancer.end(Duration::from_secs(10)).await }
     });
     assert!(soon(idle.is_closed()).await);
+    let_go.send(()).expect("it waits");
     let answer = soon(client.message()).await.expect("an answer");
     assert_eq!(body(&answer), "late");
     soon(ended).await.expect("it ends");

@@ -256,13 +256,10 @@ async fn the_access_log_has_albs_lines() {
     client.send("GET /x?y HTTP/1.1\r\nHost: h\r\nUser-Agent: say \"hi\"\r\n\r\n").await;
     soon(client.message()).await.expect("an answer");
     let path = folder.path().join("access.log");
-    let line = soon(async {
-        loop {
-            match std::fs::read_to_string(&path) {
-                Ok(text) if text.ends_with('\n') => return text,
-                _ => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
-            }
-        }
+    let mut line = String::new();
+    until("the line is written", || {
+        line = std::fs::read_to_string(&path).unwrap_or_default();
+        line.ends_with('\n')
     })
     .await;
     let fields: Vec<&str> = line.split(' ').collect();

@@ -77,17 +77,7 @@ async fn thousands_of_tables_a_second_fail_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_drains_and_says_so() {
-    let hold = Arc::new(AtomicBool::new(true));
-    let held = hold.clone();
-    let slow = target(move |_| {
-        tokio::task::block_in_place(|| {
-            while held.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        ok("slow")
-    })
-    .await;
+    let (slow, let_go) = held("slow").await;
     let fast = named("fast").await;
     let port = free_port();
     let balancer = balancer();
@@ -96,9 +86,7 @@ async fn a_target_drains_and_says_so() {
     let mut found = balancer.found();
     let mut waiting = Client::new(port).await;
     waiting.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    while slow.connections.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("it is asked", || slow.connections.load(Ordering::SeqCst) > 0).await;
     let mut both = group(&[slow.at, fast.at]);
     both.targets[0].draining = true;
     learn(&balancer, table(port, rules(), [("g", both)]));
@@ -112,7 +100,7 @@ async fn a_target_drains_and_says_so() {
         assert_eq!(body(&soon(others.get("/")).await), "fast");
     }
     assert!(!found.borrow_and_update()[&key].drained);
-    hold.store(false, Ordering::Relaxed);
+    let_go.send(()).expect("it waits");
     assert_eq!(body(&soon(waiting.message()).await.expect("an answer")), "slow");
     soon(found.wait_for(|found| found[&key].drained)).await.expect("the balancer lives");
 }
@@ -208,15 +196,13 @@ async fn weights_are_obeyed_and_what_is_served_is_counted() {
     assert!((240..=360).contains(&to_a), "{to_a} of 400 went to the group of weight 3");
     // The last is counted a moment after its answer.
     let (mut requests, mut by_group) = (0, std::collections::BTreeMap::<String, u64>::new());
-    soon(async {
-        while by_group.values().sum::<u64>() < 400 {
-            let served = balancer.served();
-            requests += served.balancers.iter().map(|(_, counts)| counts.requests).sum::<u64>();
-            for (id, counts) in served.groups {
-                *by_group.entry(id.to_string()).or_default() += counts.target_2xx;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    until("all are counted", || {
+        let served = balancer.served();
+        requests += served.balancers.iter().map(|(_, counts)| counts.requests).sum::<u64>();
+        for (id, counts) in served.groups {
+            *by_group.entry(id.to_string()).or_default() += counts.target_2xx;
         }
+        by_group.values().sum::<u64>() == 400
     })
     .await;
     assert_eq!(requests, 400);

@@ -10,6 +10,10 @@ use super::{Finding, Tree};
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("conformance/waiting.py", "the suite's one loop that looks for a condition until a deadline"),
     (
+        "crates/balancer/tests/world/mod.rs",
+        "the balancer's tests' one loop that looks for a condition until a deadline",
+    ),
+    (
         "crates/runtime/tests/conformance/embedded.rs",
         "looks at the kernel until it has taken everything away, or a deadline has passed",
     ),

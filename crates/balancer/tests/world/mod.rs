@@ -304,3 +304,26 @@ pub fn body(answer: &str) -> &str {
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it comes soon")
 }
+
+/// Looks again and again until it is so; fails with `what` if it takes too long.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "not yet: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A target that answers when it is let go, for runtimes with several threads.
+pub async fn held(name: &'static str) -> (Target, std::sync::mpsc::Sender<()>) {
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let target = target(move |_| {
+        tokio::task::block_in_place(|| {
+            // Whoever held it is gone: the test is over.
+            let _ = held.lock().expect("no panic while it is held").recv();
+        });
+        ok(name)
+    });
+    (target.await, let_go)
+}
