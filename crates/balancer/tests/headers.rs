@@ -257,6 +257,39 @@ async fn an_upgraded_connection_is_carried_both_ways() {
     assert!(soon(client.is_closed()).await);
 }
 
+#[tokio::test]
+async fn a_target_may_answer_before_it_has_read_everything() {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let std::net::SocketAddr::V4(at) = socket.local_addr().expect("bound") else { unreachable!() };
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = socket.accept().await.expect("a connection");
+            let mut client = Client { stream, unread: Vec::new() };
+            client.until(b"\r\n\r\n").await.expect("a head");
+            client.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig").await;
+        }
+    });
+    let port = free_port();
+    let balancer = balancer();
+    learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[at]))]));
+    let client = Client::new(port).await;
+    let (reading, mut writing) = client.stream.into_split();
+    let sends = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        let head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8000000\r\n\r\n";
+        writing.write_all(head.as_bytes()).await.expect("it is written");
+        // It may be cut short: nobody wants the rest.
+        let _ = writing.write_all(&[b'x'; 8_000_000]).await;
+        writing
+    });
+    let mut answer = vec![0; 12];
+    use tokio::io::AsyncReadExt;
+    let mut reading = reading;
+    soon(reading.read_exact(&mut answer)).await.expect("there is an answer");
+    assert!(answer == b"HTTP/1.1 413" || answer == b"HTTP/1.1 502", "{answer:?}");
+    drop(soon(sends).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_balancer_waits_for_requests_but_not_for_ever() {
     let (slow, let_go) = held("late").await;
