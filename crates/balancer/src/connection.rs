@@ -44,6 +44,13 @@ pub struct Connection {
     pub begun: Instant,
 }
 
+/// Held beside the connection for as long as it lives, so that no request counts on what all
+/// workers count on.
+pub struct Shared {
+    pub core: Arc<Core>,
+    pub seat: Arc<Seat>,
+}
+
 pub struct Tls {
     pub version: &'static str,
     pub cipher: &'static str,
@@ -131,11 +138,16 @@ impl Connection {
     }
 
     pub async fn serve(mut self) {
+        let shared = Shared { core: self.core.clone(), seat: self.seat.clone() };
+        let mut site = shared.seat.site();
         loop {
-            let site = self.seat.site();
+            shared.seat.renew(&mut site);
             let after = match self.arrival(&site).await {
                 Arrival::Nothing => After::Close,
-                Arrival::Request => self.request(&site).await,
+                Arrival::Request => {
+                    shared.seat.renew(&mut site);
+                    self.request(&shared, &site).await
+                }
                 Arrival::Trouble(trouble) => {
                     self.count_request(&site);
                     let mut record = Record::begin(&self, &site);

@@ -2,7 +2,7 @@
 //! target over HTTP/1.1, tried again where that is safe.
 
 use crate::answer::Trouble;
-use crate::connection::{After, Asked, Connection, idle};
+use crate::connection::{After, Asked, Connection, Shared, idle};
 use crate::counts::{BalancerCount, GroupCount};
 use crate::desync::{self, Measure, Tier, Verdict};
 use crate::dial::reach;
@@ -35,11 +35,11 @@ struct Bound {
 
 impl Connection {
     /// The request whose head is in the buffer, to its end.
-    pub async fn request(&mut self, site: &Arc<Site>) -> After {
+    pub async fn request(&mut self, shared: &Shared, site: &Arc<Site>) -> After {
         self.count_request(site);
         let mut record = Record::begin(self, site);
         let after = match self.judge(site, &mut record) {
-            Ok((asked, last)) => self.decided(site, asked, last, &mut record).await,
+            Ok((asked, last)) => self.decided(shared, site, asked, last, &mut record).await,
             Err(trouble) => {
                 record.trouble(trouble);
                 self.answer_trouble(site, trouble).await
@@ -78,24 +78,26 @@ impl Connection {
 
     async fn decided(
         &mut self,
+        shared: &Shared,
         site: &Arc<Site>,
         asked: Asked,
         last: bool,
         record: &mut Record,
     ) -> After {
         let length = self.head.length;
-        let mut site = site.clone();
-        let mut decided = self.decide(&site, &asked, record);
+        let mut renewed;
+        let mut site = site;
+        let mut decided = self.decide(site, &asked, record);
         // Nobody left to send it to, but that was by a table which is replaced by now.
         while matches!(decided, Err(Trouble::Unavailable)) {
-            let now = self.seat.site();
-            if Arc::ptr_eq(&now, &site) {
+            let now = shared.seat.site();
+            if Arc::ptr_eq(&now, site) {
                 break;
             }
-            site = now;
-            decided = self.decide(&site, &asked, record);
+            renewed = now;
+            site = &renewed;
+            decided = self.decide(site, &asked, record);
         }
-        let site = &site;
         if let Ok((decision, _)) = &decided {
             record.rule(site, decision);
         }
@@ -103,7 +105,7 @@ impl Connection {
             Ok((Way::Forward(route), upgrade)) => {
                 self.buffer.consume(length);
                 let bound = Bound { route, asked, upgrade, last };
-                self.forward(site, bound, record).await
+                self.forward(shared, site, bound, record).await
             }
             Ok((Way::Answer(answer), _)) => {
                 self.buffer.consume(length);
@@ -187,16 +189,20 @@ impl Connection {
         Ok((decision, upgrade))
     }
 
-    async fn forward(&mut self, site: &Arc<Site>, bound: Bound, record: &mut Record) -> After {
+    async fn forward(
+        &mut self,
+        shared: &Shared,
+        site: &Arc<Site>,
+        bound: Bound,
+        record: &mut Record,
+    ) -> After {
         let Bound { mut route, asked, upgrade, last } = bound;
         let mut body = Decoder::new(asked.length);
-        let core = self.core.clone();
-        let tally = &route.group.memory.clone().tally;
-        tally.add(self.worker, GroupCount::Requests, 1);
+        let Shared { core, seat } = shared;
+        route.group.memory.tally.add(self.worker, GroupCount::Requests, 1);
         let mut fresh_ms = if asked.repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
         loop {
-            let seat = self.seat.clone();
-            let reached = reach(&core, self.worker, &seat, &mut route, fresh_ms, record).await;
+            let reached = reach(core, self.worker, seat, &mut route, fresh_ms, record).await;
             let (mut link, reused) = match reached {
                 Ok(reached) => reached,
                 Err(trouble) => {
@@ -204,7 +210,7 @@ impl Connection {
                     return self.refuse(site, &asked, trouble, body.is_done()).await;
                 }
             };
-            let cookies = |application| route.set_cookies(&core, application);
+            let cookies = |application| route.set_cookies(core, application);
             let terms = Terms {
                 version: asked.version,
                 headless: asked.headless,
@@ -218,7 +224,8 @@ impl Connection {
             if let Some(at) = told.at {
                 let sent = record.sent_at.unwrap_or(at);
                 let micros = (at - sent).as_micros();
-                tally.answered(self.worker, told.status, u64::try_from(micros).unwrap_or(u64::MAX));
+                let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+                route.group.memory.tally.answered(self.worker, told.status, micros);
             }
             // A kept connection may have been closed just now; a new one can't have been.
             if end == End::Unanswered && reused && asked.repeatable {

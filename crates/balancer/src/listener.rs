@@ -24,6 +24,14 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// Brings it up to date; leaves it alone, and uncounted, if it is.
+    pub fn renew(&self, site: &mut Arc<Site>) {
+        let now = self.site.load();
+        if !Arc::ptr_eq(&now, site) {
+            *site = arc_swap::Guard::into_inner(now);
+        }
+    }
+
     pub fn site(&self) -> Arc<Site> {
         self.site.load_full()
     }
