@@ -19,7 +19,7 @@ pub const RECONNECT_MS: (u64, u64) = (50, 2_000);
 pub const LOG_BATCH_BYTES: usize = 512 * 1024;
 /// Bytes of one log event: CloudWatch Logs counts 26 bytes of its own towards its 256 KiB.
 pub const LOG_EVENT_BYTES_MAX: usize = 256 * 1024 - 26;
-/// How long an event of several lines waits for more of them, in milliseconds. Docker's is the same.
+/// How long an event of several lines waits for more, in milliseconds. Docker's is the same.
 pub const LOG_EVENT_WAIT_MS: u64 = 5_000;
 /// How often is looked for its end meanwhile, in milliseconds.
 pub const LOG_EVENT_LOOK_MS: u64 = 250;

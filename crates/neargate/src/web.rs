@@ -1,5 +1,6 @@
-//! The demo's web application: it says which version it is, and as which task it runs, which it asks
-//! of the task metadata endpoint as any application would. Told to end, it finishes what it began.
+//! The demo's web application: it says which version it is, and as which task it runs, which it
+//! asks of the task metadata endpoint as any application would. Told to end, it finishes what it
+//! began.
 
 use crate::http::told;
 use anyhow::{Context, Result};

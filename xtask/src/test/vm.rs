@@ -84,8 +84,8 @@ mount -t xfs -o prjquota /dev/vdb /quota && mount -o bind /quota /var/tmp
 
 pub fn run(total: &mut Total) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
-        let text = "control groups of version 2 and project quotas are NOT TESTED here: the virtual \
-                    machine is an x86_64 one, and this processor is another";
+        let text = "control groups of version 2 and project quotas are NOT TESTED here: the \
+                    virtual machine is an x86_64 one, and this processor is another";
         ensure!(std::env::var_os("CI").is_none(), "{text}");
         println!("\n!!! {text} !!!\n");
         return Ok(());

@@ -1,7 +1,7 @@
 //! Task metadata as the endpoint tells it: the assignment and the newest report, in ECS's words.
 //! Source: developer guide, task-metadata-endpoint-v4-fargate-response and its examples; fields
-//! these leave open are spelled as amazon-ecs-agent's types have them. One is missing: ClockDrift is
-//! not measured here, and a number that is not measured is not told.
+//! these leave open are spelled as amazon-ecs-agent's types have them. One is missing: ClockDrift
+//! is not measured here, and a number that is not measured is not told.
 
 use model::Timestamp;
 use model::container::{ContainerPhase, Health};

@@ -1,5 +1,5 @@
 //! What the demo makes in front of its tasks: a security group, a load balancer with a listener,
-//! and a target group; and the end of all of it. The APIs are AWS's query form, as an SDK speaks it.
+//! and a target group; and the end of all of it. The APIs are AWS's query form, as SDKs speak it.
 
 use crate::client::Client;
 use crate::web;

@@ -235,3 +235,12 @@ fn make_layer(layer: &Path) {
     fs::set_permissions(layer.join("bin/garbage"), executable).expect("changed");
     fs::set_permissions(layer.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("changed");
 }
+
+/// Looks until it is so, for things that the kernel does a moment after it is asked to.
+pub async fn until(is_so: impl Fn() -> bool) {
+    let give_up = Instant::now() + CENSUS_PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "not within {CENSUS_PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

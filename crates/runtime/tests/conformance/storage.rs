@@ -2,13 +2,11 @@
 //! it, and nobody else notices.
 
 use crate::bench::{Bench, block_on, log, task};
-use crate::embedded::Machine;
+use crate::embedded::{Machine, until};
 use runtime::{MountSpec, Runtime, SandboxSpec, StorageUsage, TaskId, Trace};
 use std::fs;
-use std::time::{Duration, Instant};
 
 const GIB: u64 = 1 << 30;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn with_storage(machine: &Machine, n: u32, gib: u32) -> TaskId {
     let mut spec = SandboxSpec::new(task(n));
@@ -101,12 +99,12 @@ fn storage_goes_with_its_task_however_that_ends() {
             machine.runtime().remove(&task).await.expect("removed");
         }
         // None but of spares, of which there are few.
-        wait_for(|| loop_devices(&machine) <= 4).await;
+        until(|| loop_devices(&machine) <= 4).await;
         let folder = machine.runtime_folder();
         let zygote = machine.runtime().zygote_pid().expect("it runs").to_string();
         let kill = std::process::Command::new("kill").args(["-9", &zygote]).status();
         assert!(kill.expect("kill").success());
-        wait_for(|| loop_devices(&machine) == 0).await;
+        until(|| loop_devices(&machine) == 0).await;
         let left = fs::read_dir(folder.join("storage")).expect("a folder").count();
         assert_eq!(left, 0);
         machine.finish().await;
@@ -138,12 +136,4 @@ fn supervisor(machine: &Machine, task: &TaskId) -> String {
         _ => None,
     };
     machine.census().iter().find_map(of).expect("the task has a supervisor")
-}
-
-async fn wait_for(done: impl Fn() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < give_up, "not in time");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
