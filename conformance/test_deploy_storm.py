@@ -69,12 +69,7 @@ class Storm:
 
     def kill_a_task(self):
         """SIGKILL to every process of a task that serves."""
-        arns = self.ecs.list_tasks(cluster=self.cluster.name, serviceName="web")["taskArns"]
-        told = self.ecs.describe_tasks(cluster=self.cluster.name, tasks=arns)["tasks"]
-        running = [it["taskArn"] for it in told if it["lastStatus"] == "RUNNING"]
-        task = running[0].rsplit("/", 1)[1]
-        victims = processes(task)
-        assert victims, f"task {task} has processes"
+        victims = until(self._of_a_running_task, 20, "a task that runs has processes")
         self.killed_at.append(time.monotonic())
         for pid in victims:
             try:
@@ -83,7 +78,14 @@ class Storm:
                 # Its master went first and took it along.
                 continue
         self.killed_at.append(time.monotonic())
-        return running[0]
+
+    def _of_a_running_task(self):
+        arns = self.ecs.list_tasks(cluster=self.cluster.name, serviceName="web")["taskArns"]
+        told = self.ecs.describe_tasks(cluster=self.cluster.name, tasks=arns)["tasks"]
+        running = [it["taskArn"] for it in told if it["lastStatus"] == "RUNNING"]
+        # One that has stopped since has none any more.
+        found = (processes(arn.rsplit("/", 1)[1]) for arn in running)
+        return next((pids for pids in found if pids), None)
 
     def is_cut(self, failed_at):
         return any(0 <= failed_at - at <= CUT_SECONDS for at in self.killed_at)
