@@ -259,6 +259,7 @@ def test_a_task_that_burns_cpu_scales_its_service_out(quick):
     now = datetime.datetime.now(datetime.UTC)
     points = aws.cloudwatch.get_metric_statistics(
         Namespace="AWS/ECS", MetricName="CPUUtilization", Period=60, Statistics=["Average"],
-        Dimensions=[{"Name": "ClusterName", "Value": name}, {"Name": "ServiceName", "Value": "web"}],
+        Dimensions=[{"Name": "ClusterName", "Value": name},
+                    {"Name": "ServiceName", "Value": "web"}],
         StartTime=now - datetime.timedelta(minutes=5), EndTime=now)["Datapoints"]
     assert max(point["Average"] for point in points) > 20.0

@@ -1,6 +1,6 @@
 //! Application Auto Scaling of services: a scalable target bounds a service's desired count, its
-//! policies and scheduled actions move it. Policies and actions are what callers want; what has come
-//! of them stands in `ScalingProgress`. Source: Application Auto Scaling user guide and API
+//! policies and scheduled actions move it. Policies and actions are what callers want; what has
+//! come of them stands in `ScalingProgress`. Source: Application Auto Scaling user guide and API
 //! reference.
 
 use crate::arn::Locality;

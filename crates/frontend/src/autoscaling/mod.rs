@@ -1,7 +1,7 @@
 //! Application Auto Scaling of services: targets, policies and scheduled actions are kept here;
 //! what comes of them is the scaling reconciler's. A policy that tracks a target makes its alarms
-//! itself, as on AWS, and they are found in CloudWatch like any other. Other namespaces than ECS are
-//! refused, as there is nothing of theirs to scale.
+//! itself, as on AWS, and they are found in CloudWatch like any other. Other namespaces than ECS
+//! are refused, as there is nothing of theirs to scale.
 
 mod actions;
 mod activities;

@@ -1,4 +1,4 @@
-//! Tags of alarms.
+//! Tags of alarms, which are named by their ARNs: metrics and what is measured have none.
 
 use super::invalid;
 use crate::context::{Caller, Context};

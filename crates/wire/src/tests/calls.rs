@@ -79,8 +79,8 @@ fn every_operation_is_found_under_its_own_name() {
     assert_eq!(ecs::SERVICE.operations.len(), 77);
     assert_eq!(ec2::SERVICE.operations.len(), 765);
     // ECS, STS, ECR, Logs, EC2; then Secrets Manager, Systems Manager, Cloud Map, Application Auto
-    // Scaling, load balancing and IAM; then Certificate Manager, CloudWatch and EventBridge. Counted
-    // in botocore 1.43.11.
+    // Scaling, load balancing and IAM; then Certificate Manager, CloudWatch and EventBridge.
+    // Counted in botocore 1.43.11.
     let first = 77 + 11 + 58 + 113 + 765;
     assert_eq!(count, first + 23 + 146 + 30 + 14 + 51 + 176 + 17 + 46 + 57);
 }
