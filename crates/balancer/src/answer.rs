@@ -58,18 +58,27 @@ impl Trouble {
     }
 
     pub fn answer(self) -> Answer {
-        let title = self.title();
-        let body = format!(
-            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n\
-             <center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
-        );
-        Answer {
-            status: self.status(),
-            content_type: "text/html".to_owned(),
-            location: None,
-            body: body.into_bytes().into(),
-        }
+        page(self.status(), self.title())
     }
+}
+
+/// The page that says nothing but its title.
+fn page(status: u16, title: &str) -> Answer {
+    let body = format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n\
+         <center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
+    );
+    Answer {
+        status,
+        content_type: "text/html".to_owned(),
+        location: None,
+        body: body.into_bytes().into(),
+    }
+}
+
+pub fn redirect(status: u16, location: String) -> Answer {
+    let title = if status == 301 { "301 Moved Permanently" } else { "302 Found" };
+    Answer { location: Some(location), ..page(status, title) }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,7 +14,8 @@ use crate::table::{self, Front};
 use crate::target::{Place, Target};
 use crate::tls::{self, Cabinet};
 use model::balancing::{
-    Action, BalancerTable, Certificates, Found, ListenerEntry, Protocol, Served, TargetKey,
+    Action, BalancerTable, Certificates, Found, GroupEntry, ListenerEntry, Protocol, Served,
+    TargetEntry, TargetKey,
 };
 use model::{LoadBalancerId, TargetGroupId, VpcId};
 use std::collections::BTreeMap;
@@ -149,9 +150,8 @@ impl Balancer {
         }
     }
 
-    /// Makes the groups and targets of a table, taking over what is as it was.
-    /// What is to be checked, and the targets that drain from now on: not before listeners hand
-    /// out others.
+    /// Makes the groups and targets of a table, taking over what is as it was. Gives what is to be
+    /// checked, and the targets that are to drain, but not before listeners hand out others.
     fn learn_groups(
         &self,
         learned: &mut Learned,
@@ -165,25 +165,8 @@ impl Balancer {
             let from = users.get(id).cloned().unwrap_or_default();
             let mut own = Vec::new();
             for target in &entry.targets {
-                let key = TargetKey { group: id.clone(), id: target.id.clone(), port: target.port };
-                let place = Place {
-                    key: key.clone(),
-                    vpc: entry.vpc.clone(),
-                    address: SocketAddrV4::new(target.address, target.port),
-                    secure: entry.protocol == Protocol::Https,
-                    version: entry.version,
-                };
-                let known = learned.targets.get(&key).filter(|known| known.place == place);
-                let made = known.cloned().unwrap_or_else(|| {
-                    let tag = self.core.seal.target_tag(&key);
-                    let made = Target::new(place, tag, self.core.board.clone(), workers);
-                    // Spoken to otherwise, but in the same place: its checks go on as they were.
-                    let old = learned.targets.get(&key).filter(|old| old.is_at(&made.place));
-                    if let Some(old) = old {
-                        made.set_state(old.state());
-                    }
-                    Arc::new(made)
-                });
+                let made = self.learn_target(learned, id, entry, target);
+                let key = made.place.key.clone();
                 match (made.is_draining(), target.draining) {
                     (true, false) => made.set_draining(false),
                     (false, true) => leaving.push(made.clone()),
@@ -224,6 +207,35 @@ impl Balancer {
         learned.memories.retain(|id, _| table.groups.contains_key(id));
         (learned.groups, learned.targets) = (groups, targets);
         (checked, leaving)
+    }
+
+    /// The target as it was, if it is still in its place.
+    fn learn_target(
+        &self,
+        learned: &Learned,
+        group: &TargetGroupId,
+        entry: &GroupEntry,
+        target: &TargetEntry,
+    ) -> Arc<Target> {
+        let key = TargetKey { group: group.clone(), id: target.id.clone(), port: target.port };
+        let place = Place {
+            key: key.clone(),
+            vpc: entry.vpc.clone(),
+            address: SocketAddrV4::new(target.address, target.port),
+            secure: entry.protocol == Protocol::Https,
+            version: entry.version,
+        };
+        let known = learned.targets.get(&key).filter(|known| known.place == place);
+        known.cloned().unwrap_or_else(|| {
+            let tag = self.core.seal.target_tag(&key);
+            let made = Target::new(place, tag, self.core.board.clone(), self.core.workers.len());
+            // Spoken to otherwise, but in the same place: its checks go on as they were.
+            let old = learned.targets.get(&key).filter(|old| old.is_at(&made.place));
+            if let Some(old) = old {
+                made.set_state(old.state());
+            }
+            Arc::new(made)
+        })
     }
 
     fn learn_listeners(

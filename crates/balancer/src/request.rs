@@ -1,7 +1,7 @@
 //! What becomes of a request: the rule it falls under, and from there the answer or the target. It
 //! knows nothing of how the request came; HTTP/1 and HTTP/2 ask it alike.
 
-use crate::answer::{Answer, Trouble};
+use crate::answer::{self, Answer, Trouble};
 use crate::core::Core;
 use crate::counts::BalancerCount;
 use crate::group::Group;
@@ -90,12 +90,7 @@ pub fn decide(
         Act::Redirect(redirect) => {
             tally.add(worker, BalancerCount::Redirects, 1);
             let location = plan::routes::location(redirect, view, site.scheme, site.port);
-            Way::Answer(Answer {
-                status: redirect.status,
-                content_type: "text/html".to_owned(),
-                location: Some(location),
-                body: bytes::Bytes::new(),
-            })
+            Way::Answer(answer::redirect(redirect.status, location))
         }
         Act::Forward(forwarding) => Way::Forward(forward(core, worker, forwarding, view, spoken)?),
     };

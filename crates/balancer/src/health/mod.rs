@@ -134,7 +134,7 @@ impl Checks {
 impl Checked {
     /// Whether what was found of the other is true of this as well.
     fn same_target(&self, other: &Checked) -> bool {
-        self.address == other.address && self.vpc == other.vpc && self.version == other.version
+        self.address == other.address && self.vpc == other.vpc
     }
 
     fn thresholds(&self) -> Thresholds {

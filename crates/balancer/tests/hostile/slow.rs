@@ -214,7 +214,11 @@ async fn who_stalls_is_let_go() {
     // One that does not read: what was sent before it was let go is all there is.
     let mut reader = TcpStream::connect(to).await.expect("it listens");
     reader.write_all(b"GET /large HTTP/1.1\r\nHost: slow\r\n\r\n").await.expect("it is taken");
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let began = Instant::now();
+    while rig.balancer.served().balancers.iter().any(|(_, counts)| counts.active_connections > 0) {
+        assert!(began.elapsed() < PATIENCE, "who does not read holds its connection");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut heard = Vec::new();
     let rest = reader.read_to_end(&mut heard);
     let ended = tokio::time::timeout(PATIENCE, rest).await;
