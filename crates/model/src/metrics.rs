@@ -1,6 +1,6 @@
 //! CloudWatch's nouns: a metric's name with its dimensions, what is known of a metric in one span
 //! of time, and alarms. Measurements themselves are no state: they live in memory
-//! (`store::metrics`) and are gone with the process; alarms and what has become of them are records.
+//! (`store::metrics`) and are gone with the process; alarms and what became of them are records.
 
 use crate::document::{Document, Tags};
 use crate::time::Timestamp;

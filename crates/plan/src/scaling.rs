@@ -1,6 +1,6 @@
 //! What a service's desired count should become: from the bounds of its scalable target, from its
 //! scheduled actions, and from the alarms of its policies. Target tracking goes out to the target
-//! in one step as soon as one policy asks for it, and comes in only when all that may come in agree.
+//! in one step as soon as one policy asks for it, and comes in only when all that may do so agree.
 //! Source: Application Auto Scaling user guide, "How target tracking scaling works", "Cooldown
 //! periods", "How step scaling works"; ECS developer guide, service-autoscaling-targettracking.
 
