@@ -10,6 +10,14 @@ use super::{Finding, Tree};
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("conformance/waiting.py", "the suite's one loop that looks for a condition until a deadline"),
     (
+        "crates/balancer/tests/hostile/backends.rs",
+        "looks until a backend listens, or a deadline has passed",
+    ),
+    (
+        "crates/balancer/tests/hostile/slow.rs",
+        "a slow client's pace is the test's subject; and looks with a deadline",
+    ),
+    (
         "crates/balancer/tests/world/mod.rs",
         "the balancer's tests' one loop that looks for a condition until a deadline",
     ),
