@@ -45,7 +45,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(pair).ok().filter(|text| !text.starts_with('+'))?;
         u8::from_str_radix(text, 16).ok()
     };
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(pair).collect()).flatten()
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(pair).collect()).flatten()
 }
 
 /// `neargate token`: prints what to run on the machine that is to join.
