@@ -35,6 +35,8 @@ pub const DRAINED_PER_COMMIT_MAX: usize = 60;
 /// Events that are kept, and for how long, in seconds: each holds a task as it was.
 pub const EVENTS_KEPT_MAX: usize = 2_000;
 pub const EVENTS_KEPT_SECONDS: i64 = 24 * 3600;
+/// How long changes are gathered before what they tell is written, in milliseconds.
+pub const EVENTS_GATHERED_MS: u64 = 100;
 /// Events written, and old ones removed, in one transaction.
 pub const EVENTS_PER_COMMIT_MAX: usize = 50;
 pub const EVENTS_REMOVED_PER_COMMIT_MAX: usize = 70;

@@ -2,7 +2,7 @@
 //! not state: a restart begins with none, as nothing that is decided by them needs more than the
 //! last quarter of an hour. Tests may have shorter minutes.
 
-use crate::limits::{METRICS_MAX, METRIC_POINTS_MAX};
+use crate::limits::{METRIC_POINTS_MAX, METRICS_MAX};
 use model::Timestamp;
 use model::metrics::{MetricKey, Point, Summary};
 use std::collections::{BTreeMap, VecDeque};
@@ -75,7 +75,8 @@ impl Metrics {
         let all = self.lock();
         let Some(series) = all.get(key) else { return (Vec::new(), None) };
         let inside = series.points.iter().filter(|(at, _)| (from.0..until.0).contains(at));
-        let point = |(at, summary): &(i64, Summary)| Point { at: Timestamp(*at), summary: *summary };
+        let point =
+            |(at, summary): &(i64, Summary)| Point { at: Timestamp(*at), summary: *summary };
         (inside.map(point).collect(), series.unit.clone())
     }
 

@@ -5,8 +5,8 @@
 
 use crate::Context;
 use crate::limits::{
-    EVENTS_KEPT_MAX, EVENTS_KEPT_SECONDS, EVENTS_PER_COMMIT_MAX, EVENTS_REMOVED_PER_COMMIT_MAX,
-    RETRY_AFTER_MS,
+    EVENTS_GATHERED_MS, EVENTS_KEPT_MAX, EVENTS_KEPT_SECONDS, EVENTS_PER_COMMIT_MAX,
+    EVENTS_REMOVED_PER_COMMIT_MAX, RETRY_AFTER_MS,
 };
 use model::event::{Event, EventCursor};
 use model::service::ServiceProgress;
@@ -32,6 +32,8 @@ pub async fn run(cx: &Context) {
                 Err(WatchFailure::Compacted { .. }) => break,
                 Err(WatchFailure::Closed) => return,
             };
+            // What happens together is written together: events must not slow down what happens.
+            tokio::time::sleep(Duration::from_millis(EVENTS_GATHERED_MS)).await;
             while let Ok(Some(batch)) = watch.try_next() {
                 batches.push(batch);
             }

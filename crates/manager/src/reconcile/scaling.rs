@@ -39,8 +39,12 @@ pub async fn run(cx: &Context) {
         }
         // Again: what was just found is part of it.
         let snapshot = cx.store.snapshot();
+        if snapshot.count::<ScalableTarget>("") == 0 {
+            continue;
+        }
+        let signals = signals(cx, &snapshot);
         for (key, _) in snapshot.scan::<ScalableTarget>("") {
-            scale(cx, key).await;
+            scale(cx, key, &signals).await;
         }
     }
 }
@@ -85,9 +89,8 @@ async fn look_at(cx: &Context, alarm: &Arc<Alarm>, minute: Timestamp) {
     }
 }
 
-async fn scale(cx: &Context, key: &str) {
-    let signals = signals(cx, &cx.store.snapshot());
-    match cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, &signals))).await {
+async fn scale(cx: &Context, key: &str, signals: &BTreeMap<String, Vec<Signal>>) {
+    match cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, signals))).await {
         Ok((Some((from, to)), _)) => tracing::info!(service = key, from, to, "a service is scaled"),
         Ok((None, _)) => {}
         Err(failure) => {
