@@ -43,7 +43,7 @@ async fn requests_go_to_the_targets_in_turn_and_rules_are_obeyed() {
     assert_eq!((status(&answer), body(&answer)), ("418", "teapot"));
     let answer = soon(client.get("/moved?x=1")).await;
     assert_eq!(status(&answer), "301");
-    assert!(answer.contains("\r\nLocation: https://h/moved?x=1\r\n"), "{answer}");
+    assert!(answer.contains("\r\nLocation: https://h:443/moved?x=1\r\n"), "{answer}");
     let answer = soon(client.get("/nobody")).await;
     assert_eq!(status(&answer), "503");
     assert!(answer.contains("Server: awselb/2.0"), "{answer}");
