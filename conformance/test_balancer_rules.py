@@ -120,7 +120,7 @@ def test_a_redirect_leads_on(made):
     front = Front(made, {"Type": "redirect", "RedirectConfig": {
         "Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}})
     status, _, location = front.ask("/a/b?c=d")
-    assert (status, location) == (301, f"https://{front.name}/a/b?c=d")
+    assert (status, location) == (301, f"https://{front.name}:443/a/b?c=d")
     made.rule(front.listener, 1, path("/old/*"), actions=[{"Type": "redirect", "RedirectConfig": {
         "Path": "/new/#{path}", "Query": "from=old", "StatusCode": "HTTP_302"}}])
     until(lambda: front.ask("/old/x?y=z")[0] == 302, 10, "the rule holds")

@@ -176,7 +176,7 @@ pub struct Rule {
 pub enum Condition {
     /// Patterns with `*` and `?`; case makes no difference.
     Host(Vec<String>),
-    /// Regular expressions for the whole host.
+    /// Regular expressions, found anywhere in the host; case makes no difference.
     HostRegex(Vec<String>),
     /// Patterns with `*` and `?`; case makes a difference.
     Path(Vec<String>),

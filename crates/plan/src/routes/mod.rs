@@ -87,7 +87,8 @@ fn has_query(wanted: &[(Option<String>, String)], query: &str) -> bool {
     })
 }
 
-/// The location a redirect leads to. `port` and `scheme` are those of the listener.
+/// The location a redirect leads to. `port` and `scheme` are those of the listener. ALB writes the
+/// port also where it is the protocol's own.
 pub fn location(redirect: &Redirect, request: &RequestView<'_>, scheme: &str, port: u16) -> String {
     let port_text = port.to_string();
     let fill = |template: &str| {
@@ -104,12 +105,7 @@ pub fn location(redirect: &Redirect, request: &RequestView<'_>, scheme: &str, po
         other => fill(other),
     };
     let (host, to_port) = (fill(&redirect.host), fill(&redirect.port));
-    let mut location = format!("{protocol}://{host}");
-    let usual = matches!((protocol.as_str(), to_port.as_str()), ("http", "80") | ("https", "443"));
-    if !usual {
-        location.push(':');
-        location.push_str(&to_port);
-    }
+    let mut location = format!("{protocol}://{host}:{to_port}");
     let path = fill(&redirect.path);
     if !path.starts_with('/') {
         location.push('/');
@@ -155,7 +151,8 @@ mod tests {
     }
 
     fn holds_alone(condition: Condition, request: &RequestView<'_>) -> bool {
-        let rule = |conditions, status| RuleEntry { priority: 0, conditions, action: fixed(status) };
+        let rule =
+            |conditions, status| RuleEntry { priority: 0, conditions, action: fixed(status) };
         let listener = ListenerEntry {
             protocol: Protocol::Http,
             ssl_policy: None,
@@ -211,7 +208,7 @@ mod tests {
         };
         let to = |r: Redirect| location(&r, &request, "http", 80);
         let all = redirect("HTTPS", "443", "/#{path}", "#{query}");
-        assert_eq!(to(all), "https://Web.Example.com/a/b?x=1");
+        assert_eq!(to(all), "https://Web.Example.com:443/a/b?x=1");
         let moved = redirect("#{protocol}", "8080", "/new/#{path}", "");
         assert_eq!(to(moved), "http://Web.Example.com:8080/new/a/b");
     }
