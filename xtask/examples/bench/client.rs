@@ -205,15 +205,20 @@ impl Client {
         answer.success().with_context(|| name.to_owned())?.json()
     }
 
+    /// One call in the query protocol; the XML of its answer.
+    pub async fn query(&mut self, service: &str, form: &str) -> Result<String> {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(CONTENT_TYPE, kind);
+        self.account.add_signature(service, &mut headers, form.as_bytes())?;
+        let sent = self.connection.send(&Method::POST, "/", headers, form.to_owned());
+        let answer = sent.await?.success().with_context(|| form.to_owned())?;
+        Ok(answer.text())
+    }
+
     /// The first subnet there is, by EC2's query protocol.
     pub async fn first_subnet(&mut self) -> Result<String> {
-        let body = b"Action=DescribeSubnets&Version=2016-11-15";
-        let mut headers = HeaderMap::new();
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        headers.insert(CONTENT_TYPE, form);
-        self.account.add_signature("ec2", &mut headers, body)?;
-        let sent = self.connection.send(&Method::POST, "/", headers, &body[..]);
-        let text = sent.await?.success().context("DescribeSubnets")?.text();
+        let text = self.query("ec2", "Action=DescribeSubnets&Version=2016-11-15").await?;
         let subnet = text.split("<subnetId>").nth(1).and_then(|rest| rest.split('<').next());
         Ok(subnet.with_context(|| format!("no subnet in {text}"))?.to_owned())
     }

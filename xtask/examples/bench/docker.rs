@@ -20,8 +20,8 @@ use crate::process::Server;
 
 const IMAGE: &str = "neargate-bench";
 /// As 256 CPU units and 512 MiB are.
-const NANO_CPUS: u64 = 250_000_000;
-const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
+pub const NANO_CPUS: u64 = 250_000_000;
+pub const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 const PIDS: u64 = 4096;
 
 pub struct Docker {
@@ -56,7 +56,8 @@ impl Docker {
         Ok(Docker { version, start_ms, socket, server, meter })
     }
 
-    pub async fn import(&self, image: &Image) -> Result<()> {
+    /// Gives the image's id.
+    pub async fn import(&self, image: &Image) -> Result<String> {
         let mut connection = Connection::unix(&self.socket).await?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
@@ -64,7 +65,8 @@ impl Docker {
         let answer = connection.send(&Method::POST, &path, headers, image.archive.clone()).await?;
         answer.success().context("dockerd does not take the image")?;
         let path = format!("/images/{IMAGE}:1/json");
-        connection.json(&Method::GET, &path, &Value::Null).await.map(|_| ())
+        let known = connection.json(&Method::GET, &path, &Value::Null).await?.json()?;
+        Ok(text(&known, "/Id")?.to_owned())
     }
 
     pub async fn client(&self) -> Result<DockerClient> {

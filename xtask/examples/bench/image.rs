@@ -52,6 +52,24 @@ impl Image {
         Ok(Image { archive: Bytes::from(archive.into_inner()?) })
     }
 
+    /// One static program and nothing else, at `place`.
+    pub fn of_program(program: &Path, place: &str) -> Result<Image> {
+        let bytes = fs::read(program).with_context(|| format!("no {}", program.display()))?;
+        let mut archive = tar::Builder::new(Vec::with_capacity(bytes.len() + 64 * 1024));
+        for folder in FOLDERS {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            archive.append_data(&mut header, format!("{folder}/"), &[][..])?;
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, place.trim_start_matches('/'), &bytes[..])?;
+        Ok(Image { archive: Bytes::from(archive.into_inner()?) })
+    }
+
     /// As a folder, for who has no notion of images.
     pub fn unpack(&self, folder: &Path) -> Result<PathBuf> {
         let rootfs = folder.join("rootfs");

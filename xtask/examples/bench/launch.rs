@@ -48,7 +48,7 @@ pub async fn run(setting: &Setting) -> Result<()> {
 async fn prepare(setting: &Setting) -> Result<Contenders> {
     let image = Image::make()?;
     let docker = match Docker::start(setting).await {
-        Ok(docker) => docker.import(&image).await.map(|()| docker),
+        Ok(docker) => docker.import(&image).await.map(|_| docker),
         Err(failure) => Err(failure),
     };
     let docker = or_say("dockerd", docker);

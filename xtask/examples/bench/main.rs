@@ -7,6 +7,11 @@ mod api;
 mod balancer;
 mod client;
 mod crun;
+mod deploy;
+mod deploy_ours;
+mod deploy_prober;
+mod deploy_swarm;
+mod deploy_task;
 mod docker;
 mod etcd;
 mod idle;
@@ -35,6 +40,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How often each contender is measured. Fewer say nothing on a shared machine.
 const ROUNDS_DEFAULT: usize = 5;
 
+/// How many tasks a deployment replaces.
+const TASKS_DEFAULT: usize = 10;
+
 /// Where everything is written. Not /tmp, which may be memory.
 const FOLDER_DEFAULT: &str = "/var/tmp";
 
@@ -45,13 +53,15 @@ pub struct Setting {
     pub neargate: PathBuf,
     /// `--profile`: where the time goes, instead of how much it is.
     pub profile: bool,
+    /// `--tasks`: of the service that is deployed.
+    pub tasks: usize,
     /// A folder for everything that is written; removed at the end.
     pub work: tempfile::TempDir,
 }
 
 impl Setting {
     fn read(args: &[String]) -> Result<Setting> {
-        let (mut rounds, mut profile) = (ROUNDS_DEFAULT, false);
+        let (mut rounds, mut tasks, mut profile) = (ROUNDS_DEFAULT, TASKS_DEFAULT, false);
         let (mut neargate, mut folder) = (beside_us("../neargate")?, PathBuf::from(FOLDER_DEFAULT));
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -59,20 +69,21 @@ impl Setting {
             match arg.as_str() {
                 "--profile" => profile = true,
                 "--rounds" => rounds = value()?.parse().context("--rounds: a number")?,
+                "--tasks" => tasks = value()?.parse().context("--tasks: a number")?,
                 "--neargate" => neargate = value()?.into(),
                 "--folder" => folder = value()?.into(),
                 other => bail!("no option `{other}`"),
             }
         }
-        if rounds == 0 {
-            bail!("--rounds: at least 1");
+        if rounds == 0 || tasks == 0 {
+            bail!("--rounds, --tasks: at least 1");
         }
         if rounds < ROUNDS_DEFAULT {
             println!("NOTE: {rounds} rounds are too few to publish anything");
         }
         println!("data in {}", folder.display());
         let work = tempfile::Builder::new().prefix("neargate-bench-").tempdir_in(folder)?;
-        Ok(Setting { rounds, neargate, profile, work })
+        Ok(Setting { rounds, neargate, profile, tasks, work })
     }
 
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
@@ -95,6 +106,9 @@ fn main() -> ExitCode {
         && name == crun::WORKER
     {
         return status(crun::worker(rest));
+    }
+    if args.first().is_some_and(|name| name == deploy_task::WORKER) {
+        return status(deploy_task::worker());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be made");
@@ -137,6 +151,7 @@ async fn measure(args: &[String]) -> Result<()> {
         "idle" => Box::pin(idle::run(&setting)).await,
         "images" => Box::pin(images::run(&setting)).await,
         "balancer" => balancer::run(&setting),
+        "deploy" => Box::pin(deploy::run(&setting)).await,
         other => bail!("no benchmark `{other}`"),
     }
 }
