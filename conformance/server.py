@@ -52,7 +52,8 @@ class Server:
 
     def start(self, *more):
         listen = f"{self.host}:{self.port}"
-        command = [*self.enter, binary(), "up", "--data-dir", str(self.data_dir), "--listen", listen]
+        command = [*self.enter, binary(), "up", "--data-dir", str(self.data_dir)]
+        command += ["--listen", listen]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--log-format", "json", *more],

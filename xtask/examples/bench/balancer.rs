@@ -82,7 +82,7 @@ pub fn run(setting: &Setting) -> Result<()> {
     let backend_port = free_port()?;
     let meter = Meter::make("backend")?;
     let text = BACKEND.replace("BACKEND_PORT", &backend_port.to_string());
-    let _backend = nginx(setting, &meter, "backend", text, backend_port)?;
+    let _backend = nginx(setting, &meter, "backend", &text, backend_port)?;
     let mut all = vec![
         ours(setting, backend_port)?,
         nginx_proxy(setting, backend_port)?,
@@ -157,11 +157,11 @@ fn nginx_proxy(setting: &Setting, backend_port: u16) -> Result<Contender> {
     let (port, meter) = (free_port()?, Meter::make("nginx")?);
     let servers = targets(backend_port, |_, at| format!("server {at}; "));
     let text = NGINX.replace("SERVERS", &servers).replace("PORT", &port.to_string());
-    let server = nginx(setting, &meter, "nginx", text, port)?;
+    let server = nginx(setting, &meter, "nginx", &text, port)?;
     Ok(Contender::start("nginx", port, server, meter))
 }
 
-fn nginx(setting: &Setting, meter: &Meter, name: &str, text: String, port: u16) -> Result<Server> {
+fn nginx(setting: &Setting, meter: &Meter, name: &str, text: &str, port: u16) -> Result<Server> {
     let folder = setting.work.path();
     let file = folder.join(format!("{name}.conf"));
     let folder_text = folder.to_str().context("a path in UTF-8")?;
