@@ -1,4 +1,4 @@
-//! `bench deploy`: what users notice of a rolling deployment, and of a task that is killed. A prober
+//! `bench deploy`: what users notice of a rolling deployment and of a task that is killed. A prober
 //! asks every 2 ms on a new connection. C1: from UpdateService until the deployment is COMPLETED,
 //! all of N tasks replaced. C2: from kill -9 of a task's process until its replacement answers;
 //! first one of N, then the only one, whose users have nobody else to go to. Each beside Docker

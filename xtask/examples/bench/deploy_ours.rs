@@ -155,7 +155,8 @@ impl Site {
         let default = [("Filter.1.Name", "default-for-az"), ("Filter.1.Value.1", "true")];
         let found = ask(client, EC2, "DescribeSubnets", &default).await?;
         let vpc = first(&found, "vpcId")?;
-        let subnets: Vec<String> = elements(&found, "subnetId").take(2).map(str::to_owned).collect();
+        let subnets = elements(&found, "subnetId").take(2).map(str::to_owned);
+        let subnets: Vec<String> = subnets.collect();
         let [one, other] = subnets.as_slice() else { bail!("the default VPC has no two subnets") };
         let security_group = open_group(client, &vpc).await?;
         let port = PORT.to_string();

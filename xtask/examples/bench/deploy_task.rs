@@ -1,6 +1,6 @@
-//! The application that `bench deploy` rolls out: this program itself, as a hidden subcommand, since
-//! it is static and so a whole image by itself. It answers every request with a name that no other
-//! instance has, so that a prober sees who serves. Its port is shared (SO_REUSEPORT), because Docker
+//! The application that `bench deploy` rolls out: this program itself, by a hidden subcommand: it
+//! is static and so a whole image by itself. It answers every request with a name that no other
+//! instance has, so that a prober sees who serves. Its port is shared (SO_REUSEPORT), as Docker
 //! swarm's tasks lie beside each other in the host's network, where the kernel is their balancer.
 
 use std::net::{Ipv4Addr, SocketAddr};

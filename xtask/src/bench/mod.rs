@@ -16,8 +16,8 @@ const BENCHMARKS: &str = "\
   balancer            requests a second through a load balancer, beside nginx and haproxy
   network [--rounds N] a task's network set up and removed, and what goes through it, on one
                       instance and between two, beside dockerd's bridge
-  deploy [--tasks N]  a rolling deployment of N tasks (10) behind a load balancer, and a task killed,
-                      under requests of which none may fail, beside Docker swarm
+  deploy [--tasks N]  a rolling deployment of N tasks (10) behind a load balancer, and a task
+                      killed, under requests that are counted when they fail, beside Docker swarm
 options: --rounds N   how often each is measured, in turn with its peers (5)
          --folder DIR where all of them keep their data (/var/tmp); in memory (/dev/shm), the
                       difference tells what the disk costs";
