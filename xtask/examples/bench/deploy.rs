@@ -40,6 +40,8 @@ pub trait Contender {
 struct Found {
     series: Series,
     requests: usize,
+    /// In which they began: a busy machine keeps the prober from its pace, which must be told.
+    span: Duration,
     failed: usize,
     /// Of each round: from the beginning until the last request began that failed.
     last_failed_ms: Samples,
@@ -50,13 +52,17 @@ struct Found {
 impl Found {
     fn new(name: &str) -> Found {
         let (series, last_failed_ms) = (Series::new(name), Samples::default());
-        Found { series, requests: 0, failed: 0, last_failed_ms, said: None }
+        Found { series, requests: 0, span: Duration::ZERO, failed: 0, last_failed_ms, said: None }
     }
 
     fn add(&mut self, began: Instant, took_ms: f64, cpu_ms: f64, probes: &[Probe]) {
         let times_ms = [took_ms].into_iter().collect();
         self.series.rounds.push(Round { times_ms, cpu_ms, per_second: f64::NAN });
         self.requests += probes.len();
+        let begun = || probes.iter().map(|probe| probe.begun);
+        if let (Some(first), Some(last)) = (begun().min(), begun().max()) {
+            self.span += last - first;
+        }
         let failed = probes.iter().filter(|probe| probe.answer.is_err());
         self.failed += failed.clone().count();
         let last = failed.clone().map(|probe| probe.begun).max();
@@ -115,7 +121,7 @@ async fn measure(ours: &mut Ours, swarm: &mut Option<Swarm>, setting: &Setting) 
             kill_one(peer, 1, &mut their.only_killed).await?;
         }
     }
-    println!("{} rounds, in turn; a request every {PROBE_EVERY:?}\n", setting.rounds);
+    println!("{} rounds, in turn; a request is due every {PROBE_EVERY:?}\n", setting.rounds);
     println!("C1: a rolling deployment of {count} tasks, until it is said to be done:");
     print(&[&our.rolled, &their.rolled]);
     println!("C2: one of {count} tasks killed, until its replacement has answered a request:");
@@ -215,6 +221,7 @@ fn print(all: &[&Found]) {
         "median ms",
         "worst ms",
         "requests",
+        "a second",
         "failed",
         "last failed after ms",
         "CPU ms",
@@ -228,6 +235,7 @@ fn print(all: &[&Found]) {
             &short(times_ms.median()),
             &short(times_ms.quantile(1.0)),
             &it.requests.to_string(),
+            &short(it.requests as f64 / it.span.as_secs_f64()),
             &it.failed.to_string(),
             &short(it.last_failed_ms.median()),
             &short(it.series.median_of(|round| round.cpu_ms)),
