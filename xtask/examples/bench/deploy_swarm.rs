@@ -1,8 +1,8 @@
 //! Docker swarm under `bench deploy`: one node, in the network namespace of its own dockerd, with
 //! its tasks in that network ("host" to them) and one port shared between them. Not its ingress:
-//! that needs IPVS, which not every kernel has, and would be slower. The kernel hands connections
-//! to the tasks, so no load balancer of its stands in the way: the best that swarm can do. Updates
-//! are tuned: new tasks first, all at once, watched as short as can be said.
+//! that needs IPVS, which not every kernel has. The kernel hands connections to the tasks, and no
+//! load balancer of swarm's stands in the way. Updates are tuned: new tasks first, all at once,
+//! watched as short as can be said.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
