@@ -70,13 +70,16 @@ echo /sbin/modprobe > /proc/sys/kernel/modprobe
 /bin/busybox ip link set lo up
 ulimit -n 65536
 for module in loop overlay nf_tables xfs; do modprobe $module; done
-mkdir -p ZYGOTE_FOLDER && ln -s /tests/runtime-zygote ZYGOTE
+zygote() { mkdir -p ZYGOTE_FOLDER && ln -sf /tests/runtime-zygote ZYGOTE; }
+zygote
 echo \"vm: controllers: $(cat /sys/fs/cgroup/cgroup.controllers)\"
 well=yes
 /tests/runtime --test-threads 1 cgroup preflight || well=no
 /tests/conformance --test-threads 1 SKIP || well=no
 echo 'vm: with project quotas'
 mount -t xfs -o prjquota /dev/vdb /quota && mount -o bind /quota /var/tmp
+# The tests may have been built below it.
+zygote
 /tests/conformance --test-threads 1 storage volumes on_embedded::a_restart || well=no
 [ $well = yes ] && echo 'vm: all is well'
 /bin/busybox poweroff -f
