@@ -111,8 +111,9 @@ def processes(task):
 class Wrk:
     """The load generator from Debian, until the end of the storm."""
 
-    def __init__(self, url):
-        self.command = ["wrk", "-t", "1", "-c", str(WRK_CONNECTIONS), "-d", "600s", url]
+    def __init__(self, url, enter=(), timeout_seconds=2):
+        self.command = [*enter, "wrk", "-t", "1", "-c", str(WRK_CONNECTIONS), "-d", "600s",
+                        "--timeout", f"{timeout_seconds}s", url]
 
     def __enter__(self):
         self.process = subprocess.Popen(

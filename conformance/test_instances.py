@@ -22,6 +22,7 @@ from balancing import PORT, Site
 from conftest import Clients, _image
 from fleet import AGENTS_PORT, Bed
 from tasks import Cluster, address, container
+from test_deploy_storm import Wrk
 from test_network_walls import Member, rule
 from waiting import until
 
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.deadline(120)
 
 KINDS = ("web", "app", "db")
 ZONES = ("us-east-1a", "us-east-1b")
+# A request that takes longer counts as failed.
+WRK_TIMEOUT_SECONDS = 6
 # Everything that a task is told at 169.254.170.2, from a machine that isn't the control plane's.
 INSIDE = """
 import boto3, json, os, socket, urllib.request
@@ -291,54 +294,77 @@ def test_a_services_tasks_keep_apart_in_a_zone(fleet, cluster, image):
     fleet.operate("forget", machine.instance)
 
 
-def test_a_load_balancers_targets_are_anywhere(fleet, cluster, image, name):
-    """It is served where `neargate up` is; its targets are on the two other machines."""
+# Says which zone it is in.
+SERVE = f"""
+import http.server, json, os, urllib.request
+told = urllib.request.urlopen(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task")
+zone = json.load(told)["AvailabilityZone"].encode()
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(zone)))
+        self.end_headers()
+        self.wfile.write(zone)
+http.server.ThreadingHTTPServer(("", {PORT}), Answer).serve_forever()
+"""
+
+
+@pytest.fixture
+def site(fleet, name):
+    """A load balancer on the control plane's machine."""
     defaults = [{"Name": "group-name", "Values": ["default"]}]
     group = fleet.aws.ec2.describe_security_groups(Filters=defaults)["SecurityGroups"][0]
     subnets = [it for zone in ("a", "b", "c") for it in
                fleet.zone_network(f"us-east-1{zone}")["awsvpcConfiguration"]["subnets"]]
     network = {"subnets": subnets, "securityGroups": [group["GroupId"]]}
     site = Site(fleet.aws, {"awsvpcConfiguration": network}, name)
-    try:
-        serve = (
-            "import http.server, os, urllib.request, json\n"
-            "told = urllib.request.urlopen(os.environ['ECS_CONTAINER_METADATA_URI_V4'] + '/task')\n"
-            "zone = json.load(told)['AvailabilityZone'].encode()\n"
-            "class Answer(http.server.BaseHTTPRequestHandler):\n"
-            "    def do_GET(self):\n"
-            "        self.send_response(200)\n"
-            "        self.send_header('Content-Length', str(len(zone)))\n"
-            "        self.end_headers()\n"
-            "        self.wfile.write(zone)\n"
-            f"http.server.ThreadingHTTPServer(('', {PORT}), Answer).serve_forever()\n")
-        definition = cluster.register(container(
-            image, "-c", serve, stopTimeout=2, portMappings=[{"containerPort": PORT}]))
-        fleet.aws.ecs.create_service(
-            cluster=cluster.name, serviceName="web", desiredCount=2, launchType="FARGATE",
-            taskDefinition=definition["taskDefinitionArn"], **site.service(),
-            networkConfiguration={"awsvpcConfiguration": {**network, "subnets": subnets[1:]}})
-        site.until_states({"healthy": 2})
+    yield site
+    site.remove()
 
-        def get():
-            url = f"http://{site.dns_name}/"
-            ran = subprocess.run([*fleet.first.enter, "curl", "-sS", "--max-time", "10", url],
-                                 capture_output=True, text=True)
-            return ran.stdout
 
-        until(lambda: get().startswith("us-east-1"), 20, "it answers")
-        assert {get() for _ in range(10)} == {"us-east-1b", "us-east-1c"}
-        # By its name, and so by its public address, from a task on another machine.
-        asks = container(image, "-c", (
-            "import urllib.request\n"
-            f"print(urllib.request.urlopen('http://{site.dns_name}/', timeout=10).read())\n"))
-        cluster.network = fleet.zone_network("us-east-1c")
-        cluster.network["awsvpcConfiguration"]["assignPublicIp"] = "ENABLED"
-        _, lines = cluster.logged(asks)
-        assert "us-east-1" in lines["app"][0], lines
-        fleet.aws.ecs.delete_service(cluster=cluster.name, service="web", force=True)
-        cluster.until_inactive("web")
-    finally:
-        site.remove()
+def site_from(fleet, site):
+    """What the load balancer answers on its machine."""
+    url = f"http://{site.dns_name}/"
+    ran = subprocess.run([*fleet.first.enter, "curl", "-sS", "--max-time", "10", url],
+                         capture_output=True, text=True)
+    return ran.stdout
+
+
+@pytest.fixture
+def web(fleet, cluster, image, site):
+    """A service with a task on each of the two other machines, behind the load balancer."""
+    definition = cluster.register(container(
+        image, "-c", SERVE, stopTimeout=2, portMappings=[{"containerPort": PORT}]))
+    subnets = [fleet.zone_network(zone)["awsvpcConfiguration"]["subnets"][0]
+               for zone in ("us-east-1b", "us-east-1c")]
+    group = site.network["awsvpcConfiguration"]["securityGroups"]
+    fleet.aws.ecs.create_service(
+        cluster=cluster.name, serviceName="web", desiredCount=2, launchType="FARGATE",
+        taskDefinition=definition["taskDefinitionArn"], **site.service(),
+        networkConfiguration={"awsvpcConfiguration": {
+            "subnets": subnets, "securityGroups": group}})
+    site.until_states({"healthy": 2})
+    yield "web"
+    fleet.aws.ecs.delete_service(cluster=cluster.name, service="web", force=True)
+    cluster.until_inactive("web")
+
+
+def test_a_load_balancers_targets_are_anywhere(fleet, cluster, image, site, web):
+    """It is served where `neargate up` is; its targets are on the two other machines."""
+    def get():
+        return site_from(fleet, site)
+
+    until(lambda: get().startswith("us-east-1"), 20, "it answers")
+    assert {get() for _ in range(10)} == {"us-east-1b", "us-east-1c"}
+    # By its name, and so by its public address, from a task on another machine.
+    asks = container(image, "-c", (
+        "import urllib.request\n"
+        f"print(urllib.request.urlopen('http://{site.dns_name}/', timeout=10).read())\n"))
+    cluster.network = fleet.zone_network("us-east-1c")
+    cluster.network["awsvpcConfiguration"]["assignPublicIp"] = "ENABLED"
+    _, lines = cluster.logged(asks)
+    assert "us-east-1" in lines["app"][0], lines
 
 
 def test_what_a_task_is_told_elsewhere(fleet, cluster, image, name):
@@ -522,17 +548,13 @@ def other_authority():
     return made.stdout
 
 
-def test_a_machine_that_dies(fleet, cluster, image, name):
-    """Its tasks are told stopped, a service's run elsewhere, and what it held can be given back."""
+def test_a_machine_that_dies(fleet, cluster, image, site, web):
+    """Its tasks are told stopped, a service's run elsewhere and no request to them fails meanwhile,
+    and what it held can be given back."""
     aws = fleet.aws
     both = [fleet.zone_network(zone)["awsvpcConfiguration"]["subnets"][0]
             for zone in ("us-east-1b", "us-east-1c")]
     definition = cluster.register(sleeper(image))["taskDefinitionArn"]
-    aws.ecs.create_service(
-        cluster=cluster.name, serviceName="web", desiredCount=2, launchType="FARGATE",
-        taskDefinition=definition,
-        networkConfiguration={"awsvpcConfiguration": {"subnets": both}})
-    cluster.until_stable("web")
 
     def tasks():
         arns = aws.ecs.list_tasks(cluster=cluster.name, serviceName="web")["taskArns"]
@@ -541,16 +563,23 @@ def test_a_machine_that_dies(fleet, cluster, image, name):
     before = tasks()
     assert {it["availabilityZone"] for it in before} == {"us-east-1b", "us-east-1c"}
     [doomed] = [it["taskArn"] for it in before if it["availabilityZone"] == "us-east-1b"]
-    fleet.second.die()
+    with Wrk(f"http://{site.dns_name}/", fleet.first.enter, WRK_TIMEOUT_SECONDS) as wrk:
+        until(lambda: "us-east-1b" in site_from(fleet, site), 20, "the doomed task answers")
+        fleet.second.die()
+        over = time.monotonic() + 2 * WRK_TIMEOUT_SECONDS
+        until(lambda: site.states().get("healthy") == 1, 30, "the target is known to be gone")
+        until(lambda: time.monotonic() > over, 30, "who waits for the dead has given up")
+    assert wrk.failed() == 0 and wrk.number(r"Non-2xx or 3xx responses: (\d+)") == 0, wrk.said
+    assert wrk.number(r"(\d+) requests in") > 100, wrk.said
 
     def replaced():
         running = [it for it in tasks() if it["lastStatus"] == "RUNNING"]
         return len(running) == 2 and {it["availabilityZone"] for it in running} == {"us-east-1c"}
 
     until(replaced, 90, "the service's tasks run on the other machine")
+    until(lambda: cluster.describe(doomed)["lastStatus"] == "STOPPED", 90, "its task is stopped")
     ended = cluster.describe(doomed)
-    assert ended["lastStatus"] == "STOPPED"
-    assert ended["stoppedReason"] == "The instance that the task ran on was lost."
+    assert ended["stoppedReason"].startswith("Task failed ELB health checks in"), ended
     assert fleet.instances()[fleet.second.instance][4] == "LOST"
 
     # Until somebody says that it never returns, its tasks' addresses are taken.
@@ -580,7 +609,6 @@ def test_a_machine_that_dies(fleet, cluster, image, name):
     refused = fleet.operate("forget", fleet.third.instance, check=False)
     assert refused.returncode == 1 and "its agent is connected" in refused.stderr
     fleet.operate("activate", fleet.third.instance)
-    aws.ecs.delete_service(cluster=cluster.name, service="web", force=True)
 
 
 def sleeper(image):

@@ -5,7 +5,7 @@
 use crate::answer::Trouble;
 use crate::buffer::Buffer;
 use crate::counts::{BalancerCount, GroupCount};
-use crate::dial::{dial, reach};
+use crate::dial::{dial, failed, reach, turn_away};
 use crate::exchange::{has, status};
 use crate::framing::{Decoder, Encoder, Length, answer_length};
 use crate::head::{Head, Kind, Known, Version};
@@ -14,7 +14,7 @@ use crate::incoming;
 use crate::limits::{
     ANSWER_HEAD_BYTES_MAX, BUFFER_BYTES_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS,
 };
-use crate::link::Link;
+use crate::link::{Link, is_silence};
 use crate::outgoing::{self, Trace};
 use crate::patience::Patience;
 use crate::record::Record;
@@ -85,6 +85,7 @@ pub struct Carried {
     written: usize,
     body: Option<Incoming>,
     body_as: Encoder,
+    repeatable: bool,
     head: Head,
     decoder: Decoder,
     keep_target: bool,
@@ -103,6 +104,8 @@ enum Met {
     Answer,
     /// Closed before it said anything.
     Unanswered,
+    /// The same, as its machine is gone.
+    Lost,
     Trouble(Trouble),
 }
 
@@ -134,6 +137,9 @@ pub async fn over_http1(
         Ok(reached) => reached,
         Err(trouble) => return Err((trouble, record)),
     };
+    if !repeatable {
+        link.mind_silence(false);
+    }
     let sent = Instant::now();
     record.sent_at = Some(sent);
     let idle = crate::connection::idle(site);
@@ -144,6 +150,7 @@ pub async fn over_http1(
         written: 0,
         body: body.take(),
         body_as,
+        repeatable,
         head: Head::default(),
         decoder: Decoder::new(Length::Exactly(0)),
         keep_target: false,
@@ -157,11 +164,7 @@ pub async fn over_http1(
         site: site.clone(),
         _stay: stay,
     });
-    let mut met = carried.answer(headless).await;
-    if matches!(met, Met::Unanswered) && reused && repeatable {
-        met = carried.answer_anew(headless).await;
-    }
-    match met {
+    match carried.answer_safely(headless, reused).await {
         Met::Answer => {
             let status = carried.status();
             carried.record.target_status = status.as_u16();
@@ -169,7 +172,7 @@ pub async fn over_http1(
             memory.tally.answered(worker, status.as_u16(), micros(sent));
             Ok(carried.into_response(status))
         }
-        Met::Unanswered => {
+        Met::Unanswered | Met::Lost => {
             core.suspect(&carried.route.lease);
             Err((Trouble::BadGateway, std::mem::take(&mut carried.record)))
         }
@@ -211,11 +214,27 @@ fn head(
 }
 
 impl Carried {
+    /// Sent again where that is safe: over a new connection, or to another target.
+    async fn answer_safely(&mut self, headless: bool, reused: bool) -> Met {
+        match self.answer(headless).await {
+            Met::Unanswered if reused && self.repeatable => self.answer_anew(headless).await,
+            Met::Lost if self.repeatable => {
+                failed(&self.guest.core, self.worker, &self.route);
+                turn_away(&self.guest.core, self.worker, &self.guest.seat, &mut self.route);
+                self.answer_anew(headless).await
+            }
+            met => met,
+        }
+    }
+
     /// Over a new connection: the kept one was closed before it was used.
     async fn answer_anew(&mut self, headless: bool) -> Met {
         let core = &self.guest.core;
         match dial(core, self.worker, &self.route.group, &self.route.lease).await {
-            Ok(link) => self.link = Some(link),
+            Ok(link) => {
+                link.mind_silence(true);
+                self.link = Some(link);
+            }
             Err(failure) => return Met::Trouble(failure.trouble()),
         }
         self.written = 0;
@@ -290,8 +309,9 @@ impl Carried {
             }
             match self.from_target.poll_fill(context, link) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
-                Poll::Ready(_) if self.from_target.is_empty() => {
-                    return Poll::Ready(Met::Unanswered);
+                Poll::Ready(ended) if self.from_target.is_empty() => {
+                    let lost = ended.is_err_and(|failure| is_silence(&failure));
+                    return Poll::Ready(if lost { Met::Lost } else { Met::Unanswered });
                 }
                 Poll::Ready(_) => return Poll::Ready(Met::Trouble(Trouble::BadGateway)),
                 Poll::Pending => {
@@ -410,6 +430,9 @@ impl Carried {
         let sent = self.body.is_none() && self.written == self.up.len() && !self.up_broken;
         let good = sent && self.keep_target && self.from_target.is_empty();
         if let Some(link) = self.link.take_if(|_| self.decoder.is_done() && good) {
+            if !self.repeatable {
+                link.mind_silence(true);
+            }
             self.route.lease.keep(self.worker, link);
         }
     }

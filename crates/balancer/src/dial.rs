@@ -49,8 +49,9 @@ pub async fn dial(core: &Core, worker: usize, group: &Group, to: &Target) -> Res
     }
 }
 
-/// A connection to the route's target, kept (for at most `fresh_ms`) or new. If that target takes
-/// none, to another, which the route leads to from then on. Also: whether it was kept.
+/// A connection to the route's target, kept (for at most `fresh_ms`) or new, which fails when the
+/// target's machine falls silent. If that target takes none, to another, which the route leads to
+/// from then on. Also: whether it was kept.
 pub async fn reach(
     core: &Core,
     worker: usize,
@@ -67,7 +68,10 @@ pub async fn reach(
             return Ok((link, true));
         }
         match dial(core, worker, &route.group, &route.lease).await {
-            Ok(link) => return Ok((link, false)),
+            Ok(link) => {
+                link.mind_silence(true);
+                return Ok((link, false));
+            }
             Err(failure) => {
                 tracing::debug!(%failure, target = %route.lease.shown, "a target was not reached");
                 failed(core, worker, route);

@@ -7,7 +7,7 @@ use crate::framing::{Decoder, Encoder, Length, answer_length};
 use crate::head::{Head, Kind, Known, Version};
 use crate::incoming;
 use crate::limits::{ANSWER_HEAD_BYTES_MAX, BUFFER_BYTES_MAX};
-use crate::link::Link;
+use crate::link::{Link, is_silence};
 use crate::patience::Patience;
 use std::io;
 use std::pin::Pin;
@@ -24,6 +24,8 @@ pub enum End {
     Upgraded,
     /// The target closed before it said anything.
     Unanswered,
+    /// The same, as its machine is gone.
+    Lost,
     /// What the target said is no answer.
     Nonsense,
     /// The target closed in the middle of its answer.
@@ -245,8 +247,11 @@ impl Exchange<'_> {
             Poll::Ready(Ok(count)) if count > 0 => Step::Went,
             Poll::Ready(ended) => {
                 let Some(decoder) = &mut self.told.decoder else {
-                    let nothing = self.from_target.is_empty() && !self.told.begun;
-                    return Step::Ends(if nothing { End::Unanswered } else { End::Nonsense });
+                    if !self.from_target.is_empty() || self.told.begun {
+                        return Step::Ends(End::Nonsense);
+                    }
+                    let lost = ended.is_err_and(|failure| is_silence(&failure));
+                    return Step::Ends(if lost { End::Lost } else { End::Unanswered });
                 };
                 self.told.target_ended = true;
                 self.told.keep_target = false;

@@ -5,13 +5,13 @@ use crate::answer::Trouble;
 use crate::connection::{After, Asked, Connection, Shared, idle};
 use crate::counts::{BalancerCount, GroupCount};
 use crate::desync::{self, Measure, Tier, Verdict};
-use crate::dial::reach;
+use crate::dial::{failed, reach, turn_away};
 use crate::exchange::{End, Exchange, Pipe, Told};
 use crate::framing::{Decoder, Encoder, Length};
 use crate::head::{Head, Known, Version};
 use crate::http1::{Heard, Sent, host};
 use crate::incoming::{self, Terms};
-use crate::limits::{IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS};
+use crate::limits::{ATTEMPTS_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS};
 use crate::link::Link;
 use crate::outgoing::{self, Origin};
 use crate::record::Record;
@@ -201,6 +201,7 @@ impl Connection {
         let Shared { core, seat } = shared;
         route.group.memory.tally.add(self.worker, GroupCount::Requests, 1);
         let mut fresh_ms = if asked.repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
+        let mut lost = 0;
         loop {
             let reached = reach(core, self.worker, seat, &mut route, fresh_ms, record).await;
             let (mut link, reused) = match reached {
@@ -211,6 +212,9 @@ impl Connection {
                 }
             };
             let cookies = |application| route.set_cookies(core, application);
+            if !asked.repeatable || upgrade.is_some() {
+                link.mind_silence(false);
+            }
             let terms = Terms {
                 version: asked.version,
                 headless: asked.headless,
@@ -229,6 +233,14 @@ impl Connection {
             }
             // A kept connection may have been closed just now; a new one can't have been.
             if end == End::Unanswered && reused && asked.repeatable {
+                fresh_ms = 0;
+                continue;
+            }
+            // Whoever is gone answers nobody: another one may.
+            if end == End::Lost && asked.repeatable && lost < ATTEMPTS_MAX {
+                lost += 1;
+                failed(core, self.worker, &route);
+                turn_away(core, self.worker, seat, &mut route);
                 fresh_ms = 0;
                 continue;
             }
@@ -305,6 +317,9 @@ impl Connection {
         match end {
             End::Whole => {
                 if told.keep_target && !leftover && body_done && !bound.last {
+                    if !bound.asked.repeatable || bound.upgrade.is_some() {
+                        link.mind_silence(true);
+                    }
                     bound.route.lease.keep(self.worker, link);
                 }
                 match (told.keep_client && body_done, body_done) {
@@ -330,8 +345,8 @@ impl Connection {
                 record.trouble(Trouble::BadRequest);
                 self.answer_trouble(site, Trouble::BadRequest).await
             }
-            End::Unanswered | End::Nonsense | End::Cut | End::Upgraded => {
-                if end == End::Unanswered {
+            End::Unanswered | End::Lost | End::Nonsense | End::Cut | End::Upgraded => {
+                if matches!(end, End::Unanswered | End::Lost) {
                     self.core.suspect(&bound.route.lease);
                 }
                 record.trouble(Trouble::BadGateway);

@@ -26,6 +26,9 @@ pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 pub const CONNECT_IMPATIENT_MS: u64 = 1_000;
 /// How long a TLS handshake may take, in milliseconds.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// How long a target's machine may leave unacknowledged what it was sent, in milliseconds: one that
+/// is there acknowledges at once, however long its application takes.
+pub const TARGET_SILENT_MS: u32 = 3_000;
 /// Idle connections that are kept for one target by one worker.
 pub const IDLE_PER_TARGET_MAX: usize = 256;
 /// How long an idle connection to a target is kept, in milliseconds.

@@ -1,6 +1,7 @@
 //! A connection's bytes, in the clear or through TLS. One type for both, so that what reads and
 //! writes HTTP is compiled once.
 
+use crate::limits::TARGET_SILENT_MS;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +15,20 @@ pub enum Link {
 }
 
 impl Link {
+    /// Whether the connection fails once the machine at its other end has not acknowledged for
+    /// `TARGET_SILENT_MS` what it was sent. Not for bodies: whoever takes them slowly is not gone,
+    /// but to the kernel looks the same.
+    pub fn mind_silence(&self, mind: bool) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let limit_ms = if mind { TARGET_SILENT_MS } else { 0 };
+        if let Err(failure) = rustix::net::sockopt::set_tcp_user_timeout(stream, limit_ms) {
+            tracing::warn!(%failure, "a target's silence is not noticed");
+        }
+    }
+
     /// Whether a connection that nobody uses is still good: neither closed nor saying anything.
     /// Makes no system call unless something came.
     pub fn rests(&mut self) -> bool {
@@ -61,4 +76,10 @@ impl AsyncWrite for Link {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
+}
+
+/// Whether a connection failed as nothing at all was heard from its other end's machine.
+pub fn is_silence(failure: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    matches!(failure.kind(), TimedOut | HostUnreachable | NetworkUnreachable)
 }
