@@ -46,6 +46,7 @@ mod target_http2;
 mod tcp;
 mod time;
 mod tls;
+mod trust;
 mod watched;
 mod worker;
 

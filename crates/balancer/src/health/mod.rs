@@ -13,7 +13,6 @@ mod codes;
 mod probe;
 mod rhythm;
 mod standing;
-mod trust;
 
 use crate::doors::Doors;
 use crate::limits::CHECKS_AT_ONCE_MAX;

@@ -4,9 +4,9 @@
 use super::Checked;
 use super::codes::wanted;
 use super::standing::Answer;
-use super::trust;
 use crate::doors::Doors;
 use crate::limits::CHECK_ANSWER_BYTES_MAX;
+use crate::trust;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
