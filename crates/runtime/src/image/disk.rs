@@ -270,21 +270,22 @@ impl Disk {
         Ok(())
     }
 
-    /// Once all its layers are published.
+    /// Once all its layers are published. Whoever publishes holds the image already.
     pub fn publish_image(
         self: &Arc<Self>,
         mut record: ImageRecord,
     ) -> Result<Arc<ImageRecord>, PullFailure> {
         record.mended = self.mend(&record)?;
-        if let Some(known) = lock(&self.known).images.get(&record.manifest) {
+        let mut known = lock(&self.known);
+        if let Some(known) = known.images.get(&record.manifest) {
             record.indexes.extend(&known.indexes);
         }
+        // Under the lock: two that publish the same image must not lose each other's indexes.
         self.replace(&record_place(&record.manifest), &record)
             .map_err(|error| self.failure("recording an image", &error))?;
         let record = Arc::new(record);
-        let mut known = lock(&self.known);
         known.images.insert(record.manifest, Arc::clone(&record));
-        known.claims.is_used(record.manifest, SystemTime::now());
+        known.is_used(record.manifest, SystemTime::now());
         drop(known);
         self.syncs.start();
         Ok(record)

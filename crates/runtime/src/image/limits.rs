@@ -106,5 +106,3 @@ pub const IMAGES_PER_CLEANUP_MAX: usize = 5;
 pub const DISK_PERCENT_MAX: u8 = 85;
 /// Percent below that bound that such a cleanup aims for.
 pub const DISK_PERCENT_MARGIN: u8 = 5;
-/// Times a pull begins anew because what it found was removed before it could be held.
-pub const LOST_RACES_MAX: u32 = 5;

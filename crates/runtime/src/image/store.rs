@@ -34,7 +34,7 @@ struct Shared {
     client: Arc<RegistryClient>,
     patience: Patience,
     resolving: Flights<Result<Option<Digest>, PullFailure>>,
-    pulling: Flights<Result<Fetched, PullFailure>>,
+    pulling: Flights<Result<Held, PullFailure>>,
     layers: Flights<Result<(), PullFailure>>,
     /// For the layers at work; a pull that waits here holds nothing that another needs.
     room: Arc<Semaphore>,
@@ -130,7 +130,8 @@ impl ImageStore {
             Some(digest) => self.shared.disk.image(digest, platform),
             None => self.shared.disk.tagged(&reference.to_string(), platform),
         }?;
-        self.shared.hand_out(&reference, reference.digest, &record)
+        let hold = self.shared.disk.hold(&record.manifest)?;
+        Some(self.shared.hand_out(&reference, reference.digest, &record, hold))
     }
 
     /// Manifests that someone holds or has leased.
@@ -171,8 +172,8 @@ impl ImageStore {
     }
 }
 
-/// What was fetched, held for those who wait for it; no hold: a cleanup was faster.
-type Fetched = (Arc<ImageRecord>, Option<ImageHold>);
+/// An image that is here, held: it stays so until it is given out.
+type Held = (Arc<ImageRecord>, ImageHold);
 
 impl Shared {
     /// A full disk is no failure while images lie on it that nobody uses.
@@ -182,34 +183,17 @@ impl Shared {
         auth: Option<BasicAuth>,
         platform: Platform,
     ) -> Result<Image, PullFailure> {
-        match self.pull_held(&reference, auth.clone(), platform).await {
+        match self.pull(&reference, auth.clone(), platform).await {
             Err(full @ PullFailure::DiskFull { .. }) => {
                 let collected = self.collect(Cleanup::everything()).await?;
                 if collected.bytes == 0 {
                     return Err(full);
                 }
                 tracing::warn!(?collected, "a full disk: unused images were removed");
-                self.pull_held(&reference, auth, platform).await
+                self.pull(&reference, auth, platform).await
             }
             other => other,
         }
-    }
-
-    /// Between what a pull finds and the hold on it, a cleanup may come.
-    async fn pull_held(
-        self: &Arc<Self>,
-        reference: &ImageRef,
-        auth: Option<BasicAuth>,
-        platform: Platform,
-    ) -> Result<Image, PullFailure> {
-        for _ in 0..limits::LOST_RACES_MAX {
-            // The hold lives until the image's own is taken.
-            let (top, record, _hold) = self.pull(reference, auth.clone(), platform).await?;
-            if let Some(image) = self.hand_out(reference, top, &record) {
-                return Ok(image);
-            }
-        }
-        Err(PullFailure::Interrupted)
     }
 
     async fn collect(&self, rule: Cleanup) -> Result<Collected, PullFailure> {
@@ -226,20 +210,19 @@ impl Shared {
         reference: &ImageRef,
         auth: Option<BasicAuth>,
         platform: Platform,
-    ) -> Result<(Option<Digest>, Arc<ImageRecord>, Option<ImageHold>), PullFailure> {
+    ) -> Result<Image, PullFailure> {
         if let Some(digest) = reference.digest
             && let Some((record, hold)) = self.present(&digest, platform)
         {
-            return Ok((Some(digest), record, Some(hold)));
+            return Ok(self.hand_out(reference, Some(digest), &record, hold));
         }
         let session = self.client.session(reference, auth).await?;
         let top = match reference.digest {
             Some(digest) => Some(digest),
             None => self.resolve(&session).await?,
         };
-        let present = top.and_then(|digest| self.present(&digest, platform));
-        let (record, hold) = match present {
-            Some((record, hold)) => (record, Some(hold)),
+        let (record, hold) = match top.and_then(|digest| self.present(&digest, platform)) {
+            Some(present) => present,
             None => self.fetch_shared(&session, top, platform).await?,
         };
         let name = reference.to_string();
@@ -247,15 +230,10 @@ impl Shared {
             let (disk, manifest) = (Arc::clone(&self.disk), record.manifest);
             layer::blocking(move || disk.publish_tag(&name, platform, manifest)).await?;
         }
-        Ok((top, record, hold))
+        Ok(self.hand_out(reference, top, &record, hold))
     }
 
-    /// An image that is here, held.
-    fn present(
-        &self,
-        digest: &Digest,
-        platform: Platform,
-    ) -> Option<(Arc<ImageRecord>, ImageHold)> {
+    fn present(&self, digest: &Digest, platform: Platform) -> Option<Held> {
         let record = self.disk.image(digest, platform)?;
         let hold = self.disk.hold(&record.manifest)?;
         Some((record, hold))
@@ -275,7 +253,7 @@ impl Shared {
         session: &Session,
         top: Option<Digest>,
         platform: Platform,
-    ) -> Result<Fetched, PullFailure> {
+    ) -> Result<Held, PullFailure> {
         let version = top.map_or_else(|| session.reference.version(), |digest| digest.to_string());
         let key = session.flight_key(&format!("{version} {platform}"));
         let flight = self.pulling.join(&key, || {
@@ -290,12 +268,11 @@ impl Shared {
         session: &Session,
         top: Option<Digest>,
         platform: Platform,
-    ) -> Result<Fetched, PullFailure> {
+    ) -> Result<Held, PullFailure> {
         let (digest, manifest, indexes) = find_manifest(session, top, platform).await?;
-        // Held or pinned until it is published: a cleanup must not come in between.
-        let hold = self.disk.hold(&digest);
-        let known = self.disk.image(&digest, platform).filter(|_| hold.is_some());
-        let (mut record, _pins) = match known {
+        // Before it is looked for: what is found then stays, and so does what is published.
+        let hold = self.disk.hold_in_advance(digest);
+        let (mut record, _pins) = match self.disk.image(&digest, platform) {
             Some(known) => (ImageRecord::clone(&known), None),
             None => {
                 let fetched = self.fetch_content(session, digest, manifest, platform).await?;
@@ -305,7 +282,6 @@ impl Shared {
         record.indexes.extend(indexes);
         let disk = Arc::clone(&self.disk);
         let published = layer::blocking(move || disk.publish_image(record)).await?;
-        let hold = self.disk.hold(&published.manifest);
         Ok((published, hold))
     }
 
@@ -359,14 +335,13 @@ impl Shared {
         Ok((ImageRecord::new(digest, platform, config, compressed + manifest.config.size), pins))
     }
 
-    /// Nothing if the image was removed since it was found.
     fn hand_out(
         &self,
         reference: &ImageRef,
         top: Option<Digest>,
         record: &ImageRecord,
-    ) -> Option<Image> {
-        let hold = self.disk.hold(&record.manifest)?;
+        hold: ImageHold,
+    ) -> Image {
         // Overlay refuses one directory twice. Keeping the highest of equals changes nothing: it
         // shows all that the lower ones would.
         let mut seen = BTreeSet::new();
@@ -384,7 +359,7 @@ impl Shared {
             links.push(self.disk.empty_layer());
         }
         let through = top.filter(|digest| record.indexes.contains(digest));
-        Some(Image {
+        Image {
             reference: reference.to_string(),
             digest: record.manifest,
             index_digest: through
@@ -394,7 +369,7 @@ impl Shared {
             links,
             size: record.size,
             hold,
-        })
+        }
     }
 }
 

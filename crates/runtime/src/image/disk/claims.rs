@@ -73,7 +73,7 @@ impl Drop for Claim {
         if claims.holds.get(&self.manifest).is_some_and(|hold| hold.strong_count() == 0) {
             claims.holds.remove(&self.manifest);
         }
-        claims.is_used(self.manifest, SystemTime::now());
+        known.is_used(self.manifest, SystemTime::now());
     }
 }
 
@@ -97,13 +97,30 @@ impl Drop for Pins {
     }
 }
 
-impl Claims {
-    pub fn is_used(&mut self, manifest: Digest, at: SystemTime) {
-        let used = self.used.entry(manifest);
+impl Known {
+    /// Nothing if the image is not there (yet).
+    pub(super) fn is_used(&mut self, manifest: Digest, at: SystemTime) {
+        if !self.images.contains_key(&manifest) {
+            return;
+        }
+        let used = self.claims.used.entry(manifest);
         let used = used.or_insert(Used { at, written: SystemTime::UNIX_EPOCH });
         used.at = used.at.max(at);
     }
 
+    fn hold(&mut self, disk: &Arc<Disk>, manifest: Digest) -> ImageHold {
+        self.is_used(manifest, SystemTime::now());
+        let holds = &mut self.claims.holds;
+        if let Some(claim) = holds.get(&manifest).and_then(Weak::upgrade) {
+            return ImageHold { _claim: claim };
+        }
+        let claim = Arc::new(Claim { disk: Arc::downgrade(disk), manifest });
+        holds.insert(manifest, Arc::downgrade(&claim));
+        ImageHold { _claim: claim }
+    }
+}
+
+impl Claims {
     pub fn used_at(&self, manifest: &Digest) -> SystemTime {
         self.used.get(manifest).map_or(SystemTime::UNIX_EPOCH, |used| used.at)
     }
@@ -144,17 +161,12 @@ impl Disk {
     /// Nothing if the image is not there (any more).
     pub fn hold(self: &Arc<Self>, manifest: &Digest) -> Option<ImageHold> {
         let mut known = lock(&self.known);
-        if !known.images.contains_key(manifest) {
-            return None;
-        }
-        let claims = &mut known.claims;
-        claims.is_used(*manifest, SystemTime::now());
-        if let Some(claim) = claims.holds.get(manifest).and_then(Weak::upgrade) {
-            return Some(ImageHold { _claim: claim });
-        }
-        let claim = Arc::new(Claim { disk: Arc::downgrade(self), manifest: *manifest });
-        claims.holds.insert(*manifest, Arc::downgrade(&claim));
-        Some(ImageHold { _claim: claim })
+        known.images.contains_key(manifest).then(|| known.hold(self, *manifest))
+    }
+
+    /// Also if it is still to come: no cleanup gets between its publishing and a hold on it.
+    pub fn hold_in_advance(self: &Arc<Self>, manifest: Digest) -> ImageHold {
+        lock(&self.known).hold(self, manifest)
     }
 
     pub fn pin(self: &Arc<Self>, layers: impl IntoIterator<Item = Digest>) -> Pins {
@@ -212,7 +224,7 @@ impl Disk {
                 Err(error) => return Err(error.into()),
             }
             known.claims.leases.remove(&key);
-            known.claims.is_used(key.1, SystemTime::now());
+            known.is_used(key.1, SystemTime::now());
         }
         Ok(())
     }
@@ -252,7 +264,7 @@ impl Disk {
         let late: Vec<(Digest, SystemTime)> = {
             let mut known = lock(&self.known);
             for manifest in known.claims.held() {
-                known.claims.is_used(manifest, now);
+                known.is_used(manifest, now);
             }
             let Known { images, claims, .. } = &mut *known;
             let used = claims.used.iter_mut().filter(|(manifest, used)| {
