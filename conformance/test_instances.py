@@ -555,6 +555,9 @@ def test_a_machine_that_dies(fleet, cluster, image, site, web):
     both = [fleet.zone_network(zone)["awsvpcConfiguration"]["subnets"][0]
             for zone in ("us-east-1b", "us-east-1c")]
     definition = cluster.register(sleeper(image))["taskDefinitionArn"]
+    cluster.network = {"awsvpcConfiguration": {"subnets": both[:1]}}
+    [lone] = [it["taskArn"] for it in cluster.run(definition)["tasks"]]
+    cluster.until_running(lone)
 
     def tasks():
         arns = aws.ecs.list_tasks(cluster=cluster.name, serviceName="web")["taskArns"]
@@ -577,9 +580,11 @@ def test_a_machine_that_dies(fleet, cluster, image, site, web):
         return len(running) == 2 and {it["availabilityZone"] for it in running} == {"us-east-1c"}
 
     until(replaced, 90, "the service's tasks run on the other machine")
-    until(lambda: cluster.describe(doomed)["lastStatus"] == "STOPPED", 90, "its task is stopped")
-    ended = cluster.describe(doomed)
-    assert ended["stoppedReason"].startswith("Task failed ELB health checks in"), ended
+    for task, reason in ((doomed, "Task failed ELB health checks in"),
+                         (lone, "The instance that the task ran on was lost.")):
+        until(lambda task=task: cluster.describe(task)["lastStatus"] == "STOPPED", 90, "it stopped")
+        ended = cluster.describe(task)
+        assert ended["stoppedReason"].startswith(reason), ended
     assert fleet.instances()[fleet.second.instance][4] == "LOST"
 
     # Until somebody says that it never returns, its tasks' addresses are taken.
