@@ -2,19 +2,22 @@
 //! a task of its own, the others wait for its result; when the last one who waits goes away, so
 //! does the work.
 
+use futures_util::FutureExt;
+use futures_util::future::{Map, Shared};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
 pub(crate) struct Flights<V> {
     open: Arc<Mutex<BTreeMap<String, Weak<Flight<V>>>>>,
 }
 
+type Landing<V> = Shared<Map<JoinHandle<V>, fn(Result<V, JoinError>) -> Option<V>>>;
+
 struct Flight<V> {
     key: String,
-    result: watch::Receiver<Option<V>>,
+    result: Landing<V>,
     work: AbortHandle,
     open: Arc<Mutex<BTreeMap<String, Weak<Flight<V>>>>>,
 }
@@ -45,15 +48,14 @@ impl<V> Drop for Flight<V> {
 
 impl<V: Clone + Send + Sync + 'static> Flights<V> {
     /// The result of the work under way for `key`, or of `start` if there is none. `None` if the
-    /// work ended without one, which takes a panic or the end of the process.
+    /// work ended without one, which takes a panic or the end of the process. The work itself
+    /// keeps no copy: what the value holds is held by those who got it, and by nobody else.
     pub async fn join<F>(&self, key: &str, start: impl FnOnce() -> F) -> Option<V>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let flight = self.board(key, start);
-        let mut result = flight.result.clone();
-        let landed = result.wait_for(Option::is_some).await;
-        landed.ok().and_then(|value| value.clone())
+        flight.result.clone().await
     }
 
     fn board<F>(&self, key: &str, start: impl FnOnce() -> F) -> Arc<Flight<V>>
@@ -64,18 +66,19 @@ impl<V: Clone + Send + Sync + 'static> Flights<V> {
         if let Some(flight) = open.get(key).and_then(Weak::upgrade) {
             return flight;
         }
-        let (landed, result) = watch::channel(None);
         let (work, map, own_key) = (start(), Arc::clone(&self.open), key.to_owned());
         let task = tokio::spawn(async move {
             let value = work.await;
-            // Whoever asks from here on asks anew; the flight's own waiters have their receiver.
+            // Whoever asks from here on asks anew; the flight's own waiters have its result.
             lock(&map).remove(&own_key);
-            landed.send_replace(Some(value));
+            value
         });
+        let work = task.abort_handle();
+        let result: fn(Result<V, JoinError>) -> Option<V> = Result::ok;
         let flight = Arc::new(Flight {
             key: key.to_owned(),
-            result,
-            work: task.abort_handle(),
+            result: task.map(result).shared(),
+            work,
             open: Arc::clone(&self.open),
         });
         open.insert(key.to_owned(), Arc::downgrade(&flight));
@@ -107,6 +110,15 @@ mod tests {
         assert_eq!(all.await, vec![Some(1); 20]);
         gate.notify_one();
         assert_eq!(flights.join("layer", start).await, Some(2));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_of_the_value_stays_behind() {
+        let flights = Flights::<Arc<()>>::default();
+        for _ in 0..2000 {
+            let value = flights.join("layer", || async { Arc::new(()) }).await;
+            assert_eq!(Arc::strong_count(&value.unwrap()), 1);
+        }
     }
 
     #[tokio::test]
