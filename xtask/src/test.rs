@@ -136,13 +136,14 @@ fn conformance(total: &mut Total) -> Result<()> {
     let python = tools::venv().join("bin/python");
     let python = python.to_str().context("the target folder's path is not UTF-8")?;
     Run::new(python)
-        .args(["-m", "pytest", "-ra", "--strict-markers", "-p", "no:cacheprovider"])
+        .args(["-m", "pytest", "-ra", "--durations=30", "--strict-markers"])
+        .args(["-p", "no:cacheprovider"])
         .arg("conformance")
         .env("PATH", tools::path()?)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NEARGATE_BIN", neargate()?)
         .env("NEARGATE_TEST_CACHE", target()?.join("test-images"))
-        .follow(minutes(20), |line| total.read_pytest(line))
+        .follow(minutes(45), |line| total.read_pytest(line))
 }
 
 /// The binary that step `build` made.
