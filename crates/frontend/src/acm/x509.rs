@@ -6,6 +6,7 @@ use super::der::{
     BIT_STRING, Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, UTC_TIME,
 };
 use model::Timestamp;
+use model::time::day_number;
 use ring::signature;
 use std::fmt::Write;
 
@@ -268,7 +269,7 @@ fn time(value: Element<'_>) -> Option<Timestamp> {
     let text = std::str::from_utf8(value.content).ok()?.strip_suffix('Z')?;
     let (year, rest) = match value.tag {
         UTC_TIME => {
-            let year = text.get(..2)?.parse::<i64>().ok()?;
+            let year = text.get(..2)?.parse::<u32>().ok()?;
             (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
         }
         GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, text.get(4..)?),
@@ -277,19 +278,11 @@ fn time(value: Element<'_>) -> Option<Timestamp> {
     if rest.len() != 10 || !rest.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let two = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
+    let two = |at: usize| rest.get(at..at + 2)?.parse::<u32>().ok();
     let (month, day) = (two(0)?, two(2)?);
-    let seconds = two(4)? * 3600 + two(6)? * 60 + two(8)?;
+    let seconds = i64::from(two(4)? * 3600 + two(6)? * 60 + two(8)?);
     let valid = (1..=12).contains(&month) && (1..=31).contains(&day);
-    valid.then(|| Timestamp((days(year, month, day) * 86_400 + seconds) * 1000))
-}
-
-/// Days since 1970-01-01 of the Gregorian calendar, counted in years that begin in March.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    valid.then(|| Timestamp((day_number(year, month, day) * 86_400 + seconds) * 1000))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The two ways in which S3 writes a time: `Last-Modified` headers as HTTP has them, lists as
 //! `2026-11-21T15:00:00.000Z`.
 
+use model::time::day_number;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] =
@@ -12,7 +13,7 @@ pub fn http(text: &str) -> Option<SystemTime> {
     let mut words = rest.split(' ');
     let day = words.next()?.parse().ok()?;
     let month = words.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
+    let month = (1..).zip(MONTHS).find(|(_, name)| *name == month)?.0;
     let year = words.next()?.parse().ok()?;
     moment(year, month, day, words.next()?)
 }
@@ -20,13 +21,13 @@ pub fn http(text: &str) -> Option<SystemTime> {
 /// Fractions of a second are left out: nothing here turns on them.
 pub fn iso(text: &str) -> Option<SystemTime> {
     let (date, time) = text.strip_suffix('Z').unwrap_or(text).split_once('T')?;
-    let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
+    let mut parts = date.split('-').map(|part| part.parse::<u32>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     moment(year, month, day, time.split(['.', '+']).next()?)
 }
 
-fn moment(year: u64, month: u64, day: u64, time: &str) -> Option<SystemTime> {
-    let mut parts = time.split(':').map(|part| part.parse::<u64>().ok());
+fn moment(year: u32, month: u32, day: u32, time: &str) -> Option<SystemTime> {
+    let mut parts = time.split(':').map(|part| part.parse::<u32>().ok());
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     let in_range = (1970..=9999).contains(&year)
         && (1..=12).contains(&month)
@@ -34,16 +35,9 @@ fn moment(year: u64, month: u64, day: u64, time: &str) -> Option<SystemTime> {
         && hour < 24
         && minute < 60
         && second <= 60;
-    let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
-    in_range.then(|| UNIX_EPOCH + Duration::from_secs(seconds))
-}
-
-/// Days since 1970-01-01, counting years from March so that leap days come last.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year.saturating_sub(1) } else { year };
-    let from_march = (month + 9) % 12;
-    let in_year = (153 * from_march + 2) / 5 + day.saturating_sub(1);
-    (year * 365 + year / 4 - year / 100 + year / 400 + in_year).saturating_sub(719_468)
+    let days = u64::try_from(day_number(year, month, day)).ok().filter(|_| in_range)?;
+    let of_day = u64::from((hour * 60 + minute) * 60 + second);
+    Some(UNIX_EPOCH + Duration::from_secs(days * 86_400 + of_day))
 }
 
 #[cfg(test)]
