@@ -25,6 +25,7 @@ mod secretsmanager;
 mod servicediscovery;
 mod ssm;
 mod sts;
+mod tagging;
 
 pub use auth::root_access_key;
 pub use context::{

@@ -14,8 +14,8 @@ pub const LAYER_BODY_TIMEOUT_MS: u64 = 120_000;
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
 /// Items of one page, in every ECS list.
 pub const PAGE_ITEMS_MAX: usize = 100;
-/// Bytes of a `nextToken`. Ours hold a key of the store.
-pub const PAGE_TOKEN_BYTES_MAX: usize = 2048;
+/// Bytes of the token of a page. Ours hold a key of the store.
+pub const PAGE_TOKEN_BYTES_MAX: usize = 4096;
 /// Characters of a RunTask `clientToken`. Source: API reference, RunTask.
 pub const CLIENT_TOKEN_CHARS_MAX: usize = 64;
 /// How long a client token is remembered, in seconds. Source: developer guide, ECS_Idempotency: at

@@ -4,7 +4,7 @@
 use super::x509::{Key, X509};
 use super::{find, pem, validation};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::elbv2;
 use crate::fault::Fault;
 use model::Timestamp;
@@ -230,21 +230,11 @@ pub async fn list(
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let asked = format!("{:?}{:?}{falling}", input.certificate_statuses, input.includes);
     let cursor = Cursor::new(&["ListCertificates", &asked]);
-    let after = match input.next_token.as_deref() {
-        None => None,
-        Some(token) => {
-            Some(cursor.open(token).ok_or_else(|| validation("The next token is not valid"))?)
-        }
-    };
-    let limit = input.max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_ITEMS);
-    let mut rest = found.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|it| key > it));
-    let page: Vec<_> = rest.by_ref().take(limit.max(1)).collect();
-    let more = rest.next().is_some();
-    let next_token = page.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
-    Ok(acm::ListCertificatesResponse {
-        certificate_summary_list: Some(page.into_iter().map(|(_, it)| it).collect()),
-        next_token,
-    })
+    let unknown = || validation("The next token is not valid");
+    let after = cursor.after(input.next_token.as_deref(), unknown)?;
+    let limit = page_items(input.max_items, PAGE_ITEMS).max(1);
+    let (page, next_token) = cursor.page(found.into_iter(), after.as_deref(), limit);
+    Ok(acm::ListCertificatesResponse { certificate_summary_list: Some(page), next_token })
 }
 
 pub async fn delete(

@@ -43,7 +43,7 @@ pub async fn import(
         let text = "You cannot apply tags when you reimport a certificate.";
         return Err(validation(text));
     }
-    let tags = tags::read(input.tags)?;
+    let tags = tags::RULES.read(input.tags)?;
     let id = model::uuid(cx.random());
     let arn = elbv2::change(cx, |txn| {
         let snapshot = txn.snapshot().clone();

@@ -4,34 +4,26 @@ use super::find;
 use crate::context::{Caller, Context};
 use crate::elbv2;
 use crate::fault::Fault;
+use crate::tagging::{self, Rules, is_reserved};
 use model::Tags;
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use wire::NoOutput;
 use wire::acm::{self, ErrorCode};
 
-pub fn read(given: Option<Vec<acm::Tag>>) -> Result<Tags, Fault> {
-    let mut tags = Tags::new();
-    for tag in given.unwrap_or_default() {
-        let key = tag.key.unwrap_or_default();
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            let text = format!("The tag key '{key}' is reserved");
-            return Err(ErrorCode::InvalidTagException.fault(text));
-        }
-        if tags.insert(key.clone(), tag.value.unwrap_or_default()).is_some() {
-            let text = format!("The tag key '{key}' is specified more than once");
-            return Err(ErrorCode::InvalidTagException.fault(text));
-        }
-    }
-    check_count(&tags)?;
-    Ok(tags)
-}
+pub const RULES: Rules = Rules {
+    check: |key, _| match is_reserved(key) {
+        true => Err(invalid(format!("The tag key '{key}' is reserved"))),
+        false => Ok(()),
+    },
+    twice: |key| invalid(format!("The tag key '{key}' is specified more than once")),
+    too_many: || {
+        let text = format!("A certificate can have at most {TAGS_PER_RESOURCE_MAX} tags");
+        ErrorCode::TooManyTagsException.fault(text)
+    },
+};
 
-fn check_count(tags: &Tags) -> Result<(), Fault> {
-    if tags.len() <= TAGS_PER_RESOURCE_MAX {
-        return Ok(());
-    }
-    let text = format!("A certificate can have at most {TAGS_PER_RESOURCE_MAX} tags");
-    Err(ErrorCode::TooManyTagsException.fault(text))
+fn invalid(text: String) -> Fault {
+    ErrorCode::InvalidTagException.fault(text)
 }
 
 async fn change(
@@ -40,9 +32,8 @@ async fn change(
     change: impl Fn(&mut Tags) -> Result<(), Fault>,
 ) -> Result<NoOutput, Fault> {
     elbv2::change(cx, |txn| {
-        let mut changed = (*find(cx, txn.snapshot(), arn)?).clone();
-        change(&mut changed.tags)?;
-        txn.put(changed);
+        let found = find(cx, txn.snapshot(), arn)?;
+        tagging::change(txn, &*found, &change)?;
         Ok(NoOutput)
     })
     .await
@@ -53,12 +44,8 @@ pub async fn add(
     _caller: &Caller,
     input: acm::AddTagsToCertificateRequest,
 ) -> Result<NoOutput, Fault> {
-    let more = read(input.tags)?;
-    change(cx, &input.certificate_arn.unwrap_or_default(), |tags| {
-        tags.extend(more.clone());
-        check_count(tags)
-    })
-    .await
+    let (arn, more) = (input.certificate_arn.unwrap_or_default(), RULES.read(input.tags)?);
+    change(cx, &arn, |tags| RULES.add(tags, &more)).await
 }
 
 /// A tag that is given with a value goes only if it has that value. Source: API reference.
@@ -86,9 +73,5 @@ pub async fn list(
 ) -> Result<acm::ListTagsForCertificateResponse, Fault> {
     let arn = input.certificate_arn.unwrap_or_default();
     let it = find(cx, &cx.store.snapshot(), &arn)?;
-    let one = |(key, value): (&String, &String)| acm::Tag {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-    };
-    Ok(acm::ListTagsForCertificateResponse { tags: Some(it.tags.iter().map(one).collect()) })
+    Ok(acm::ListTagsForCertificateResponse { tags: Some(tagging::show(&it.tags)) })
 }

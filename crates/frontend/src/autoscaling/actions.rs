@@ -1,8 +1,7 @@
 //! Scheduled actions: other bounds at a certain time, once or again and again.
 
-use super::{Paging, Scope, asked, dimension, invalid, namespace, page, time};
+use super::{Asked, Paging, Scope, asked, dimension, invalid, named, namespace, remove, time};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
 use crate::fault::Fault;
 use crate::limits::SCHEDULED_ACTIONS_PER_TARGET_MAX;
 use model::Timestamp;
@@ -16,11 +15,7 @@ pub async fn put(
     _caller: &Caller,
     input: aas::PutScheduledActionRequest,
 ) -> Result<aas::PutScheduledActionResponse, Fault> {
-    let scope = Scope::read(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(Scope::read, input)?;
     let name = input.scheduled_action_name.clone().unwrap_or_default();
     check_time(&input)?;
     cx.transact(|txn| {
@@ -107,25 +102,10 @@ pub async fn delete(
     _caller: &Caller,
     input: aas::DeleteScheduledActionRequest,
 ) -> Result<aas::DeleteScheduledActionResponse, Fault> {
-    let scope = Scope::read(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(Scope::read, input)?;
     let name = input.scheduled_action_name.unwrap_or_default();
-    cx.transact(|txn| {
-        let key = scaling_key(&scope.cluster, &scope.service, &name);
-        if txn.get::<ScheduledAction>(&key).is_none() {
-            let text = format!(
-                "No scheduled action found for {}, scheduled action name: {name}",
-                scope.in_words()
-            );
-            return Err(ErrorCode::ObjectNotFoundException.fault(text));
-        }
-        txn.delete::<ScheduledAction>(&key);
-        Ok(())
-    })
-    .await?;
+    let words = ("scheduled action", "scheduled action name");
+    remove::<ScheduledAction>(cx, &scope, &name, words, |_, _| ()).await?;
     Ok(aas::DeleteScheduledActionResponse {})
 }
 
@@ -134,25 +114,21 @@ pub async fn describe(
     _caller: &Caller,
     input: aas::DescribeScheduledActionsRequest,
 ) -> Result<aas::DescribeScheduledActionsResponse, Fault> {
-    let names = input.scheduled_action_names.unwrap_or_default();
-    let scope = asked(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
-    let snapshot = cx.store.snapshot();
-    let prefix = match &scope {
-        Some(Some(scope)) => scaling_prefix(&scope.cluster, &scope.service),
-        _ => String::new(),
+    let asked = Asked {
+        request: "DescribeScheduledActions",
+        scope: named!(asked, input)?,
+        names: input.scheduled_action_names.unwrap_or_default(),
+        paging: Paging { token: input.next_token.as_deref(), max_results: input.max_results },
     };
-    let all = snapshot.scan::<ScheduledAction>(&prefix).filter(|(_, action)| {
-        scope.is_some() && (names.is_empty() || names.contains(&action.name))
-    });
-    let cursor = Cursor::new(&["DescribeScheduledActions", &prefix, &names.join("\n")]);
-    let items = all.map(|(key, action)| (key.to_owned(), show(cx, &action)));
-    let paging = Paging { token: input.next_token.as_deref(), max_results: input.max_results };
-    let (actions, next_token) = page(&cursor, items, &paging)?;
-    Ok(aas::DescribeScheduledActionsResponse { scheduled_actions: Some(actions), next_token })
+    let (scheduled_actions, next_token) = asked.page(
+        cx,
+        |action: &ScheduledAction| action.name.clone(),
+        |action| show(cx, action),
+    )?;
+    Ok(aas::DescribeScheduledActionsResponse {
+        scheduled_actions: Some(scheduled_actions),
+        next_token,
+    })
 }
 
 fn show(cx: &Context, action: &ScheduledAction) -> aas::ScheduledAction {

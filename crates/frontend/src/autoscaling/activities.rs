@@ -1,6 +1,6 @@
 //! What scaling has done, the newest first.
 
-use super::{Paging, asked, dimension, namespace, page, time};
+use super::{Paging, asked, dimension, named, namespace, page, time};
 use crate::context::{Caller, Context};
 use crate::cursor::Cursor;
 use crate::fault::Fault;
@@ -13,11 +13,7 @@ pub async fn describe(
     _caller: &Caller,
     input: aas::DescribeScalingActivitiesRequest,
 ) -> Result<aas::DescribeScalingActivitiesResponse, Fault> {
-    let scope = asked(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(asked, input)?;
     let snapshot = cx.store.snapshot();
     let records: Vec<Arc<ScalingProgress>> = match &scope {
         None => Vec::new(),

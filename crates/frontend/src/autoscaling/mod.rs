@@ -19,8 +19,8 @@ use crate::fault::Fault;
 use model::scaling::{DIMENSION, NAMESPACE, ScalableTarget, resource_id};
 use model::{ClusterName, ServiceName};
 use std::sync::Arc;
-use store::Txn;
-use store::kinds::service_key;
+use store::kinds::{scaling_key, scaling_prefix, service_key};
+use store::{Record, Txn};
 use wire::application_autoscaling as aas;
 use wire::application_autoscaling::ErrorCode;
 
@@ -62,6 +62,18 @@ fn invalid(text: impl Into<String>) -> Fault {
 fn time(at: model::Timestamp) -> wire::Timestamp {
     wire::Timestamp::from_unix_ms(at.0)
 }
+
+/// Reads what a request is about, which all of them say by the same three members.
+macro_rules! named {
+    ($read:path, $input:ident) => {
+        $read(
+            $input.service_namespace.as_ref(),
+            $input.resource_id.as_deref(),
+            $input.scalable_dimension.as_ref(),
+        )
+    };
+}
+use named;
 
 /// A service's count, as namespace, resource and dimension name it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -152,10 +164,7 @@ fn page<T>(
 ) -> Result<(Vec<T>, Option<String>), Fault> {
     const PAGE_ITEMS: usize = 50;
     let unknown = || ErrorCode::InvalidNextTokenException.fault("Invalid NextToken");
-    let after = match paging.token {
-        None => None,
-        Some(token) => Some(cursor.open(token).ok_or_else(unknown)?),
-    };
+    let after = cursor.after(paging.token, unknown)?;
     let limit = match paging.max_results {
         None => PAGE_ITEMS,
         Some(given) => {
@@ -163,11 +172,58 @@ fn page<T>(
             fits.ok_or_else(|| invalid(format!("MaxResults must be between 1 and {PAGE_ITEMS}")))?
         }
     };
-    let mut rest = items.filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
-    let shown: Vec<(String, T)> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
-    let next = shown.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
-    Ok((shown.into_iter().map(|(_, item)| item).collect(), next))
+    Ok(cursor.page(items, after.as_deref(), limit))
+}
+
+/// A description of targets, or of what belongs to them: of one, or of all, and of some by name.
+struct Asked<'a> {
+    request: &'static str,
+    scope: Option<Option<Scope>>,
+    names: Vec<String>,
+    paging: Paging<'a>,
+}
+
+impl Asked<'_> {
+    fn page<R: Record, T>(
+        &self,
+        cx: &Context,
+        name: impl Fn(&R) -> String,
+        show: impl Fn(&R) -> T,
+    ) -> Result<(Vec<T>, Option<String>), Fault> {
+        let prefix = match &self.scope {
+            Some(Some(scope)) => scaling_prefix(&scope.cluster, &scope.service),
+            _ => String::new(),
+        };
+        let snapshot = cx.store.snapshot();
+        let all = snapshot.scan::<R>(&prefix).filter(|(_, record)| {
+            let named = self.names.is_empty() || self.names.contains(&name(record));
+            named && self.scope.is_some()
+        });
+        let cursor = Cursor::new(&[self.request, &prefix, &self.names.join("\n")]);
+        page(&cursor, all.map(|(key, record)| (key.to_owned(), show(&record))), &self.paging)
+    }
+}
+
+/// Takes away what belongs to a target, by its name. The words are what AWS calls it and its name,
+/// and `also` removes what goes with it.
+async fn remove<R: Record>(
+    cx: &Context,
+    scope: &Scope,
+    name: &str,
+    (what, its_name): (&str, &str),
+    also: impl Fn(&mut Txn, &R),
+) -> Result<(), Fault> {
+    let key = scaling_key(&scope.cluster, &scope.service, name);
+    cx.transact(|txn| {
+        let Some(found) = txn.get::<R>(&key) else {
+            let text = format!("No {what} found for {}, {its_name}: {name}", scope.in_words());
+            return Err(ErrorCode::ObjectNotFoundException.fault(text));
+        };
+        also(txn, &found);
+        txn.delete::<R>(&key);
+        Ok(())
+    })
+    .await
 }
 
 /// The role that scales services; AWS makes it by itself, whatever role is named.

@@ -3,9 +3,10 @@
 //! service-autoscaling-targettracking; the alarms' names and texts are AWS's own.
 
 use super::targets::remove_alarms;
-use super::{Paging, Scope, asked, configuration, dimension, invalid, namespace, page, time};
+use super::{
+    Asked, Paging, Scope, asked, configuration, dimension, invalid, named, namespace, remove, time,
+};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
 use crate::fault::Fault;
 use crate::limits::SCALING_POLICIES_PER_TARGET_MAX;
 use model::metrics::{Alarm, AlarmState, Comparison};
@@ -28,11 +29,7 @@ pub async fn put(
     _caller: &Caller,
     input: aas::PutScalingPolicyRequest,
 ) -> Result<aas::PutScalingPolicyResponse, Fault> {
-    let scope = Scope::read(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(Scope::read, input)?;
     let name = input.policy_name.clone().unwrap_or_default();
     let (rule, document) = rule(&input)?;
     let policy = cx
@@ -170,24 +167,10 @@ pub async fn delete(
     _caller: &Caller,
     input: aas::DeleteScalingPolicyRequest,
 ) -> Result<aas::DeleteScalingPolicyResponse, Fault> {
-    let scope = Scope::read(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(Scope::read, input)?;
     let name = input.policy_name.unwrap_or_default();
-    cx.transact(|txn| {
-        let key = scaling_key(&scope.cluster, &scope.service, &name);
-        let Some(policy) = txn.get::<ScalingPolicy>(&key) else {
-            let text =
-                format!("No scaling policy found for {}, policy name: {name}", scope.in_words());
-            return Err(ErrorCode::ObjectNotFoundException.fault(text));
-        };
-        remove_alarms(txn, &policy);
-        txn.delete::<ScalingPolicy>(&key);
-        Ok(())
-    })
-    .await?;
+    let words = ("scaling policy", "policy name");
+    remove(cx, &scope, &name, words, remove_alarms).await?;
     Ok(aas::DeleteScalingPolicyResponse {})
 }
 
@@ -196,25 +179,18 @@ pub async fn describe(
     _caller: &Caller,
     input: aas::DescribeScalingPoliciesRequest,
 ) -> Result<aas::DescribeScalingPoliciesResponse, Fault> {
-    let names = input.policy_names.unwrap_or_default();
-    let scope = asked(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
-    let snapshot = cx.store.snapshot();
-    let prefix = match &scope {
-        Some(Some(scope)) => scaling_prefix(&scope.cluster, &scope.service),
-        _ => String::new(),
+    let asked = Asked {
+        request: "DescribeScalingPolicies",
+        scope: named!(asked, input)?,
+        names: input.policy_names.unwrap_or_default(),
+        paging: Paging { token: input.next_token.as_deref(), max_results: input.max_results },
     };
-    let all = snapshot.scan::<ScalingPolicy>(&prefix).filter(|(_, policy)| {
-        scope.is_some() && (names.is_empty() || names.contains(&policy.name))
-    });
-    let cursor = Cursor::new(&["DescribeScalingPolicies", &prefix, &names.join("\n")]);
-    let items = all.map(|(key, policy)| (key.to_owned(), show(cx, &policy)));
-    let paging = Paging { token: input.next_token.as_deref(), max_results: input.max_results };
-    let (policies, next_token) = page(&cursor, items, &paging)?;
-    Ok(aas::DescribeScalingPoliciesResponse { scaling_policies: Some(policies), next_token })
+    let (scaling_policies, next_token) =
+        asked.page(cx, |policy: &ScalingPolicy| policy.name.clone(), |policy| show(cx, policy))?;
+    Ok(aas::DescribeScalingPoliciesResponse {
+        scaling_policies: Some(scaling_policies),
+        next_token,
+    })
 }
 
 fn shown_alarms(cx: &Context, policy: &ScalingPolicy) -> Vec<aas::Alarm> {

@@ -3,34 +3,30 @@
 use super::invalid;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use crate::limits::{TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
+use crate::tagging::{self, Rules, fits, is_reserved};
 use model::Tags;
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use model::scaling::ScalableTarget;
-use std::collections::BTreeMap;
 use store::Snapshot;
 use wire::application_autoscaling as aas;
 use wire::application_autoscaling::ErrorCode;
 
-pub fn read(given: Option<BTreeMap<String, String>>) -> Result<Tags, Fault> {
-    let tags = given.unwrap_or_default();
-    for (key, value) in &tags {
-        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        if !fits || key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(invalid(format!("The tag '{key}' is not valid")));
-        }
-    }
-    check_count(&tags, "")?;
-    Ok(tags)
-}
+const RULES: Rules = Rules {
+    check: |key, value| match fits(key, value) && !is_reserved(key) {
+        true => Ok(()),
+        false => Err(invalid(format!("The tag '{key}' is not valid"))),
+    },
+    twice: |key| invalid(format!("The tag key '{key}' is given more than once")),
+    too_many: || {
+        let text = format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags");
+        ErrorCode::TooManyTagsException.fault(text).with("ResourceName", "")
+    },
+};
 
-fn check_count(tags: &Tags, arn: &str) -> Result<(), Fault> {
-    if tags.len() <= TAGS_PER_RESOURCE_MAX {
-        return Ok(());
-    }
-    let text = format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags");
-    Err(ErrorCode::TooManyTagsException.fault(text).with("ResourceName", arn))
+pub fn read(given: Option<Tags>) -> Result<Tags, Fault> {
+    let tags = given.unwrap_or_default();
+    RULES.check_all(&tags)?;
+    Ok(tags)
 }
 
 /// The key of the target that an ARN means.
@@ -53,9 +49,7 @@ async fn change(
         let key = key(cx, txn.snapshot(), arn)?;
         // Guarded: it may be deregistered meanwhile.
         if let Some(target) = txn.get::<ScalableTarget>(&key) {
-            let mut target = (*target).clone();
-            change(&mut target.tags)?;
-            txn.put(target);
+            tagging::change(txn, &*target, &change)?;
         }
         Ok(())
     })
@@ -82,8 +76,7 @@ pub async fn tag(
     let arn = input.resource_arn.unwrap_or_default();
     let more = read(input.tags)?;
     change(cx, &arn, |tags| {
-        tags.extend(more.clone());
-        check_count(tags, &arn)
+        RULES.add(tags, &more).map_err(|fault| fault.with("ResourceName", arn.as_str()))
     })
     .await?;
     Ok(aas::TagResourceResponse {})
@@ -97,7 +90,7 @@ pub async fn untag(
     let arn = input.resource_arn.unwrap_or_default();
     let keys = input.tag_keys.unwrap_or_default();
     change(cx, &arn, |tags| {
-        tags.retain(|key, _| !keys.contains(key));
+        tagging::remove(tags, &keys);
         Ok(())
     })
     .await?;

@@ -1,14 +1,11 @@
 //! Scalable targets: which services may be scaled, and between which counts.
 
-use super::{Paging, Scope, dimension, invalid, namespace, page, role, tags, time};
+use super::{Asked, Paging, Scope, asked, dimension, invalid, named, namespace, role, tags, time};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
 use crate::fault::Fault;
 use crate::limits::SCALABLE_TARGETS_MAX;
 use model::metrics::{Alarm, AlarmState};
-use model::scaling::{
-    NAMESPACE, ScalableTarget, ScalingPolicy, ScalingProgress, ScheduledAction, Suspended,
-};
+use model::scaling::{ScalableTarget, ScalingPolicy, ScalingProgress, ScheduledAction, Suspended};
 use model::service::{Service, ServiceProgress, ServiceStatus};
 use std::sync::Arc;
 use store::Txn;
@@ -21,11 +18,7 @@ pub async fn register(
     _caller: &Caller,
     input: aas::RegisterScalableTargetRequest,
 ) -> Result<aas::RegisterScalableTargetResponse, Fault> {
-    let scope = Scope::read(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(Scope::read, input)?;
     let least = capacity(input.min_capacity)?;
     let most = capacity(input.max_capacity)?;
     let given = tags::read(input.tags)?;
@@ -119,11 +112,7 @@ pub async fn deregister(
     _caller: &Caller,
     input: aas::DeregisterScalableTargetRequest,
 ) -> Result<aas::DeregisterScalableTargetResponse, Fault> {
-    let scope = Scope::read(
-        input.service_namespace.as_ref(),
-        input.resource_id.as_deref(),
-        input.scalable_dimension.as_ref(),
-    )?;
+    let scope = named!(Scope::read, input)?;
     cx.transact(|txn| {
         if txn.get::<ScalableTarget>(&scope.key()).is_none() {
             let text = format!("No scalable target found for {}", scope.in_words());
@@ -160,17 +149,16 @@ pub async fn describe(
     _caller: &Caller,
     input: aas::DescribeScalableTargetsRequest,
 ) -> Result<aas::DescribeScalableTargetsResponse, Fault> {
-    let wanted = input.resource_ids.unwrap_or_default();
-    let ours =
-        super::asked(input.service_namespace.as_ref(), None, input.scalable_dimension.as_ref())?;
-    let snapshot = cx.store.snapshot();
-    let all = snapshot.scan::<ScalableTarget>("").filter(|(_, target)| {
-        ours.is_some() && (wanted.is_empty() || wanted.contains(&target.resource_id()))
-    });
-    let cursor = Cursor::new(&["DescribeScalableTargets", NAMESPACE, &wanted.join("\n")]);
-    let items = all.map(|(key, target)| (key.to_owned(), show(cx, &target)));
-    let paging = Paging { token: input.next_token.as_deref(), max_results: input.max_results };
-    let (targets, next_token) = page(&cursor, items, &paging)?;
+    let (namespace, dimension) =
+        (input.service_namespace.as_ref(), input.scalable_dimension.as_ref());
+    let asked = Asked {
+        request: "DescribeScalableTargets",
+        scope: asked(namespace, None, dimension)?,
+        names: input.resource_ids.unwrap_or_default(),
+        paging: Paging { token: input.next_token.as_deref(), max_results: input.max_results },
+    };
+    let (targets, next_token) =
+        asked.page(cx, ScalableTarget::resource_id, |target| show(cx, target))?;
     Ok(aas::DescribeScalableTargetsResponse { scalable_targets: Some(targets), next_token })
 }
 

@@ -19,7 +19,7 @@ pub async fn put(
     _caller: &Caller,
     input: cw::PutMetricAlarmInput,
 ) -> Result<NoOutput, Fault> {
-    let given = tags::read(input.tags.clone())?;
+    let given = tags::RULES.read(input.tags.clone())?;
     let alarm = read(cx, input, given)?;
     cx.transact(|txn| {
         let mut alarm = alarm.clone();

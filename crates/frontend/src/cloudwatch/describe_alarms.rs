@@ -1,15 +1,14 @@
 //! Alarms shown, with what they were last found to be.
 
-use super::{alarm_arn, invalid, key, shown_dimensions, time};
+use super::{alarm_arn, invalid, key, shown_dimensions, time, unknown_token};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::metrics::{Alarm, AlarmState, AlarmTransition, AlarmValue};
 use serde_json::json;
 use std::sync::Arc;
 use store::Snapshot;
 use wire::cloudwatch as cw;
-use wire::cloudwatch::ErrorCode;
 
 /// Source: API reference, DescribeAlarms (MaxRecords).
 const PAGE_ITEMS: usize = 50;
@@ -58,20 +57,12 @@ fn page<T>(
     token: Option<&str>,
     max_records: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), Fault> {
-    let unknown = || ErrorCode::InvalidNextToken.fault("The token is not valid.");
-    let after = match token {
-        None => None,
-        Some(token) => Some(cursor.open(token).ok_or_else(unknown)?),
-    };
-    let limit = max_records.and_then(|count| usize::try_from(count).ok()).unwrap_or(PAGE_ITEMS);
+    let after = cursor.after(token, unknown_token)?;
+    let limit = page_items(max_records, PAGE_ITEMS);
     if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
         return Err(invalid(format!("MaxRecords must be 1 to {PAGE_ITEMS_MAX}")));
     }
-    let mut rest = items.filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
-    let page: Vec<(String, T)> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
-    let next = page.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
-    Ok((page.into_iter().map(|(_, item)| item).collect(), next))
+    Ok(cursor.page(items, after.as_deref(), limit))
 }
 
 fn value(snapshot: &Snapshot, alarm: &Alarm) -> AlarmValue {

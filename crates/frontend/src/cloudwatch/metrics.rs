@@ -156,11 +156,7 @@ pub async fn list(
         name.unwrap_or(""),
         &filter_text.join("\n"),
     ]);
-    let unknown = || ErrorCode::InvalidNextToken.fault("The token is not valid.");
-    let after = match input.next_token.as_deref() {
-        None => None,
-        Some(token) => Some(cursor.open(token).ok_or_else(unknown)?),
-    };
+    let after = cursor.after(input.next_token.as_deref(), super::unknown_token)?;
     let active_only = input.recently_active.is_some();
     let now = cx.now();
     let matches = |key: &MetricKey, newest: Timestamp| {
@@ -173,13 +169,9 @@ pub async fn list(
             })
     };
     let all = cx.metrics.list().into_iter().filter(|(key, newest)| matches(key, *newest));
-    let mut rest = all
-        .map(|(key, _)| (place(&key), key))
-        .filter(|(place, _)| after.as_ref().is_none_or(|after| place > after));
-    let page: Vec<(String, MetricKey)> = rest.by_ref().take(METRICS_LISTED_MAX).collect();
-    let more = rest.next().is_some();
-    let next_token = page.last().filter(|_| more).map(|(place, _)| cursor.seal(place));
-    let show = |(_, key): &(String, MetricKey)| cw::Metric {
+    let all = all.map(|(key, _)| (place(&key), key));
+    let (page, next_token) = cursor.page(all, after.as_deref(), METRICS_LISTED_MAX);
+    let show = |key: &MetricKey| cw::Metric {
         dimensions: Some(shown_dimensions(key)),
         metric_name: Some(key.name.clone()),
         namespace: Some(key.namespace.clone()),

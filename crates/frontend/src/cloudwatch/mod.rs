@@ -74,6 +74,10 @@ fn invalid(text: impl Into<String>) -> Fault {
     ErrorCode::InvalidParameterValueException.fault(text)
 }
 
+fn unknown_token() -> Fault {
+    ErrorCode::InvalidNextToken.fault("The token is not valid.")
+}
+
 fn combination(text: impl Into<String>) -> Fault {
     ErrorCode::InvalidParameterCombinationException.fault(text)
 }

@@ -8,7 +8,6 @@ use model::Timestamp;
 use model::metrics::{MetricKey, Statistic, Summary};
 use std::collections::BTreeMap;
 use wire::cloudwatch as cw;
-use wire::cloudwatch::ErrorCode;
 
 /// The periods that begin in a span and hold anything, and the metric's unit.
 type Periods = (BTreeMap<Timestamp, Summary>, Option<String>);
@@ -118,7 +117,7 @@ pub async fn data(
 ) -> Result<cw::GetMetricDataOutput, Fault> {
     let (from, until) = span(input.start_time, input.end_time)?;
     if input.next_token.is_some() {
-        return Err(ErrorCode::InvalidNextToken.fault("The token is not valid."));
+        return Err(super::unknown_token());
     }
     let queries = input.metric_data_queries.unwrap_or_default();
     if queries.len() > METRIC_QUERIES_MAX {

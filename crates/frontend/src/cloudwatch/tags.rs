@@ -3,7 +3,7 @@
 use super::invalid;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use crate::limits::{TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
+use crate::tagging::{self, Rules, fits, is_reserved};
 use model::Tags;
 use model::arn::Arn;
 use model::limits::TAGS_PER_RESOURCE_MAX;
@@ -11,29 +11,14 @@ use model::metrics::Alarm;
 use wire::cloudwatch as cw;
 use wire::cloudwatch::ErrorCode;
 
-pub fn read(given: Option<Vec<cw::Tag>>) -> Result<Tags, Fault> {
-    let mut tags = Tags::new();
-    for tag in given.unwrap_or_default() {
-        let (key, value) = (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
-        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        if !fits || key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(invalid(format!("The tag '{key}' is not valid")));
-        }
-        if tags.insert(key.clone(), value).is_some() {
-            return Err(invalid(format!("The tag key '{key}' is given more than once")));
-        }
-    }
-    check_count(&tags)?;
-    Ok(tags)
-}
-
-fn check_count(tags: &Tags) -> Result<(), Fault> {
-    if tags.len() <= TAGS_PER_RESOURCE_MAX {
-        return Ok(());
-    }
-    Err(invalid(format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags")))
-}
+pub const RULES: Rules = Rules {
+    check: |key, value| match fits(key, value) && !is_reserved(key) {
+        true => Ok(()),
+        false => Err(invalid(format!("The tag '{key}' is not valid"))),
+    },
+    twice: |key| invalid(format!("The tag key '{key}' is given more than once")),
+    too_many: || invalid(format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags")),
+};
 
 /// The alarm's name in an ARN of ours.
 fn name(cx: &Context, text: &str) -> Result<String, Fault> {
@@ -55,10 +40,7 @@ async fn change(
     let name = name(cx, arn)?;
     cx.transact(|txn| {
         let known = txn.get::<Alarm>(&name).ok_or_else(|| not_found(arn))?;
-        let mut alarm = (*known).clone();
-        change(&mut alarm.tags)?;
-        txn.put(alarm);
-        Ok(())
+        tagging::change(txn, &*known, &change)
     })
     .await
 }
@@ -71,11 +53,7 @@ pub async fn list(
     let arn = input.resource_arn.unwrap_or_default();
     let snapshot = cx.store.snapshot();
     let alarm = snapshot.get::<Alarm>(&name(cx, &arn)?).ok_or_else(|| not_found(&arn))?;
-    let show = |(key, value): (&String, &String)| cw::Tag {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-    };
-    Ok(cw::ListTagsForResourceOutput { tags: Some(alarm.tags.iter().map(show).collect()) })
+    Ok(cw::ListTagsForResourceOutput { tags: Some(tagging::show(&alarm.tags)) })
 }
 
 pub async fn tag(
@@ -83,12 +61,8 @@ pub async fn tag(
     _caller: &Caller,
     input: cw::TagResourceInput,
 ) -> Result<cw::TagResourceOutput, Fault> {
-    let more = read(input.tags)?;
-    change(cx, &input.resource_arn.unwrap_or_default(), |tags| {
-        tags.extend(more.clone());
-        check_count(tags)
-    })
-    .await?;
+    let (arn, more) = (input.resource_arn.unwrap_or_default(), RULES.read(input.tags)?);
+    change(cx, &arn, |tags| RULES.add(tags, &more)).await?;
     Ok(cw::TagResourceOutput {})
 }
 
@@ -99,7 +73,7 @@ pub async fn untag(
 ) -> Result<cw::UntagResourceOutput, Fault> {
     let keys = input.tag_keys.unwrap_or_default();
     change(cx, &input.resource_arn.unwrap_or_default(), |tags| {
-        tags.retain(|key, _| !keys.contains(key));
+        tagging::remove(tags, &keys);
         Ok(())
     })
     .await?;

@@ -28,7 +28,7 @@ pub async fn create_repository(
         immutable_tags,
         tag_exclusions,
         scan_on_push: scanning.and_then(|scanning| scanning.scan_on_push).unwrap_or(false),
-        tags: tags::read(input.tags)?,
+        tags: tags::RULES.read(input.tags)?,
     };
     // What an interrupted DeleteRepository left must not appear in the new repository.
     delete_repository::sweep(cx, &name).await?;

@@ -1,10 +1,10 @@
 //! DescribeImages: one entry for each image, with all its tags.
 
-use super::describe_repositories::{bad_token, page_size};
+use super::describe_repositories::bad_token;
 use super::images::{find as find_image, tags_by_digest};
 use super::repositories::{find, named};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::image::{ImagePull, Manifest};
 use model::{Digest, RepositoryName};
@@ -47,18 +47,15 @@ pub async fn describe_images(
         &text(filter.tag_status.as_ref().map(ToString::to_string)),
         &text(filter.image_status.as_ref().map(ToString::to_string)),
     ]);
-    let after = input.next_token.as_deref().map(|token| cursor.open(token).ok_or_else(bad_token));
-    let after = after.transpose()?;
+    let after = cursor.after(input.next_token.as_deref(), bad_token)?.unwrap_or_default();
     let mut found = images(&snapshot, &name, filter.tag_status.as_ref(), &tags);
     if !active_wanted(filter.image_status.as_ref()) {
         found.clear();
     }
-    found.retain(|manifest| after.as_deref().is_none_or(|after| manifest.digest.as_str() > after));
-    let limit = page_size(input.max_results, PAGE_IMAGES);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_token = found.last().filter(|_| more).map(|last| cursor.seal(last.digest.as_str()));
-    let details = found.iter().map(|manifest| show(cx, &snapshot, manifest, &tags)).collect();
+    let limit = page_items(input.max_results, PAGE_IMAGES);
+    let rest = found.iter().filter(|manifest| manifest.digest.as_str() > after.as_str());
+    let (page, next_token) = cursor.take(rest, limit, |manifest| manifest.digest.as_str());
+    let details = page.into_iter().map(|manifest| show(cx, &snapshot, manifest, &tags)).collect();
     Ok(DescribeImagesResponse { image_details: Some(details), next_token })
 }
 

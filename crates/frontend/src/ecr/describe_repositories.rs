@@ -2,7 +2,7 @@
 
 use super::repositories::{find, named, show};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::image::Repository;
 use wire::ecr::{DescribeRepositoriesRequest, DescribeRepositoriesResponse, ErrorCode};
@@ -26,25 +26,16 @@ pub async fn describe_repositories(
         return Ok(DescribeRepositoriesResponse { next_token: None, repositories: Some(found) });
     }
     let cursor = Cursor::new(&["DescribeRepositories"]);
-    let after = match input.next_token.as_deref() {
-        None => String::new(),
-        Some(token) => cursor.open(token).ok_or_else(bad_token)?,
-    };
+    let after = cursor.after(input.next_token.as_deref(), bad_token)?.unwrap_or_default();
     let ours = registry_id.is_none_or(|id| id == cx.locality.account.as_str());
-    let limit = page_size(input.max_results, PAGE_REPOSITORIES);
-    let mut rest = snapshot
+    let limit = page_items(input.max_results, PAGE_REPOSITORIES);
+    let rest = snapshot
         .scan_from::<Repository>("", &after)
         .map(|(_, repository)| repository)
         .filter(|repository| ours && repository.name.as_str() > after.as_str());
-    let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
-    let next_token = page.last().filter(|_| more).map(|last| cursor.seal(last.name.as_str()));
+    let (page, next_token) = cursor.take(rest, limit, |repository| repository.name.as_str());
     let repositories = page.iter().map(|repository| show(cx, caller, repository)).collect();
     Ok(DescribeRepositoriesResponse { next_token, repositories: Some(repositories) })
-}
-
-pub fn page_size(max_results: Option<i32>, default: usize) -> usize {
-    max_results.and_then(|n| usize::try_from(n).ok()).unwrap_or(default)
 }
 
 pub fn bad_token() -> Fault {

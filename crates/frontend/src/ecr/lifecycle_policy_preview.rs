@@ -3,12 +3,12 @@
 //! so there is nothing to wait for but the caller is told to, as on ECR.
 
 use super::describe_images::PAGE_IMAGES;
-use super::describe_repositories::{bad_token, page_size};
+use super::describe_repositories::bad_token;
 use super::images::{find as find_image, tags_by_digest};
 use super::lifecycle_policy::{no_policy, read};
 use super::repositories::{find, named, not_found};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::image::{LifecyclePolicy, LifecyclePreview, Manifest, Repository};
 use model::{Digest, RepositoryName};
@@ -87,12 +87,11 @@ pub async fn get_lifecycle_policy_preview(
     let status = filter.as_ref().map(ToString::to_string).unwrap_or_default();
     let started = preview.started_at.0.to_string();
     let cursor = Cursor::new(&["GetLifecyclePolicyPreview", name.as_str(), &status, &started]);
-    let after = input.next_token.as_deref().map(|token| cursor.open(token).ok_or_else(bad_token));
-    if let Some(after) = after.transpose()? {
+    if let Some(after) = cursor.after(input.next_token.as_deref(), bad_token)? {
         let last = results.iter().position(|it| it.image_digest.as_deref() == Some(&*after));
         results.drain(..last.map_or(0, |last| last + 1));
     }
-    let limit = page_size(input.max_results, PAGE_IMAGES);
+    let limit = page_items(input.max_results, PAGE_IMAGES);
     let more = chosen.is_none() && results.len() > limit;
     if more {
         results.truncate(limit);

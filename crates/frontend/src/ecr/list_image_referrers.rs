@@ -1,11 +1,11 @@
 //! ListImageReferrers: the artifacts (signatures, attestations, bills of materials) that are about
 //! an image, which itself need not be there.
 
-use super::describe_repositories::{bad_token, page_size};
+use super::describe_repositories::bad_token;
 use super::images::content;
 use super::repositories::{find, invalid, named};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::image::Manifest;
 use model::manifest::{annotations, parse_digest};
@@ -43,8 +43,7 @@ pub async fn list_image_referrers(
         &named_types,
         &is_active,
     ]);
-    let after = input.next_token.as_deref().map(|token| cursor.open(token).ok_or_else(bad_token));
-    let after = after.transpose()?.unwrap_or_default();
+    let after = cursor.after(input.next_token.as_deref(), bad_token)?.unwrap_or_default();
     let prefix = repository_prefix(&name);
     let all = snapshot.scan::<Manifest>(&prefix).map(|(_, manifest)| manifest);
     let wanted = |manifest: &Manifest| {
@@ -54,11 +53,9 @@ pub async fn list_image_referrers(
             && manifest.digest.as_str() > after.as_str()
             && (types.is_empty() || types.iter().any(|it| it == artifact))
     };
-    let mut rest = all.filter(|manifest| wanted(manifest));
-    let limit = page_size(input.max_results, PAGE_REFERRERS);
-    let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
-    drop(rest);
+    let rest = all.filter(|manifest| wanted(manifest));
+    let limit = page_items(input.max_results, PAGE_REFERRERS);
+    let (page, next_token) = cursor.take(rest, limit, |manifest| manifest.digest.as_str());
     let mut referrers = Vec::with_capacity(page.len());
     for manifest in &page {
         let text = content(cx, manifest.digest.as_str()).await?;
@@ -73,8 +70,5 @@ pub async fn list_image_referrers(
             size: Some(i64::try_from(manifest.manifest_bytes).unwrap_or(i64::MAX)),
         });
     }
-    Ok(ListImageReferrersResponse {
-        next_token: page.last().filter(|_| more).map(|last| cursor.seal(last.digest.as_str())),
-        referrers: Some(referrers),
-    })
+    Ok(ListImageReferrersResponse { next_token, referrers: Some(referrers) })
 }

@@ -1,11 +1,11 @@
 //! ListImages: one entry for each tag, and one for each image without.
 
 use super::describe_images::{PAGE_IMAGES, active_wanted, images as in_repository};
-use super::describe_repositories::{bad_token, page_size};
+use super::describe_repositories::bad_token;
 use super::images::{identifiers, tags_by_digest};
 use super::repositories::{find, named};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use wire::ecr::{ImageIdentifier, ListImagesRequest, ListImagesResponse};
 
@@ -25,8 +25,7 @@ pub async fn list_images(
         &text(filter.tag_status.as_ref().map(ToString::to_string)),
         &text(filter.image_status.as_ref().map(ToString::to_string)),
     ]);
-    let after = input.next_token.as_deref().map(|token| cursor.open(token).ok_or_else(bad_token));
-    let after = after.transpose()?;
+    let after = cursor.after(input.next_token.as_deref(), bad_token)?;
     let tags = tags_by_digest(&snapshot, &name);
     let mut found: Vec<ImageIdentifier> = Vec::new();
     if active_wanted(filter.image_status.as_ref()) {
@@ -36,11 +35,9 @@ pub async fn list_images(
         }
     }
     found.sort_by_key(place);
-    found.retain(|id| after.as_ref().is_none_or(|after| place(id) > *after));
-    let limit = page_size(input.max_results, PAGE_IMAGES);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_token = found.last().filter(|_| more).map(|last| cursor.seal(&place(last)));
+    let limit = page_items(input.max_results, PAGE_IMAGES);
+    let placed = found.into_iter().map(|id| (place(&id), id));
+    let (found, next_token) = cursor.page(placed, after.as_deref(), limit);
     Ok(ListImagesResponse { image_ids: Some(found), next_token })
 }
 

@@ -4,7 +4,8 @@ use super::repositories::find;
 use super::tags;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use wire::ecr::{ListTagsForResourceRequest, ListTagsForResourceResponse, Tag};
+use crate::tagging;
+use wire::ecr::{ListTagsForResourceRequest, ListTagsForResourceResponse};
 
 pub async fn list_tags_for_resource(
     cx: &Context,
@@ -13,9 +14,5 @@ pub async fn list_tags_for_resource(
 ) -> Result<ListTagsForResourceResponse, Fault> {
     let name = tags::tagged(cx, input.resource_arn)?;
     let repository = find(cx, &cx.store.snapshot(), &name)?;
-    let tag = |(key, value): (&String, &String)| Tag {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-    };
-    Ok(ListTagsForResourceResponse { tags: Some(repository.tags.iter().map(tag).collect()) })
+    Ok(ListTagsForResourceResponse { tags: Some(tagging::show(&repository.tags)) })
 }

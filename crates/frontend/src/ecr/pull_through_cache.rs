@@ -3,10 +3,10 @@
 //! maps a prefix of repository names to another registry; who pulls follows it. Any host may be an
 //! upstream here, not only those that AWS knows: a machine of one's own has neighbours.
 
-use super::describe_repositories::{bad_token, page_size};
+use super::describe_repositories::bad_token;
 use super::repositories::invalid;
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::arn::Arn;
 use model::image::PullThroughCacheRule;
@@ -134,15 +134,13 @@ pub async fn describe_pull_through_cache_rules(
         });
     }
     let cursor = Cursor::new(&["DescribePullThroughCacheRules"]);
-    let after = input.next_token.as_deref().map(|token| cursor.open(token).ok_or_else(bad_token));
-    let after = after.transpose()?.unwrap_or_default();
-    let limit = page_size(input.max_results, PAGE_RULES);
+    let after = cursor.after(input.next_token.as_deref(), bad_token)?.unwrap_or_default();
+    let limit = page_items(input.max_results, PAGE_RULES);
     let all = snapshot.scan_from::<PullThroughCacheRule>("", &after);
-    let mut rest = all.filter(|(key, _)| *key > after.as_str()).map(|(_, rule)| rule);
-    let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
+    let rest = all.filter(|(key, _)| *key > after.as_str()).map(|(_, rule)| rule);
+    let (page, next_token) = cursor.take(rest, limit, |rule| &rule.prefix);
     Ok(DescribePullThroughCacheRulesResponse {
-        next_token: page.last().filter(|_| more).map(|last| cursor.seal(&last.prefix)),
+        next_token,
         pull_through_cache_rules: Some(page.iter().map(|rule| show(cx, rule)).collect()),
     })
 }

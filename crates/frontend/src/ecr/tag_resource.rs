@@ -12,11 +12,7 @@ pub async fn tag_resource(
     input: TagResourceRequest,
 ) -> Result<TagResourceResponse, Fault> {
     let name = tags::tagged(cx, input.resource_arn)?;
-    let added = tags::read(input.tags)?;
-    change(cx, &name, |repository| {
-        repository.tags.extend(added.clone());
-        tags::check_count(&repository.tags)
-    })
-    .await?;
+    let added = tags::RULES.read(input.tags)?;
+    change(cx, &name, |repository| tags::RULES.add(&mut repository.tags, &added)).await?;
     Ok(TagResourceResponse {})
 }

@@ -4,6 +4,7 @@ use super::repositories::change;
 use super::tags;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
+use crate::tagging;
 use wire::ecr::{UntagResourceRequest, UntagResourceResponse};
 
 pub async fn untag_resource(
@@ -14,7 +15,7 @@ pub async fn untag_resource(
     let name = tags::tagged(cx, input.resource_arn)?;
     let keys = input.tag_keys.unwrap_or_default();
     change(cx, &name, |repository| {
-        repository.tags.retain(|key, _| !keys.contains(key));
+        tagging::remove(&mut repository.tags, &keys);
         Ok(())
     })
     .await?;

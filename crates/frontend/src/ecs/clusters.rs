@@ -1,8 +1,9 @@
 //! Clusters: how one is found, checked and shown.
 
-use super::{names, service, strategy, tags};
+use super::{names, service, strategy};
 use crate::context::Context;
 use crate::fault::{Fault, cluster_not_found, invalid_parameter};
+use crate::tagging;
 use model::cluster::{Cluster, ClusterStatus};
 use model::facts::TaskStatus;
 use model::task::Task;
@@ -133,7 +134,7 @@ pub fn show(cx: &Context, snapshot: &Snapshot, cluster: &Cluster, shown: Shown) 
         pending_tasks_count: Some(counts.pending),
         active_services_count: i32::try_from(service::count(snapshot, &cluster.name)).ok(),
         statistics: Some(if shown.statistics { statistics(&counts) } else { Vec::new() }),
-        tags: Some(if shown.tags { tags::show(&cluster.tags) } else { Vec::new() }),
+        tags: Some(if shown.tags { tagging::show(&cluster.tags) } else { Vec::new() }),
         settings: Some(if shown.settings { settings(cluster) } else { Vec::new() }),
         configuration: configuration.map(|document| {
             serde_json::from_str(document.as_str()).expect("written by read_configuration")

@@ -21,7 +21,7 @@ pub async fn create_cluster(
     made.capacity_providers = strategy::providers(input.capacity_providers)?;
     let given = input.default_capacity_provider_strategy.as_deref();
     made.default_capacity_provider_strategy = strategy::read(given, &made.capacity_providers)?;
-    made.tags = tags::read(input.tags.as_deref())?;
+    made.tags = tags::RULES.read(input.tags.clone())?;
 
     let cluster = cx
         .transact(|txn| {

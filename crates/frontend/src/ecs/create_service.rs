@@ -152,7 +152,7 @@ fn make(
         az_rebalancing: input.availability_zone_rebalancing.as_ref() != off,
         propagate_tags: read::propagate(input.propagate_tags.as_ref())?,
         enable_managed_tags: input.enable_ecs_managed_tags == Some(true),
-        tags: tags::read(input.tags.as_deref())?,
+        tags: tags::RULES.read(input.tags.clone())?,
         created_at: now,
         created_by: caller.principal_arn.to_string(),
         abort: None,

@@ -1,9 +1,9 @@
 //! ListTagsForResource.
 
 use super::tagged::Tagged;
-use super::tags;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
+use crate::tagging;
 use wire::ecs::{ListTagsForResourceRequest, ListTagsForResourceResponse};
 
 pub async fn list_tags_for_resource(
@@ -13,5 +13,5 @@ pub async fn list_tags_for_resource(
 ) -> Result<ListTagsForResourceResponse, Fault> {
     let tagged = Tagged::read(cx, input.resource_arn.as_deref())?;
     let tags = tagged.tags(&cx.store.snapshot())?;
-    Ok(ListTagsForResourceResponse { tags: Some(tags::show(&tags)) })
+    Ok(ListTagsForResourceResponse { tags: Some(tagging::show(&tags)) })
 }

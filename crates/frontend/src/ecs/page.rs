@@ -1,22 +1,13 @@
-//! Pages of lists. A `nextToken` says where the next page begins and which request it belongs to;
-//! it is of no use with other filters, and one that was not ours is refused. A list is served from
-//! one snapshot a page: what is added or removed between pages shows or not, but nothing is served
-//! twice.
+//! Pages of ECS's lists, which all have the same bounds and the same words for what is wrong.
 
+use crate::cursor::Cursor;
 use crate::fault::{self, Fault};
-use crate::limits::{PAGE_ITEMS_MAX, PAGE_TOKEN_BYTES_MAX};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{Context, SHA256};
-
-/// Bytes of the request's fingerprint in a token: enough that a mix-up never goes unnoticed.
-const BINDING_BYTES: usize = 8;
-const TOKEN_VERSION: u8 = 1;
+use crate::limits::PAGE_ITEMS_MAX;
 
 /// Which page of which list is wanted.
 #[derive(Debug)]
 pub struct Page {
-    binding: [u8; BINDING_BYTES],
+    cursor: Cursor,
     /// The last item of the page before; None for the first page.
     after: Option<String>,
     limit: usize,
@@ -24,8 +15,8 @@ pub struct Page {
 
 impl Page {
     /// `filters` are all parameters that decide what is in the list, the operation's name first.
-    pub fn new(
-        filters: &[Option<&str>],
+    pub fn new<'a>(
+        filters: &[Option<&'a str>],
         next_token: Option<&str>,
         max_results: Option<i32>,
         default: usize,
@@ -39,12 +30,12 @@ impl Page {
                 })?
             }
         };
-        let binding = fingerprint(filters);
-        let after = match next_token {
-            None | Some("") => None,
-            Some(token) => Some(open(token, binding).ok_or_else(bad_token)?),
-        };
-        Ok(Self { binding, after, limit })
+        // A filter that is not there is another than one that is empty.
+        let part = |filter: &Option<&'a str>| filter.map_or(["", ""], |text| ["=", text]);
+        let cursor = Cursor::new(&filters.iter().flat_map(part).collect::<Vec<_>>());
+        let token = next_token.filter(|token| !token.is_empty());
+        let after = cursor.after(token, || fault::invalid_parameter("Invalid token."))?;
+        Ok(Self { cursor, after, limit })
     }
 
     pub fn after(&self) -> Option<&str> {
@@ -55,13 +46,10 @@ impl Page {
     /// more. `key` is what `after` will be.
     pub fn take<T>(
         &self,
-        mut items: impl Iterator<Item = T>,
+        items: impl Iterator<Item = T>,
         key: impl Fn(&T) -> &str,
     ) -> (Vec<T>, Option<String>) {
-        let page: Vec<T> = items.by_ref().take(self.limit).collect();
-        let more = items.next().is_some();
-        let token = page.last().filter(|_| more).map(|last| self.seal(key(last)));
-        (page, token)
+        self.cursor.take(items, self.limit, key)
     }
 
     /// Like `take` for items that are sorted but can't be entered in the middle.
@@ -78,45 +66,6 @@ impl Page {
         };
         self.take(items.into_iter().filter(past), &key)
     }
-
-    fn seal(&self, last: &str) -> String {
-        let mut bytes = Vec::with_capacity(1 + BINDING_BYTES + last.len());
-        bytes.push(TOKEN_VERSION);
-        bytes.extend_from_slice(&self.binding);
-        bytes.extend_from_slice(last.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
-    }
-}
-
-fn bad_token() -> Fault {
-    fault::invalid_parameter("Invalid token.")
-}
-
-fn open(token: &str, binding: [u8; BINDING_BYTES]) -> Option<String> {
-    if token.len() > PAGE_TOKEN_BYTES_MAX {
-        return None;
-    }
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-    let (version, rest) = bytes.split_first()?;
-    let (bound, last) = rest.split_at_checked(BINDING_BYTES)?;
-    let fits = *version == TOKEN_VERSION && bound == binding;
-    if fits { String::from_utf8(last.to_vec()).ok() } else { None }
-}
-
-fn fingerprint(filters: &[Option<&str>]) -> [u8; BINDING_BYTES] {
-    let mut context = Context::new(&SHA256);
-    for filter in filters {
-        // The length in front keeps neighbours from running into each other.
-        let (mark, text) = match filter {
-            None => (u64::MAX, ""),
-            Some(text) => (text.len() as u64, *text),
-        };
-        context.update(&mark.to_be_bytes());
-        context.update(text.as_bytes());
-    }
-    let mut binding = [0; BINDING_BYTES];
-    binding.copy_from_slice(&context.finish().as_ref()[..BINDING_BYTES]);
-    binding
 }
 
 #[cfg(test)]

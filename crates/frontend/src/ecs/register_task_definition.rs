@@ -4,6 +4,7 @@ use super::definition::{self, Stored, attributes, check, fargate, template};
 use super::{names, settings, size, tags};
 use crate::context::{Caller, Context};
 use crate::fault::{Fault, client};
+use crate::tagging;
 use model::limits::TASK_DEFINITION_BYTES_MAX;
 use model::task_definition::{TaskDefinition, TaskDefinitionStatus};
 use model::{Family, TaskDefinitionRevision};
@@ -19,7 +20,7 @@ pub async fn register_task_definition(
         family if names::is_name(&family) => Family::from(family),
         _ => return Err(client("Family contains invalid characters.")),
     };
-    let tags = tags::read(input.tags.take().as_deref())?;
+    let tags = tags::RULES.read(input.tags.take())?;
     let stored = accept(input)?;
     let document = stored.to_document();
     let bytes = document.as_str().len();
@@ -46,7 +47,7 @@ pub async fn register_task_definition(
     };
     let made = cx.family_queues.register(cx, made).await?;
     Ok(RegisterTaskDefinitionResponse {
-        tags: Some(tags::show(&made.tags)),
+        tags: Some(tagging::show(&made.tags)),
         task_definition: Some(definition::describe(
             cx,
             &made,

@@ -100,7 +100,7 @@ impl Request {
             network: input.network_configuration,
             overrides: input.overrides,
             started_by: input.started_by.filter(|text| !text.is_empty()),
-            tags: tags::read(input.tags.as_deref())?,
+            tags: tags::RULES.read(input.tags.clone())?,
             managed_tags: input.enable_ecs_managed_tags == Some(true),
             propagate_tags,
             enable_execute_command: input.enable_execute_command == Some(true),
@@ -190,7 +190,7 @@ impl Request {
     fn all_tags(&self, cluster: &Cluster, definition: &TaskDefinition) -> Result<Tags, Fault> {
         let mut all = if self.propagate_tags { definition.tags.clone() } else { Tags::new() };
         all.extend(self.tags.clone());
-        tags::check_count(&all)?;
+        tags::RULES.check_count(&all)?;
         if self.managed_tags {
             all.insert(tags::CLUSTER_NAME.to_owned(), cluster.name.to_string());
         }

@@ -12,13 +12,7 @@ pub async fn tag_resource(
     input: TagResourceRequest,
 ) -> Result<TagResourceResponse, Fault> {
     let tagged = Tagged::read(cx, input.resource_arn.as_deref())?;
-    let added = tags::read(input.tags.as_deref())?;
-    cx.transact(|txn| {
-        tagged.change(txn, |all| {
-            all.extend(added.clone());
-            tags::check_count(all)
-        })
-    })
-    .await?;
+    let added = tags::RULES.read(input.tags.clone())?;
+    cx.transact(|txn| tagged.change(txn, |tags| tags::RULES.add(tags, &added))).await?;
     Ok(TagResourceResponse::default())
 }

@@ -3,6 +3,7 @@
 use super::{names, service};
 use crate::context::Context;
 use crate::fault::{Fault, cluster_not_found, invalid_parameter};
+use crate::tagging;
 use model::cluster::{Cluster, ClusterStatus};
 use model::service::Service;
 use model::task::Task;
@@ -89,30 +90,21 @@ impl Tagged {
                                 try again.";
                     return Err(invalid_parameter(text));
                 }
-                let mut changed = (*found).clone();
-                change(&mut changed.tags)?;
-                txn.put(changed);
+                tagging::change(txn, &*found, change)
             }
             Self::Service(key) => {
                 let found = txn.get::<Service>(key).ok_or_else(|| not_found("service"))?;
-                let mut changed = (*found).clone();
-                change(&mut changed.tags)?;
-                txn.put(changed);
+                tagging::change(txn, &*found, change)
             }
             Self::Task(key) => {
                 let found = txn.get::<Task>(key).ok_or_else(|| not_found("task"))?;
-                let mut changed = (*found).clone();
-                change(&mut changed.tags)?;
-                txn.put(changed);
+                tagging::change(txn, &*found, change)
             }
             Self::TaskDefinition(key) => {
                 let found = txn.get::<TaskDefinition>(key);
                 let found = found.ok_or_else(|| not_found("task definition"))?;
-                let mut changed = (*found).clone();
-                change(&mut changed.tags)?;
-                txn.put(changed);
+                tagging::change(txn, &*found, change)
             }
         }
-        Ok(())
     }
 }

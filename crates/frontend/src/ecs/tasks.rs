@@ -1,8 +1,9 @@
 //! How a task is shown. Its status is derived from its facts (`model::facts`); here they only get
 //! AWS's names and shape.
 
-use super::{tags, time};
+use super::time;
 use crate::context::Context;
+use crate::tagging;
 use model::AttachmentId;
 use model::container::{ContainerPhase, ContainerState};
 use model::facts::{Desired, InterfaceFact};
@@ -70,7 +71,7 @@ pub fn show(cx: &Context, snapshot: &Snapshot, task: &Task, with_tags: bool) -> 
         stopped_at: at(task.stopped_at),
         stopped_reason: task.stop.as_ref().map(|stop| stop.reason.clone()),
         stopping_at: at(task.stopping_at),
-        tags: Some(if with_tags { tags::show(&task.tags) } else { Vec::new() }),
+        tags: Some(if with_tags { tagging::show(&task.tags) } else { Vec::new() }),
         task_arn: Some(arn),
         task_definition_arn: Some(cx.locality.task_definition(&task.family, task.revision)),
         version: i64::try_from(task.version).ok(),

@@ -4,6 +4,7 @@ use super::tagged::Tagged;
 use super::tags;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
+use crate::tagging;
 use wire::ecs::{UntagResourceRequest, UntagResourceResponse};
 
 pub async fn untag_resource(
@@ -18,7 +19,7 @@ pub async fn untag_resource(
     }
     cx.transact(|txn| {
         tagged.change(txn, |all| {
-            all.retain(|key, _| !keys.contains(key));
+            tagging::remove(all, &keys);
             Ok(())
         })
     })

@@ -76,7 +76,7 @@ fn read(input: CreateLoadBalancerInput) -> Result<Asked, Fault> {
         internal: input.scheme == Some(LoadBalancerSchemeEnum::Internal),
         places: subnets::read(kind, input.subnets, input.subnet_mappings)?,
         groups: input.security_groups.unwrap_or_default(),
-        tags: tags::read(input.tags)?,
+        tags: tags::RULES.read(input.tags)?,
     })
 }
 

@@ -116,7 +116,7 @@ fn read(cx: &Context, input: CreateTargetGroupInput) -> Result<TargetGroup, Faul
         health_check: health_checks::read(Of { protocol, version }, check, None)?,
         attributes: BTreeMap::new(),
         created_at: cx.now(),
-        tags: tags::read(input.tags)?,
+        tags: tags::RULES.read(input.tags)?,
     })
 }
 

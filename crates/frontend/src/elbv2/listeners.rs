@@ -143,7 +143,7 @@ pub async fn create(
     input: elbv2::CreateListenerInput,
 ) -> Result<elbv2::CreateListenerOutput, Fault> {
     let arn = input.load_balancer_arn.clone().unwrap_or_default();
-    let tags = tags::read(input.tags.clone())?;
+    let tags = tags::RULES.read(input.tags.clone())?;
     let (balancer, made) = change(cx, |txn| {
         let snapshot = txn.snapshot().clone();
         let balancer = nouns::load_balancer(cx, &snapshot, &arn)?;

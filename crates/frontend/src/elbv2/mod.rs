@@ -32,7 +32,7 @@ pub use nouns::target_group;
 pub use usage::used;
 
 use crate::context::Context;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::dispatch::{Route, route};
 use crate::fault::Fault;
 use model::balancing::BalancingChanges;
@@ -151,18 +151,11 @@ fn page<T>(
     page_size: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), Fault> {
     let cursor = Cursor::new(request);
-    let after = match marker {
-        None => None,
-        Some(marker) => Some(cursor.open(marker).ok_or_else(|| validation("Invalid marker"))?),
-    };
-    let limit = page_size.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_ITEMS).max(1);
+    let after = cursor.after(marker, || validation("Invalid marker"))?;
     let mut items: Vec<(String, T)> = items.into_iter().map(|it| (key(&it), it)).collect();
     items.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut rest = items.into_iter().filter(|(key, _)| after.as_ref().is_none_or(|it| key > it));
-    let page: Vec<(String, T)> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
-    let next = page.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
-    Ok((page.into_iter().map(|(_, it)| it).collect(), next))
+    let limit = page_items(page_size, PAGE_ITEMS).max(1);
+    Ok(cursor.page(items.into_iter(), after.as_deref(), limit))
 }
 
 /// An empty text says as much as none: clients send both for what they were not told.

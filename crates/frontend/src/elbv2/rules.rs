@@ -52,7 +52,7 @@ pub async fn create(
     let conditions = conditions::read(input.conditions.as_deref().unwrap_or_default())?;
     let priority = read_priority(input.priority)?;
     let given = input.actions.unwrap_or_default();
-    let tags = tags::read(input.tags)?;
+    let tags = tags::RULES.read(input.tags)?;
     let made = change(cx, |txn| {
         let snapshot = txn.snapshot().clone();
         let (balancer, listener) = nouns::listener(cx, &snapshot, &arn)?;

@@ -4,7 +4,8 @@ use super::nouns::{self, Named};
 use super::{change, validation};
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use crate::limits::{TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGGED_RESOURCES_MAX};
+use crate::limits::TAGGED_RESOURCES_MAX;
+use crate::tagging::{self, Rules, fits, is_allowed, is_reserved};
 use model::Tags;
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use store::{Snapshot, Txn};
@@ -14,35 +15,25 @@ use wire::elbv2::ErrorCode;
 /// Resources of one DescribeTags call. Source: API reference.
 const DESCRIBED_MAX: usize = 20;
 
-pub fn read(given: Option<Vec<elbv2::Tag>>) -> Result<Tags, Fault> {
-    let mut tags = Tags::new();
-    for tag in given.unwrap_or_default() {
-        let (key, value) = (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
-        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        let allowed = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
-        if !fits || !key.chars().chain(value.chars()).all(allowed) {
+pub const RULES: Rules = Rules {
+    check: |key, value| {
+        if !fits(key, value) || !key.chars().chain(value.chars()).all(is_allowed) {
             return Err(validation(format!("The tag '{key}' is not valid")));
         }
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(validation(format!("The tag key '{key}' is reserved for system use")));
+        match is_reserved(key) {
+            true => Err(validation(format!("The tag key '{key}' is reserved for system use"))),
+            false => Ok(()),
         }
-        if tags.insert(key.clone(), value).is_some() {
-            let text = format!("The tag key '{key}' is specified more than once");
-            return Err(ErrorCode::DuplicateTagKeysException.fault(text));
-        }
-    }
-    check_count(&tags)?;
-    Ok(tags)
-}
-
-fn check_count(tags: &Tags) -> Result<(), Fault> {
-    if tags.len() <= TAGS_PER_RESOURCE_MAX {
-        return Ok(());
-    }
-    let text = format!("A resource can have at most '{TAGS_PER_RESOURCE_MAX}' tags");
-    Err(ErrorCode::TooManyTagsException.fault(text))
-}
+    },
+    twice: |key| {
+        let text = format!("The tag key '{key}' is specified more than once");
+        ErrorCode::DuplicateTagKeysException.fault(text)
+    },
+    too_many: || {
+        let text = format!("A resource can have at most '{TAGS_PER_RESOURCE_MAX}' tags");
+        ErrorCode::TooManyTagsException.fault(text)
+    },
+};
 
 fn of(cx: &Context, snapshot: &Snapshot, arn: &str) -> Result<Tags, Fault> {
     Ok(match nouns::named(cx, snapshot, arn)? {
@@ -61,32 +52,15 @@ fn put(
     change: impl FnOnce(&mut Tags) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     match nouns::named(cx, txn.snapshot(), arn)? {
-        Named::LoadBalancer(it) => {
-            let mut changed = (*it).clone();
-            change(&mut changed.tags)?;
-            txn.put(changed);
-        }
-        Named::TargetGroup(it) => {
-            let mut changed = (*it).clone();
-            change(&mut changed.tags)?;
-            txn.put(changed);
-        }
-        Named::Listener(it) => {
-            let mut changed = (*it).clone();
-            change(&mut changed.tags)?;
-            txn.put(changed);
-        }
-        Named::Rule(_, _, it) => {
-            let mut changed = (*it).clone();
-            change(&mut changed.tags)?;
-            txn.put(changed);
-        }
+        Named::LoadBalancer(it) => tagging::change(txn, &*it, change),
+        Named::TargetGroup(it) => tagging::change(txn, &*it, change),
+        Named::Listener(it) => tagging::change(txn, &*it, change),
+        Named::Rule(_, _, it) => tagging::change(txn, &*it, change),
         Named::DefaultRule(..) => {
             let text = format!("Default rule '{arn}' can't have tags of its own");
-            return Err(validation(text));
+            Err(validation(text))
         }
     }
-    Ok(())
 }
 
 fn check_arns(arns: &[String], max: usize) -> Result<(), Fault> {
@@ -107,13 +81,10 @@ pub async fn add(
 ) -> Result<elbv2::AddTagsOutput, Fault> {
     let arns = input.resource_arns.unwrap_or_default();
     check_arns(&arns, TAGGED_RESOURCES_MAX)?;
-    let more = read(input.tags)?;
+    let more = RULES.read(input.tags)?;
     change(cx, |txn| {
         for arn in &arns {
-            put(cx, txn, arn, |tags| {
-                tags.extend(more.clone());
-                check_count(tags)
-            })?;
+            put(cx, txn, arn, |tags| RULES.add(tags, &more))?;
         }
         Ok(())
     })
@@ -132,7 +103,7 @@ pub async fn remove(
     change(cx, |txn| {
         for arn in &arns {
             put(cx, txn, arn, |tags| {
-                tags.retain(|key, _| !keys.contains(key));
+                tagging::remove(tags, &keys);
                 Ok(())
             })?;
         }
@@ -153,11 +124,7 @@ pub async fn describe(
     let mut shown = Vec::with_capacity(arns.len());
     for arn in arns {
         let tags = of(cx, &snapshot, &arn)?;
-        let one = |(key, value): (&String, &String)| elbv2::Tag {
-            key: Some(key.clone()),
-            value: Some(value.clone()),
-        };
-        let tags = Some(tags.iter().map(one).collect());
+        let tags = Some(tagging::show(&tags));
         shown.push(elbv2::TagDescription { resource_arn: Some(arn), tags });
     }
     Ok(elbv2::DescribeTagsOutput { tag_descriptions: Some(shown) })

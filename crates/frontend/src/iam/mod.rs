@@ -8,10 +8,12 @@ mod documents;
 mod policies;
 mod roles;
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::dispatch::{Route, route};
 use crate::fault::Fault;
+use crate::tagging::{self, Rules, is_reserved};
 use model::Tags;
+use model::limits::TAGS_PER_RESOURCE_MAX;
 use wire::iam::{ErrorCode, Tag};
 
 pub const ROUTES: &[Route] = &[
@@ -49,7 +51,6 @@ pub const ROUTES: &[Route] = &[
 
 /// Items of one page when the caller names no number. Source: API reference.
 const PAGE_ITEMS: usize = 100;
-const TAGS_MAX: usize = 50;
 
 fn invalid(text: impl Into<String>) -> Fault {
     ErrorCode::InvalidInputException.fault(text)
@@ -66,49 +67,25 @@ fn page<T>(
     marker: Option<&str>,
     max_items: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), Fault> {
-    let after = match marker {
-        None => None,
-        Some(marker) => Some(
-            cursor
-                .open(marker)
-                .ok_or_else(|| Fault::client("ValidationError", "Invalid Marker."))?,
-        ),
-    };
-    let limit = max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_ITEMS);
-    let mut rest = items.filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
-    let page: Vec<(String, T)> = rest.by_ref().take(limit.max(1)).collect();
-    let more = rest.next().is_some();
-    let next = page.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
-    Ok((page.into_iter().map(|(_, item)| item).collect(), next))
+    let invalid = || Fault::client("ValidationError", "Invalid Marker.");
+    let after = cursor.after(marker, invalid)?;
+    Ok(cursor.page(items, after.as_deref(), page_items(max_items, PAGE_ITEMS).max(1)))
 }
 
-fn read_tags(given: Option<Vec<Tag>>) -> Result<Tags, Fault> {
-    let mut tags = Tags::new();
-    for tag in given.unwrap_or_default() {
-        let key = tag.key.unwrap_or_default();
-        if tags.insert(key.clone(), tag.value.unwrap_or_default()).is_some() {
-            let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
-            return Err(invalid(text));
-        }
-    }
-    check_tags(&tags)?;
-    Ok(tags)
-}
-
-fn check_tags(tags: &Tags) -> Result<(), Fault> {
-    if tags.len() <= TAGS_MAX {
-        return Ok(());
-    }
-    let text = format!("Cannot exceed quota for TagsPerResource: {TAGS_MAX}");
-    Err(ErrorCode::LimitExceededException.fault(text))
-}
+const TAGS: Rules = Rules {
+    check: |key, _| match is_reserved(key) {
+        true => Err(invalid("aws: prefixed tag key names are not allowed for external use.")),
+        false => Ok(()),
+    },
+    twice: |_| invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive."),
+    too_many: || {
+        let text = format!("Cannot exceed quota for TagsPerResource: {TAGS_PER_RESOURCE_MAX}");
+        ErrorCode::LimitExceededException.fault(text)
+    },
+};
 
 fn show_tags(tags: &Tags) -> Option<Vec<Tag>> {
-    let one = |(key, value): (&String, &String)| Tag {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-    };
-    (!tags.is_empty()).then(|| tags.iter().map(one).collect())
+    (!tags.is_empty()).then(|| tagging::show(tags))
 }
 
 fn time(at: model::Timestamp) -> Option<wire::Timestamp> {

@@ -1,7 +1,7 @@
 //! Managed policies and their versions: the account's own, and AWS's, which can't be changed.
 
 use super::{
-    aws_managed, check_name, documents, no_entity, page, read_path, read_tags, show_tags, time,
+    TAGS, aws_managed, check_name, documents, no_entity, page, read_path, show_tags, time,
 };
 use crate::context::{Caller, Context};
 use crate::cursor::Cursor;
@@ -116,7 +116,7 @@ pub async fn create(
         newest_version: 1,
         created_at: now,
         updated_at: now,
-        tags: read_tags(input.tags)?,
+        tags: TAGS.read(input.tags)?,
     };
     cx.transact(|txn| {
         if txn.get::<ManagedPolicy>(&made.arn).is_some() {

@@ -1,11 +1,10 @@
 //! Roles: kept, told again, and found by AssumeRole.
 
-use super::{
-    check_name, check_tags, documents, no_entity, page, read_path, read_tags, show_tags, time,
-};
+use super::{TAGS, check_name, documents, no_entity, page, read_path, show_tags, time};
 use crate::context::{Caller, Context};
 use crate::cursor::Cursor;
 use crate::fault::Fault;
+use crate::tagging;
 use model::iam::Role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,7 +89,7 @@ pub async fn create(
         attached: BTreeSet::new(),
         inline: BTreeMap::new(),
         created_at: cx.now(),
-        tags: read_tags(input.tags)?,
+        tags: TAGS.read(input.tags)?,
         name,
     };
     cx.transact(|txn| {
@@ -188,12 +187,8 @@ pub async fn tag(
     _caller: &Caller,
     input: iam::TagRoleRequest,
 ) -> Result<NoOutput, Fault> {
-    let more = read_tags(input.tags)?;
-    change(cx, input.role_name, |_, role| {
-        role.tags.extend(more.clone());
-        check_tags(&role.tags)
-    })
-    .await
+    let more = TAGS.read(input.tags)?;
+    change(cx, input.role_name, |_, role| TAGS.add(&mut role.tags, &more)).await
 }
 
 pub async fn untag(
@@ -203,7 +198,7 @@ pub async fn untag(
 ) -> Result<NoOutput, Fault> {
     let keys = input.tag_keys.unwrap_or_default();
     change(cx, input.role_name, |_, role| {
-        role.tags.retain(|key, _| !keys.contains(key));
+        tagging::remove(&mut role.tags, &keys);
         Ok(())
     })
     .await

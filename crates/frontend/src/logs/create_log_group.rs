@@ -21,7 +21,7 @@ pub async fn create_log_group(
         return Err(invalid("Deletion protection is not supported by Neargate"));
     }
     let tags = input.tags.unwrap_or_default();
-    tags::check(&tags)?;
+    tags::RULES.check_all(&tags)?;
     let class = input.log_group_class.map_or("STANDARD".to_owned(), |class| class.to_string());
     // Streams that an interrupted DeleteLogGroup left must not appear in the new group.
     let left = log_stream_prefix(&name);

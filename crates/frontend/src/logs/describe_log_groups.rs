@@ -1,8 +1,8 @@
 //! DescribeLogGroups: in the order of names.
 
-use super::names::{group_missing, invalid, kept_from_ms, requested_group, storage};
+use super::names::{group_missing, invalid, kept_from_ms, requested_group, storage, unknown_token};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::logs::{self, LogStream};
 use std::sync::Arc;
@@ -34,18 +34,11 @@ pub async fn describe_log_groups(
         &input.log_group_class.as_ref().map(ToString::to_string).unwrap_or_default(),
         &input.log_group_identifiers.as_deref().unwrap_or_default().join(","),
     ]);
-    let after = match input.next_token.as_deref() {
-        None => String::new(),
-        Some(token) => {
-            cursor.open(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?
-        }
-    };
+    let after = cursor.after(input.next_token.as_deref(), unknown_token)?.unwrap_or_default();
     let snapshot = cx.store.snapshot();
     let found = find(cx, &snapshot, &input, &after)?;
-    let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE_GROUPS);
-    let more = found.len() > limit;
-    let page = &found[..limit.min(found.len())];
-    let next_token = page.last().filter(|_| more).map(|group| cursor.seal(&group.name));
+    let limit = page_items(input.limit, PAGE_GROUPS);
+    let (page, next_token) = cursor.take(found.iter(), limit, |group| &group.name);
     let mut groups = Vec::with_capacity(page.len());
     for group in page {
         groups.push(show(cx, &snapshot, group).await?);

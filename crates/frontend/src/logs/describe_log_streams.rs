@@ -1,9 +1,9 @@
 //! DescribeLogStreams: by name, or by the time of the last event.
 
-use super::names::{find_group, invalid, requested_group, storage, stream_arn};
+use super::names::{find_group, invalid, requested_group, storage, stream_arn, unknown_token};
 use super::put_log_events::sequence_token;
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::Timestamp;
 use model::logs;
@@ -39,12 +39,7 @@ pub async fn describe_log_streams(
     find_group(&snapshot, &group)?;
     let order = format!("{by_time} {descending}");
     let cursor = Cursor::new(&["DescribeLogStreams", &group, &prefix, &order]);
-    let after = match input.next_token.as_deref() {
-        None => None,
-        Some(token) => {
-            Some(cursor.open(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?)
-        }
-    };
+    let after = cursor.after(input.next_token.as_deref(), unknown_token)?;
     let mut ranked = rank(cx, &snapshot, &group, &prefix, by_time).await?;
     if by_time {
         ranked.sort_by(|a, b| a.rank.cmp(&b.rank));
@@ -55,12 +50,10 @@ pub async fn describe_log_streams(
     if let Some(after) = after {
         ranked.retain(|it| if descending { it.rank < after } else { it.rank > after });
     }
-    let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE_STREAMS);
-    let more = ranked.len() > limit;
-    ranked.truncate(limit);
-    let next_token = ranked.last().filter(|_| more).map(|last| cursor.seal(&last.rank));
-    let mut streams = Vec::with_capacity(ranked.len());
-    for Ranked { stream, .. } in ranked {
+    let limit = page_items(input.limit, PAGE_STREAMS);
+    let (page, next_token) = cursor.take(ranked.into_iter(), limit, |it| &it.rank);
+    let mut streams = Vec::with_capacity(page.len());
+    for Ranked { stream, .. } in page {
         let stats = stats(cx, &stream).await?;
         streams.push(show(cx, &stream, stats));
     }

@@ -3,6 +3,7 @@
 use super::get_log_events::{page_limit, time_range};
 use super::names::{
     check_stream, find_group, find_stream, invalid, kept_from_ms, requested_group, storage,
+    unknown_token,
 };
 use super::pattern::Pattern;
 use super::place::event_id;
@@ -37,12 +38,9 @@ pub async fn filter_log_events(
     let streams = streams(&snapshot, &group, input.log_stream_names, prefix)?;
     let after = match input.next_token.as_deref() {
         None => None,
-        Some(token) => Some(
-            cursor
-                .open(token)
-                .and_then(|text| read_place(&text))
-                .ok_or_else(|| invalid("The specified nextToken is invalid."))?,
-        ),
+        Some(token) => {
+            Some(cursor.open(token).and_then(|text| read_place(&text)).ok_or_else(unknown_token)?)
+        }
     };
     let range = time_range(input.start_time, input.end_time, kept_from_ms(cx, &found));
     let limit = page_limit(input.limit);

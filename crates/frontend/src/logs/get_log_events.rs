@@ -2,7 +2,7 @@
 //! that was sent comes back, which is how clients know that they have seen everything.
 
 use super::names::{
-    check_stream, find_group, find_stream, invalid, kept_from_ms, requested_group, storage,
+    check_stream, find_group, find_stream, kept_from_ms, requested_group, storage, unknown_token,
 };
 use super::place::{backward_token, forward_token, page_start};
 use crate::context::{Caller, Context};
@@ -26,8 +26,7 @@ pub async fn get_log_events(
     let found = find_group(&snapshot, &group)?;
     find_stream(&snapshot, &group, &stream)?;
     let start = match &input.next_token {
-        Some(token) => page_start(&stream, token)
-            .ok_or_else(|| invalid("The specified nextToken is invalid."))?,
+        Some(token) => page_start(&stream, token).ok_or_else(unknown_token)?,
         None if input.start_from_head == Some(true) => PageStart::Head,
         None => PageStart::Tail,
     };

@@ -13,6 +13,10 @@ use wire::logs::ErrorCode;
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 24 * 3600 * 1000;
 
+pub fn unknown_token() -> Fault {
+    invalid("The specified nextToken is invalid.")
+}
+
 pub fn invalid(message: impl Into<String>) -> Fault {
     ErrorCode::InvalidParameterException.fault(message)
 }

@@ -3,6 +3,7 @@
 use super::names::{change_group, group_of_arn, invalid};
 use crate::context::Context;
 use crate::fault::Fault;
+use crate::tagging::{self, Rules, is_reserved};
 use model::Tags;
 use model::limits::TAGS_PER_RESOURCE_MAX;
 use wire::logs::ErrorCode;
@@ -20,20 +21,24 @@ pub fn tagged_group(cx: &Context, arn: Option<String>) -> Result<String, Fault> 
     group_of_arn(cx, &arn).map(str::to_owned).ok_or_else(resource_missing)
 }
 
-/// Refuses keys that only AWS may set, and characters that tags can't hold.
-pub fn check(tags: &Tags) -> Result<(), Fault> {
-    let good = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-    for (key, value) in tags {
-        if key.to_ascii_lowercase().starts_with("aws:") {
+pub const RULES: Rules = Rules {
+    check: |key, value| {
+        let good = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+        if is_reserved(key) {
             let text = "aws: prefixed tag key names are not allowed for external use.";
             return Err(invalid(text));
         }
-        if !key.chars().chain(value.chars()).all(good) {
-            return Err(invalid(format!("The tag '{key}' has characters that are not allowed.")));
+        match key.chars().chain(value.chars()).all(good) {
+            true => Ok(()),
+            false => Err(invalid(format!("The tag '{key}' has characters that are not allowed."))),
         }
-    }
-    Ok(())
-}
+    },
+    twice: |key| invalid(format!("The tag '{key}' is given more than once.")),
+    too_many: || {
+        let text = format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags.");
+        ErrorCode::TooManyTagsException.fault(text)
+    },
+};
 
 pub async fn add(
     cx: &Context,
@@ -41,16 +46,8 @@ pub async fn add(
     tags: &Tags,
     missing: fn() -> Fault,
 ) -> Result<(), Fault> {
-    check(tags)?;
-    change_group(cx, group, missing, |group| {
-        group.tags.extend(tags.clone());
-        if group.tags.len() > TAGS_PER_RESOURCE_MAX {
-            let text = format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags.");
-            return Err(ErrorCode::TooManyTagsException.fault(text));
-        }
-        Ok(())
-    })
-    .await
+    RULES.check_all(tags)?;
+    change_group(cx, group, missing, |group| RULES.add(&mut group.tags, tags)).await
 }
 
 pub async fn remove(
@@ -60,7 +57,7 @@ pub async fn remove(
     missing: fn() -> Fault,
 ) -> Result<(), Fault> {
     change_group(cx, group, missing, |group| {
-        group.tags.retain(|key, _| !keys.contains(key));
+        tagging::remove(&mut group.tags, keys);
         Ok(())
     })
     .await

@@ -34,7 +34,7 @@ pub async fn create_secret(
         suffix,
         description: input.description,
         kms_key_id: input.kms_key_id,
-        tags: tags::read(input.tags)?,
+        tags: tags::RULES.read(input.tags)?,
         policy: None,
         created_at: now,
         changed_at: now,

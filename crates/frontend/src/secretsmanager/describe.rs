@@ -1,10 +1,10 @@
 //! DescribeSecret, ListSecrets: everything of secrets but their values.
 
 use super::secrets::{find, time};
-use super::tags;
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
+use crate::tagging;
 use model::secret::Secret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,26 +76,21 @@ fn sort(secrets: &mut [Arc<Secret>], by: Option<&SortByType>) {
 /// Where a token says that the next page begins.
 pub fn after(cursor: &Cursor, token: Option<&str>) -> Result<Option<String>, Fault> {
     let bad = || ErrorCode::InvalidNextTokenException.fault("The NextToken value is invalid.");
-    token.map(|token| cursor.open(token).ok_or_else(bad)).transpose()
+    cursor.after(token, bad)
 }
 
 /// One page of a list of secrets in any order, and the token for the next.
 pub fn page(
-    mut secrets: Vec<Arc<Secret>>,
+    secrets: Vec<Arc<Secret>>,
     cursor: &Cursor,
     token: Option<&str>,
     size: Option<i32>,
     default: usize,
 ) -> Result<(Vec<Arc<Secret>>, Option<String>), Fault> {
-    if let Some(after) = after(cursor, token)? {
-        let last = secrets.iter().position(|secret| secret.name == after);
-        secrets.drain(..last.map_or(0, |last| last + 1));
-    }
-    let limit = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(default);
-    let more = secrets.len() > limit;
-    secrets.truncate(limit);
-    let next = secrets.last().filter(|_| more).map(|last| cursor.seal(&last.name));
-    Ok((secrets, next))
+    let after = after(cursor, token)?;
+    let last = after.and_then(|after| secrets.iter().position(|secret| secret.name == after));
+    let rest = secrets.into_iter().skip(last.map_or(0, |last| last + 1));
+    Ok(cursor.take(rest, page_items(size, default), |secret| &secret.name))
 }
 
 /// The secrets that pass all filters, by name.
@@ -148,7 +143,7 @@ fn show(cx: &Context, secret: &Secret) -> SecretListEntry {
         last_changed_date: Some(time(secret.changed_at)),
         name: Some(secret.name.clone()),
         secret_versions_to_stages: Some(stages).filter(|stages| !stages.is_empty()),
-        tags: Some(tags::show(&secret.tags)).filter(|tags| !tags.is_empty()),
+        tags: Some(tagging::show(&secret.tags)).filter(|tags: &Vec<_>| !tags.is_empty()),
         ..SecretListEntry::default()
     }
 }

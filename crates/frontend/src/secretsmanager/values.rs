@@ -5,7 +5,7 @@ use super::secrets::{
     day, find, find_live, invalid_parameter, invalid_request, open, time, versions,
 };
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::secret::{CURRENT, Secret, SecretVersion};
 use std::sync::Arc;
@@ -170,10 +170,9 @@ pub async fn list_secret_version_ids(
     all.retain(|version| deprecated || !secret.stages_of(&version.id).is_empty());
     let cursor = Cursor::new(&["ListSecretVersionIds", &secret.name, &deprecated.to_string()]);
     let after = super::describe::after(&cursor, input.next_token.as_deref())?;
-    all.retain(|version| after.as_deref().is_none_or(|after| version.id.as_str() > after));
-    let limit = input.max_results.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_VERSIONS);
-    let more = all.len() > limit;
-    all.truncate(limit);
+    let rest = all.into_iter().map(|version| (version.id.clone(), version));
+    let limit = page_items(input.max_results, PAGE_VERSIONS);
+    let (page, next_token) = cursor.page(rest, after.as_deref(), limit);
     let entry = |version: &Arc<SecretVersion>| SecretVersionsListEntry {
         created_date: Some(time(version.created_at)),
         kms_key_ids: None,
@@ -184,7 +183,7 @@ pub async fn list_secret_version_ids(
     Ok(ListSecretVersionIdsResponse {
         arn: Some(secret.arn(&cx.locality)),
         name: Some(secret.name.clone()),
-        next_token: all.last().filter(|_| more).map(|last| cursor.seal(&last.id)),
-        versions: Some(all.iter().map(entry).collect()),
+        next_token,
+        versions: Some(page.iter().map(entry).collect()),
     })
 }

@@ -10,6 +10,7 @@ mod services;
 mod shown;
 mod tags;
 
+use crate::cursor::{Cursor, page_items};
 use crate::dispatch::{Route, route};
 use crate::fault::Fault;
 use wire::servicediscovery::ErrorCode;
@@ -80,20 +81,13 @@ fn id(text: Option<String>) -> String {
 
 /// One page of a list whose keys rise: what to show, and the token of the next.
 fn page<T>(
-    cursor: &crate::cursor::Cursor,
+    cursor: &Cursor,
     items: impl Iterator<Item = (String, T)>,
     token: Option<&str>,
     max_results: Option<i32>,
 ) -> Result<(Vec<T>, Option<String>), Fault> {
     const PAGE_ITEMS: usize = 100;
-    let after = match token {
-        None => None,
-        Some(token) => Some(cursor.open(token).ok_or_else(|| invalid("Invalid NextToken"))?),
-    };
-    let limit = max_results.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_ITEMS);
-    let mut rest = items.filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
-    let page: Vec<(String, T)> = rest.by_ref().take(limit.clamp(1, PAGE_ITEMS)).collect();
-    let more = rest.next().is_some();
-    let next = page.last().filter(|_| more).map(|(key, _)| cursor.seal(key));
-    Ok((page.into_iter().map(|(_, item)| item).collect(), next))
+    let after = cursor.after(token, || invalid("Invalid NextToken"))?;
+    let limit = page_items(max_results, PAGE_ITEMS).clamp(1, PAGE_ITEMS);
+    Ok(cursor.page(items, after.as_deref(), limit))
 }

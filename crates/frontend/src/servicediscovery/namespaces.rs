@@ -95,7 +95,7 @@ async fn create(cx: &Context, wanted: Wanted) -> Result<String, Fault> {
         soa_ttl_seconds: wanted.soa_ttl_seconds.unwrap_or(SOA_TTL_DEFAULT),
         creator_request_id: wanted.creator_request_id,
         created_at: cx.now(),
-        tags: tags::read(wanted.tags)?,
+        tags: tags::RULES.read(wanted.tags)?,
     };
     let operation = operations::mint(cx);
     cx.transact(|txn| {

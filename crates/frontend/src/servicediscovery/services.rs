@@ -45,7 +45,7 @@ pub async fn create(
         attributes: std::collections::BTreeMap::new(),
         creator_request_id: input.creator_request_id,
         created_at: cx.now(),
-        tags: tags::read(input.tags)?,
+        tags: tags::RULES.read(input.tags)?,
         instances_revision: 1,
     };
     let http_only = input.r#type == Some(sd::ServiceTypeOption::Http);

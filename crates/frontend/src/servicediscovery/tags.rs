@@ -3,7 +3,7 @@
 use super::invalid;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use crate::limits::{TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
+use crate::tagging::{self, Rules, fits, is_reserved};
 use model::Tags;
 use model::arn::Arn;
 use model::discovery::{DiscoveryService, Namespace};
@@ -12,38 +12,17 @@ use store::Txn;
 use wire::servicediscovery as sd;
 use wire::servicediscovery::ErrorCode;
 
-pub fn read(given: Option<Vec<sd::Tag>>) -> Result<Tags, Fault> {
-    let mut tags = Tags::new();
-    for tag in given.unwrap_or_default() {
-        let (key, value) = (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
-        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        if !fits || key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(invalid(format!("The tag '{key}' is not valid")));
-        }
-        if tags.insert(key.clone(), value).is_some() {
-            return Err(invalid(format!("The tag key '{key}' is given more than once")));
-        }
-    }
-    check_count(&tags)?;
-    Ok(tags)
-}
-
-fn check_count(tags: &Tags) -> Result<(), Fault> {
-    if tags.len() <= TAGS_PER_RESOURCE_MAX {
-        return Ok(());
-    }
-    let text = format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags");
-    Err(ErrorCode::TooManyTagsException.fault(text))
-}
-
-pub fn show(tags: &Tags) -> Vec<sd::Tag> {
-    let one = |(key, value): (&String, &String)| sd::Tag {
-        key: Some(key.clone()),
-        value: Some(value.clone()),
-    };
-    tags.iter().map(one).collect()
-}
+pub const RULES: Rules = Rules {
+    check: |key, value| match fits(key, value) && !is_reserved(key) {
+        true => Ok(()),
+        false => Err(invalid(format!("The tag '{key}' is not valid"))),
+    },
+    twice: |key| invalid(format!("The tag key '{key}' is given more than once")),
+    too_many: || {
+        let text = format!("A resource can have at most {TAGS_PER_RESOURCE_MAX} tags");
+        ErrorCode::TooManyTagsException.fault(text)
+    },
+};
 
 fn not_found(arn: &str) -> Fault {
     ErrorCode::ResourceNotFoundException.fault(format!("Resource not found: {arn}"))
@@ -68,19 +47,14 @@ fn change(
     match kind.as_str() {
         "namespace" => {
             let found = txn.get::<Namespace>(id).ok_or_else(|| not_found(arn))?;
-            let mut changed = (*found).clone();
-            change(&mut changed.tags)?;
-            txn.put(changed);
+            tagging::change(txn, &*found, change)
         }
         "service" => {
             let found = txn.get::<DiscoveryService>(id).ok_or_else(|| not_found(arn))?;
-            let mut changed = (*found).clone();
-            change(&mut changed.tags)?;
-            txn.put(changed);
+            tagging::change(txn, &*found, change)
         }
-        _ => return Err(not_found(arn)),
+        _ => Err(not_found(arn)),
     }
-    Ok(())
 }
 
 pub async fn tag(
@@ -90,14 +64,8 @@ pub async fn tag(
 ) -> Result<sd::TagResourceResponse, Fault> {
     let arn = input.resource_arn.unwrap_or_default();
     let parts = taken_apart(cx, &arn)?;
-    let more = read(input.tags)?;
-    cx.transact(|txn| {
-        change(txn, &parts, &arn, |tags| {
-            tags.extend(more.clone());
-            check_count(tags)
-        })
-    })
-    .await?;
+    let more = RULES.read(input.tags)?;
+    cx.transact(|txn| change(txn, &parts, &arn, |tags| RULES.add(tags, &more))).await?;
     Ok(sd::TagResourceResponse {})
 }
 
@@ -111,7 +79,7 @@ pub async fn untag(
     let keys = input.tag_keys.unwrap_or_default();
     cx.transact(|txn| {
         change(txn, &parts, &arn, |tags| {
-            tags.retain(|key, _| !keys.contains(key));
+            tagging::remove(tags, &keys);
             Ok(())
         })
     })
@@ -133,5 +101,5 @@ pub async fn list(
         _ => None,
     };
     let tags = tags.ok_or_else(|| not_found(&arn))?;
-    Ok(sd::ListTagsForResourceResponse { tags: Some(show(&tags)) })
+    Ok(sd::ListTagsForResourceResponse { tags: Some(tagging::show(&tags)) })
 }

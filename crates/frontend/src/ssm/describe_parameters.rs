@@ -1,10 +1,10 @@
 //! DescribeParameters: everything of parameters but their values.
 
 use super::filters;
-use super::get::{after, size};
+use super::get::after;
 use super::parameters::{Found, find, time};
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::secret::Parameter;
 use wire::ssm::{
@@ -30,7 +30,7 @@ pub async fn describe_parameters(
     filters::check(&given, filters::DESCRIBE)?;
     let cursor = Cursor::new(&["DescribeParameters", &format!("{given:?}")]);
     let after = after(&cursor, input.next_token.as_deref())?.unwrap_or_default();
-    let limit = size(input.max_results, PAGE_PARAMETERS);
+    let limit = page_items(input.max_results, PAGE_PARAMETERS);
     let mut page = Vec::new();
     let mut more = false;
     // Nothing is shared with us by other accounts: there are none.

@@ -4,7 +4,7 @@ use super::filters;
 use super::parameters::{Found, find, get, invalid, not_found, show, time, value, versions};
 use super::public;
 use crate::context::{Caller, Context};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, page_items};
 use crate::fault::Fault;
 use model::secret::Parameter;
 use std::collections::BTreeSet;
@@ -74,7 +74,7 @@ pub async fn get_parameters_by_path(
     filters::check(&given, filters::BY_PATH)?;
     let request = format!("{path} {recursive} {given:?}");
     let cursor = Cursor::new(&["GetParametersByPath", &request]);
-    let after = after(&cursor, input.next_token.as_deref())?.unwrap_or_default();
+    let after = after(&cursor, input.next_token.as_deref())?;
     let prefix = format!("{}/", path.trim_end_matches('/'));
     let mut all: Vec<ssm::Parameter> = Vec::new();
     for (_, parameter) in snapshot.scan::<Parameter>(&prefix) {
@@ -87,26 +87,16 @@ pub async fn get_parameters_by_path(
     if given.is_empty() {
         all.extend(public::below(cx, &path, recursive));
     }
-    all.retain(|parameter| parameter.name.as_deref().unwrap_or_default() > after.as_str());
-    let limit = size(input.max_results, PAGE_BY_PATH);
-    let more = all.len() > limit;
-    all.truncate(limit);
-    let last = all.last().filter(|_| more).and_then(|last| last.name.as_deref());
-    Ok(GetParametersByPathResult {
-        next_token: last.map(|last| cursor.seal(last)),
-        parameters: Some(all),
-    })
-}
-
-pub fn size(given: Option<i32>, default: usize) -> usize {
-    given.and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
+    let named = all.into_iter().map(|it| (it.name.clone().unwrap_or_default(), it));
+    let limit = page_items(input.max_results, PAGE_BY_PATH);
+    let (page, next_token) = cursor.page(named, after.as_deref(), limit);
+    Ok(GetParametersByPathResult { next_token, parameters: Some(page) })
 }
 
 /// Where a token says that the next page begins.
 pub fn after(cursor: &Cursor, token: Option<&str>) -> Result<Option<String>, Fault> {
     let bad = || ErrorCode::InvalidNextToken.fault("The specified token is not valid.");
-    let token = token.filter(|token| !token.is_empty());
-    token.map(|token| cursor.open(token).ok_or_else(bad)).transpose()
+    cursor.after(token.filter(|token| !token.is_empty()), bad)
 }
 
 pub async fn get_parameter_history(
@@ -120,17 +110,13 @@ pub async fn get_parameter_history(
     let parameter = found.parameter;
     let decrypted = input.with_decryption.unwrap_or(false);
     let cursor = Cursor::new(&["GetParameterHistory", &parameter.name]);
-    let after = after(&cursor, input.next_token.as_deref())?.unwrap_or_default();
-    let mut all = versions(&snapshot, &parameter.name);
-    all.retain(|version| parameter_version_key(&parameter.name, version.number) > after);
-    let limit = size(input.max_results, PAGE_HISTORY);
-    let more = all.len() > limit;
-    all.truncate(limit);
-    let last = all.last().filter(|_| more);
-    let next_token =
-        last.map(|last| cursor.seal(&parameter_version_key(&parameter.name, last.number)));
-    let mut shown = Vec::with_capacity(all.len());
-    for version in &all {
+    let after = after(&cursor, input.next_token.as_deref())?;
+    let all = versions(&snapshot, &parameter.name).into_iter();
+    let keyed = all.map(|it| (parameter_version_key(&parameter.name, it.number), it));
+    let limit = page_items(input.max_results, PAGE_HISTORY);
+    let (page, next_token) = cursor.page(keyed, after.as_deref(), limit);
+    let mut shown = Vec::with_capacity(page.len());
+    for version in &page {
         shown.push(ParameterHistory {
             allowed_pattern: version.allowed_pattern.clone(),
             data_type: Some(version.data_type.clone()),

@@ -69,7 +69,7 @@ fn read(caller: &Caller, input: PutParameterRequest) -> Result<Wanted, Fault> {
         )));
     }
     let overwrite = input.overwrite.unwrap_or(false);
-    let tags = tags::read(input.tags)?;
+    let tags = tags::RULES.read(input.tags)?;
     if overwrite && !tags.is_empty() {
         return Err(invalid(
             "Invalid request: tags and overwrite can't be used together. To create a parameter \

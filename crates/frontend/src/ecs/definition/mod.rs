@@ -10,9 +10,9 @@ pub mod unhonoured;
 pub use stored::Stored;
 
 use super::names::DefinitionName;
-use super::tags;
 use super::time;
 use crate::context::Context;
+use crate::tagging;
 use model::TaskDefinitionRevision;
 use model::task_definition::{TaskDefinition, TaskDefinitionFamily, TaskDefinitionStatus};
 use std::sync::Arc;
@@ -80,5 +80,5 @@ pub fn shown_tags(
     include: Option<&[ecs::TaskDefinitionField]>,
 ) -> Option<Vec<ecs::Tag>> {
     let wanted = include.unwrap_or_default().contains(&ecs::TaskDefinitionField::Tags);
-    wanted.then(|| tags::show(&definition.tags))
+    wanted.then(|| tagging::show(&definition.tags))
 }

@@ -5,9 +5,10 @@
 pub mod deployments;
 pub mod read;
 
-use super::{names, strategy, tags, time};
+use super::{names, strategy, time};
 use crate::context::Context;
 use crate::fault::{Fault, invalid_parameter};
+use crate::tagging;
 use model::arn::Locality;
 use model::facts::TaskStatus;
 use model::service::{
@@ -306,7 +307,7 @@ pub fn show(
         placement_strategy: Some(Vec::new()),
         propagate_tags: Some(propagation(service)),
         role_arn: (!template.load_balancers.is_empty()).then(|| service_role(cx)),
-        tags: Some(if with_tags { tags::show(&service.tags) } else { Vec::new() }),
+        tags: Some(if with_tags { tagging::show(&service.tags) } else { Vec::new() }),
         ..Default::default()
     }
 }
