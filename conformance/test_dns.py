@@ -1,5 +1,5 @@
 """What a task's resolver answers: names of addresses, Cloud Map's names as they change, and never
-those of another VPC."""
+those of another VPC; and whom a task asks, as its VPC's DHCP options say."""
 
 import json
 
@@ -28,19 +28,19 @@ def name(data, at):
         else:
             labels.append(data[at + 1:at + 1 + n].decode())
             at += 1 + n
-def ask(asked, kind="A", server=None, tcp=False):
+def ask(asked, kind="A", server=None, tcp=False, patience=5):
     q = struct.pack(">HHHHHH", random.randrange(65536), 0x100, 1, 0, 0, 0)
     q += b"".join(bytes([len(l)]) + l.encode() for l in asked.split(".")) + b"\\0"
     q += struct.pack(">HH", KINDS[kind], 1)
     if tcp:
-        s = socket.create_connection((server or SERVER, 53), timeout=5)
+        s = socket.create_connection((server or SERVER, 53), timeout=patience)
         s.sendall(struct.pack(">H", len(q)) + q)
         n = struct.unpack(">H", s.recv(2))[0]
         data = b""
         while len(data) < n: data += s.recv(n - len(data))
     else:
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.settimeout(5)
+        s.settimeout(patience)
         s.sendto(q, (server or SERVER, 53))
         data = s.recv(4096)
     code, count = data[3] & 15, struct.unpack(">H", data[6:8])[0]
@@ -182,3 +182,141 @@ print([it["InstanceId"] for it in answer["Instances"]])
     _, lines = run(cluster, boto3_image, script,
                    taskRoleArn=f"arn:aws:iam::{account}:role/web")
     assert lines == ["['a']"]
+
+
+@pytest.fixture
+def place(aws, cluster):
+    """A VPC of this test's own that the cluster's tasks run in; gives its id."""
+    ec2 = aws.ec2
+    vpc = ec2.create_vpc(CidrBlock="10.71.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.71.1.0/24")["Subnet"]["SubnetId"]
+    network, cluster.network = cluster.network, {"awsvpcConfiguration": {
+        "subnets": [subnet], "assignPublicIp": "DISABLED"}}
+    made = []
+    try:
+        yield vpc, made
+    finally:
+        cluster.network = network
+        arns = aws.ecs.list_tasks(cluster=cluster.name)["taskArns"]
+        for arn in arns:
+            aws.ecs.stop_task(cluster=cluster.name, task=arn)
+        if arns:
+            cluster.until_stopped(*arns)
+        until(lambda: not ec2.describe_network_interfaces(Filters=[
+            {"Name": "vpc-id", "Values": [vpc]}])["NetworkInterfaces"],
+            20, "the tasks' interfaces are gone")
+        ec2.delete_subnet(SubnetId=subnet)
+        ec2.delete_vpc(VpcId=vpc)
+        for options in made:
+            ec2.delete_dhcp_options(DhcpOptionsId=options)
+
+
+@pytest.mark.deadline(120)
+def test_a_resolver_that_is_switched_off_is_silent_for_tasks_that_run(
+        cluster, python, aws, place):
+    vpc, _ = place
+    script = ASK + """
+last = None
+while True:
+    told = []
+    for at in ((SERVER, False), (SERVER, True), ("169.254.169.253", False),
+               ("169.254.169.253", True)):
+        try:
+            told.append(ask("ip-10-71-0-9.ec2.internal", "A", *at, patience=1)[1])
+        except (OSError, struct.error):
+            told.append(None)
+    if told != last:
+        print(json.dumps(told), flush=True)
+        last = told
+    rest(0.05)
+"""
+    arn, lines = start(cluster, aws, python, script)
+    cluster.until_running(arn)
+
+    def sees(expected):
+        until(lambda: lines() and json.loads(lines()[-1]) == expected, 20, f"{expected}")
+
+    def switch(on):
+        aws.ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsSupport={"Value": on})
+
+    sees([["10.71.0.9"]] * 4)
+    switch(False)
+    sees([None] * 4)
+    # A task that starts meanwhile runs all the same, and is told whom it would ask.
+    _, (shown,) = run(cluster, python, 'print(repr(open("/etc/resolv.conf").read()))')
+    assert "nameserver 10.71.0.2" in shown
+    switch(True)
+    sees([["10.71.0.9"]] * 4)
+
+
+# A name server that knows one name.
+SERVE = r"""
+import socket
+from pathlib import Path
+print(repr(Path("/etc/resolv.conf").read_text()))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 53))
+print("ready", flush=True)
+while True:
+    q, peer = s.recvfrom(512)
+    end = q.index(0, 12) + 5
+    known = q[12:end - 4].lower() == b"\x02db\x04corp\x07example\0"
+    told = known and q[end - 4:end - 2] == b"\0\1"
+    head = q[:2] + (b"\x85\x80" if known else b"\x85\x83") + b"\0\1\0" + bytes([told, 0, 0, 0, 0])
+    record = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4\x0a\x63\x63\x63" if told else b""
+    s.sendto(head + q[12:end] + record, peer)
+"""
+
+LOOK = r"""
+import socket
+print(json.dumps([it.split() for it in open("/etc/resolv.conf").read().splitlines()]))
+metadata = json.loads(fetch(os.environ["ECS_CONTAINER_METADATA_URI_V4"])[1])["Networks"][0]
+print(json.dumps([metadata["DomainNameServers"], metadata.get("DomainNameSearchList", [])]))
+try:
+    print(socket.gethostbyname("db"))
+except OSError as error:
+    print("unknown")
+"""
+
+
+@pytest.mark.deadline(120)
+def test_dhcp_options_say_whom_a_task_asks(cluster, python, aws, place):
+    vpc, made = place
+    ec2 = aws.ec2
+
+    def look():
+        _, (resolv, metadata, found) = run(cluster, python, LOOK)
+        return json.loads(resolv), json.loads(metadata), found
+
+    def associate(*configurations):
+        made.append(ec2.create_dhcp_options(DhcpConfigurations=[
+            {"Key": key, "Values": values} for key, values in configurations
+        ])["DhcpOptions"]["DhcpOptionsId"])
+        ec2.associate_dhcp_options(DhcpOptionsId=made[-1], VpcId=vpc)
+
+    # The account's own options: Amazon's resolver, by the VPC's range.
+    resolv, metadata, found = look()
+    assert ["nameserver", "10.71.0.2"] in resolv and found == "unknown"
+    assert metadata == [["10.71.0.2"], ["ec2.internal"]]
+
+    arn, lines = start(cluster, aws, python, SERVE)
+    server = address(cluster.until_running(arn))
+    until(lambda: "ready" in lines(), 20, "the name server listens")
+    associate(("domain-name", ["corp.example"]), ("ntp-servers", ["10.71.0.123"]),
+              ("domain-name-servers", [server, "AmazonProvidedDNS"]))
+    resolv, metadata, found = look()
+    assert resolv == [["nameserver", server], ["nameserver", "10.71.0.2"],
+                      ["search", "corp.example"]]
+    assert metadata == [[server, "10.71.0.2"], ["corp.example"]]
+    assert found == "10.99.99.99", "found by the search domain, at the server of the options"
+
+    associate(("domain-name", ["corp.example"]))
+    resolv, _, found = look()
+    assert resolv == [["nameserver", "169.254.169.253"], ["search", "corp.example"]]
+    assert found == "unknown"
+
+    ec2.associate_dhcp_options(DhcpOptionsId="default", VpcId=vpc)
+    resolv, metadata, _ = look()
+    assert resolv == [["nameserver", "169.254.169.253"]]
+    assert metadata == [["169.254.169.253"], []]
+    assert cluster.describe(arn)["lastStatus"] == "RUNNING"

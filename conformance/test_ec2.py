@@ -113,6 +113,10 @@ def test_a_vpc_comes_with_its_table_acl_and_group(vpc):
     ec2.modify_vpc_attribute(VpcId=vpc.id, EnableDnsHostnames={"Value": True})
     found = ec2.describe_vpc_attribute(VpcId=vpc.id, Attribute="enableDnsHostnames")
     assert found["EnableDnsHostnames"]["Value"] is True
+    for one, value in (("EnableDnsHostnames", False), ("EnableDnsSupport", False)):
+        ec2.modify_vpc_attribute(VpcId=vpc.id, **{one: {"Value": value}})
+    refused("InvalidParameterCombination", ec2.modify_vpc_attribute, "only while DNS support",
+            VpcId=vpc.id, EnableDnsHostnames={"Value": True})
     ec2.delete_vpc(VpcId=vpc.id)
     refused("InvalidVpcID.NotFound", ec2.describe_vpcs, f"The vpc ID '{vpc.id}' does not exist",
             VpcIds=[vpc.id])
@@ -501,6 +505,10 @@ def test_dhcp_options(vpc):
     refused("InvalidDhcpOptionID.NotFound", ec2.describe_dhcp_options, DhcpOptionsIds=[options])
     refused("InvalidParameterValue", ec2.create_dhcp_options,
             DhcpConfigurations=[{"Key": "colour", "Values": ["red"]}])
+    for key, value in (("domain-name-servers", "dns.example"), ("domain-name", "a\nb"),
+                       ("ntp-servers", "time.example")):
+        refused("InvalidParameterValue", ec2.create_dhcp_options, key,
+                DhcpConfigurations=[{"Key": key, "Values": [value]}])
 
 
 def test_tags(vpc):

@@ -4,6 +4,7 @@
 //! ours, ours over the image's. Secret ones win over all: ECS refuses a name given both ways.
 
 use model::credentials::Hidden;
+use model::network::Resolving;
 use model::session::Assignment;
 use model::task_definition::{ContainerTemplate, HealthCheck, LogConfiguration};
 use runtime::image::ImageConfig;
@@ -36,17 +37,27 @@ pub fn network(assignment: &Assignment) -> Option<(VpcId, Ipv4Addr, Cidr)> {
     Some((interface.vpc.clone(), interface.private_ip, subnet.vpc_cidr))
 }
 
-/// Whom the task asks for names. AWS: its VPC's resolver, at the VPC's third address, and names
-/// without a dot are looked for beside its own. Where VPCs are not served, the instance's own.
+/// Whom the task asks for names: as its VPC's DHCP options said when it was placed. A task that was
+/// placed before they had effect has what AWS begins with: the VPC's own resolver, at its third
+/// address, and names without a dot are looked for beside its own.
+pub fn resolving(assignment: &Assignment) -> Option<Resolving> {
+    let interface = assignment.interface.as_ref()?;
+    let old = || {
+        let server = assignment.subnet.as_ref()?.vpc_cidr.nth(2)?;
+        let domain = interface.private_dns_name.split_once('.').map(|(_, it)| it.to_owned());
+        Some(Resolving { servers: vec![server], search: domain.into_iter().collect() })
+    };
+    interface.resolving.clone().or_else(old)
+}
+
+/// What becomes its resolv.conf. Where VPCs are not served, the instance's own.
 pub fn dns(assignment: &Assignment, served: bool, instance: &DnsSpec) -> DnsSpec {
-    let resolver = assignment.subnet.as_ref().and_then(|subnet| subnet.vpc_cidr.nth(2));
-    let (Some(resolver), Some(interface), true) = (resolver, &assignment.interface, served) else {
+    let Some(resolving) = resolving(assignment).filter(|_| served) else {
         return instance.clone();
     };
-    let domain = interface.private_dns_name.split_once('.').map(|(_, domain)| domain.to_owned());
     DnsSpec {
-        nameservers: vec![resolver.into()],
-        search: domain.into_iter().collect(),
+        nameservers: resolving.servers.into_iter().map(Into::into).collect(),
+        search: resolving.search,
         options: Vec::new(),
     }
 }

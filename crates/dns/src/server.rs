@@ -117,6 +117,9 @@ impl Vpc {
                 },
                 Some(_) = asking.join_next() => continue,
             };
+            if self.is_silent() {
+                continue;
+            }
             let bytes = &buffer[..length];
             let question = match Question::read(bytes) {
                 Ok(question) => question,
@@ -177,6 +180,9 @@ impl Vpc {
         loop {
             let read = tokio::time::timeout(patience, upstream::read(&mut stream)).await;
             let Ok(Some(bytes)) = read.unwrap_or(Ok(None)) else { return Ok(()) };
+            if self.is_silent() {
+                return Ok(());
+            }
             let answer = match Question::read(&bytes) {
                 Ok(question) => match self.known(&question) {
                     Resolution::Answer(reply) => reply.write(&question, TCP_BYTES_MAX),
@@ -188,6 +194,12 @@ impl Vpc {
             let written = upstream::write(&mut stream, &answer);
             tokio::time::timeout(patience, written).await??;
         }
+    }
+
+    /// Whether the VPC has its resolver switched off. Then nothing is said, not even a refusal, as
+    /// if nobody were there; the sockets stay, so that it may speak again at once.
+    fn is_silent(&self) -> bool {
+        lock(&self.shared.tables).get(&self.id).is_some_and(|table| table.silent)
     }
 
     fn known(&self, question: &Question) -> Resolution {

@@ -253,7 +253,7 @@ mod tests {
         ];
         let names = names.into_iter().map(|(name, sets)| (name.to_owned(), sets)).collect();
         let zone = Zone { negative_ttl_seconds: 15, names };
-        NameTable { zones: BTreeMap::from([("local".to_owned(), zone)]) }
+        NameTable { zones: BTreeMap::from([("local".to_owned(), zone)]), silent: false }
     }
 
     fn ask(name: &str, kind: Kind) -> Resolution {

@@ -109,7 +109,7 @@ fn table() -> NameTable {
     let set = RecordSet { routing: RoutingPolicy::Multivalue, ttl_seconds: 5, records };
     let names = BTreeMap::from([("web.local".to_owned(), vec![set])]);
     let zone = Zone { negative_ttl_seconds: 5, names };
-    NameTable { zones: BTreeMap::from([("local".to_owned(), zone)]) }
+    NameTable { zones: BTreeMap::from([("local".to_owned(), zone)]), silent: false }
 }
 
 fn vpc(upstream: Vec<SocketAddr>, table: Option<NameTable>) -> Vpc {
@@ -135,6 +135,10 @@ fn vpc(upstream: Vec<SocketAddr>, table: Option<NameTable>) -> Vpc {
 }
 
 impl Vpc {
+    fn learn(&self, table: NameTable) {
+        self.resolvers.learn(false, BTreeMap::from([(VpcId::from("vpc-1"), Arc::new(table))]));
+    }
+
     async fn udp(&self, name: &str) -> Vec<u8> {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
         socket.send_to(&query(77, name), self.at).await.expect("sent");
@@ -157,6 +161,16 @@ impl Vpc {
         stream.read_exact(&mut told).await.expect("an answer");
         told
     }
+}
+
+/// What lies in a socket of the loopback and was not received yet, as the kernel tells it.
+fn waiting_bytes(at: SocketAddr) -> u64 {
+    let port = format!("0100007F:{:04X}", at.port());
+    let all = std::fs::read_to_string("/proc/net/udp").expect("read");
+    let line = all.lines().find(|line| line.split_whitespace().nth(1) == Some(&port));
+    let queues = line.and_then(|line| line.split_whitespace().nth(4)).expect("it is bound");
+    let (_, received) = queues.split_once(':').expect("both");
+    u64::from_str_radix(received, 16).expect("a number")
 }
 
 fn code(answer: &[u8]) -> u8 {
@@ -220,9 +234,42 @@ async fn what_is_too_long_for_a_datagram_is_had_by_a_connection() {
 async fn a_new_table_counts_at_once_and_a_vpc_that_is_gone_knows_nothing() {
     let vpc = vpc(vec![upstream(Habit::Good).await], Some(table()));
     assert_eq!(code(&vpc.udp("web.local").await), 0);
-    let id = VpcId::from("vpc-1");
-    vpc.resolvers.learn(false, BTreeMap::from([(id, Arc::new(NameTable::default()))]));
+    vpc.learn(NameTable::default());
     assert_eq!(answers(&vpc.udp("web.local").await), 1, "asked on: the zone is gone");
     vpc.resolvers.learn(true, BTreeMap::new());
     assert_eq!(code(&vpc.udp("web.local").await), 2);
+}
+
+#[tokio::test]
+async fn a_resolver_that_is_switched_off_says_nothing_until_it_is_switched_on() {
+    let vpc = vpc(vec![upstream(Habit::Good).await], Some(table()));
+    assert_eq!(code(&vpc.udp("web.local").await), 0);
+    let mut open = TcpStream::connect(vpc.at).await.expect("connected");
+    vpc.learn(NameTable { silent: true, ..table() });
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    // An own name, a stranger's, the name of an address, and what is no question at all.
+    let noise = vec![0; 12];
+    let asked = ["web.local", "example.com", "ip-10-0-0-9.ec2.internal"].map(|it| query(79, it));
+    for bytes in asked.iter().chain([&noise]) {
+        socket.send_to(bytes, vpc.at).await.expect("sent");
+    }
+    let question = query(80, "web.local");
+    let framed = [&(question.len() as u16).to_be_bytes()[..], &question].concat();
+    open.write_all(&framed).await.expect("written");
+    let mut left = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), open.read_to_end(&mut left));
+    // Hung up on, perhaps with the question unread.
+    drop(ended.await.expect("in time"));
+    assert_eq!(left, Vec::<u8>::new());
+    // All of them were read while nothing was to be said.
+    while waiting_bytes(vpc.at) > 0 {
+        tokio::task::yield_now().await;
+    }
+    vpc.learn(table());
+    // What comes first tells that nothing came before.
+    socket.send_to(&query(81, "web.local"), vpc.at).await.expect("sent");
+    let mut buffer = vec![0; 4096];
+    let received = tokio::time::timeout(Duration::from_secs(20), socket.recv(&mut buffer));
+    received.await.expect("in time").expect("received");
+    assert_eq!(buffer[..2], 81u16.to_be_bytes());
 }

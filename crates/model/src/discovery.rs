@@ -150,6 +150,9 @@ pub struct DiscoveryOperation {
 pub struct NameTable {
     /// By the zone's name, in lower case, without a dot at the end.
     pub zones: BTreeMap<String, Zone>,
+    /// The VPC has its resolver switched off: it answers nothing at all.
+    #[serde(default)]
+    pub silent: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

@@ -3,15 +3,17 @@
 //! VPC's own ranges are routes of every one of its tables, the last rule of every network ACL
 //! denies, and a route whose target is gone is a black hole.
 
+mod dhcp;
 mod interface;
 mod pool;
 mod public;
 mod routing;
 mod security;
 
+pub use dhcp::{AMAZON_DNS, DOMAIN_NAME, DOMAIN_NAME_SERVERS, DhcpOptions, Resolving};
 pub use interface::{
     InterfaceAttachment, InterfaceKind, NetworkInterface, PublicAddress, VpcEndpoint,
-    VpcEndpointKind,
+    VpcEndpointKind, private_domain,
 };
 pub use pool::{AddressPool, PublicPool, RESERVED_AT_END, RESERVED_AT_START};
 pub use public::{Address, AddressAssociation, NatGateway, NatGatewayAddress};
@@ -93,10 +95,10 @@ pub struct Vpc {
     #[serde(default)]
     pub secondary_cidrs: Vec<VpcCidrAssociation>,
     pub is_default: bool,
-    /// The VPC answers DNS at its second address.
+    /// The VPC's resolver answers.
     #[serde(default = "yes")]
     pub dns_support: bool,
-    /// Public addresses have public names.
+    /// Public addresses have public names, where the resolver answers.
     #[serde(default = "yes")]
     pub dns_hostnames: bool,
     #[serde(default)]
@@ -104,7 +106,7 @@ pub struct Vpc {
     /// `default` or `dedicated`.
     #[serde(default = "default_tenancy")]
     pub instance_tenancy: String,
-    /// None: what EC2 shows as `default`.
+    /// None: what EC2 shows as `default`, which is to have none.
     #[serde(default)]
     pub dhcp_options: Option<DhcpOptionsId>,
     pub created_at: Timestamp,
@@ -193,16 +195,6 @@ impl Subnet {
             tags: Tags::new(),
         }
     }
-}
-
-/// What DHCP would tell the machines of a VPC.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct DhcpOptions {
-    pub id: DhcpOptionsId,
-    /// As given: `domain-name`, `domain-name-servers` and so on, each with its values.
-    pub configurations: Vec<(String, Vec<String>)>,
-    pub created_at: Timestamp,
-    pub tags: Tags,
 }
 
 #[cfg(test)]

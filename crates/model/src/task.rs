@@ -8,6 +8,7 @@ use crate::ids::{
     AttachmentId, ClusterName, Digest, Family, InterfaceId, SecurityGroupId, SubnetId,
     TaskDefinitionRevision, TaskId, VpcId,
 };
+use crate::network::Resolving;
 use crate::session::TaskReport;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub struct TaskInterface {
     /// `02:` and five more pairs of hexadecimal digits.
     pub mac: String,
     pub private_dns_name: String,
+    /// As the VPC's DHCP options said then. None: the task was placed before they had effect.
+    #[serde(default)]
+    pub resolving: Option<Resolving>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

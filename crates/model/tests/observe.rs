@@ -81,6 +81,7 @@ fn placed(containers: usize) -> Task {
         public_ip: None,
         mac: "02:00:00:00:00:01".to_owned(),
         private_dns_name: "ip-10-0-0-4".to_owned(),
+        resolving: None,
     };
     let place = Placement { instance: "i".into(), zone: "z".into() };
     assert!(task.place(place, Some(interface), NOW));

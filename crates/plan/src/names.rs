@@ -12,7 +12,7 @@ use model::discovery::{
     DiscoveryService, DnsRecord, NameTable, Namespace, NamespaceKind, RecordKind, RecordSet,
     RoutingPolicy, Zone,
 };
-use model::network::NetworkInterface;
+use model::network::{NetworkInterface, Vpc};
 use model::{DiscoveryServiceId, InterfaceId, NamespaceId, VpcId};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -43,14 +43,14 @@ pub fn balancer_addresses<I: Deref<Target = NetworkInterface>>(
 /// A table for each VPC, also where there is nothing in it: a resolver that knows of no table knows
 /// nothing, one with an empty table knows that there is nothing.
 pub fn tables<'a>(
-    vpcs: &[VpcId],
+    vpcs: impl Iterator<Item = &'a Vpc>,
     namespaces: impl Iterator<Item = &'a Namespace>,
     services: impl Iterator<Item = &'a DiscoveryService>,
     instances: impl Iterator<Item = &'a DiscoveryInstance>,
     balancers: &BTreeMap<String, Vec<Ipv4Addr>>,
 ) -> BTreeMap<VpcId, NameTable> {
     let mut tables: BTreeMap<VpcId, NameTable> =
-        vpcs.iter().map(|vpc| (vpc.clone(), NameTable::default())).collect();
+        vpcs.map(|vpc| (vpc.id.clone(), empty(vpc))).collect();
     let private: BTreeMap<&NamespaceId, &Namespace> = namespaces
         .filter(|namespace| namespace.kind == NamespaceKind::DnsPrivate)
         .map(|namespace| (&namespace.id, namespace))
@@ -104,6 +104,11 @@ pub fn tables<'a>(
         }
     }
     tables
+}
+
+/// Source: EC2 API reference, ModifyVpcAttribute (EnableDnsSupport).
+fn empty(vpc: &Vpc) -> NameTable {
+    NameTable { silent: !vpc.dns_support, ..NameTable::default() }
 }
 
 fn balancer_zone(name: &str, addresses: &[Ipv4Addr]) -> Zone {
@@ -162,11 +167,16 @@ mod tests {
     use super::*;
     use model::balancing::BalancerKind;
     use model::discovery::DnsConfig;
-    use model::network::{PublicAddress, Subnet};
+    use model::network::{Cidr, PublicAddress, Subnet};
     use model::{SubnetId, Tags, Timestamp};
 
     fn none() -> BTreeMap<String, Vec<Ipv4Addr>> {
         BTreeMap::new()
+    }
+
+    fn vpc(id: &str) -> Vpc {
+        let range = Cidr::parse("10.0.0.0/16").expect("a range");
+        Vpc::new(VpcId::from(id), range, Timestamp(0))
     }
 
     fn namespace(id: &str, name: &str, vpc: Option<&str>) -> Namespace {
@@ -219,14 +229,15 @@ mod tests {
 
     #[test]
     fn a_private_namespace_is_known_in_its_vpc_only() {
-        let vpcs = [VpcId::from("vpc-1"), VpcId::from("vpc-2")];
+        let vpcs = [vpc("vpc-1"), vpc("vpc-2")];
         let namespaces =
             [namespace("ns-1", "Local", Some("vpc-1")), namespace("ns-2", "other", None)];
         let services = [service("srv-1", "ns-1", &[RecordKind::A]), service("srv-2", "ns-2", &[])];
         let instances = [instance("a", "10.0.0.5", true), instance("b", "10.0.0.4", false)];
-        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter(), &none());
-        assert_eq!(tables[&vpcs[1]], NameTable::default());
-        let zone = &tables[&vpcs[0]].zones["local"];
+        let tables =
+            tables(vpcs.iter(), namespaces.iter(), services.iter(), instances.iter(), &none());
+        assert_eq!(tables[&vpcs[1].id], NameTable::default());
+        let zone = &tables[&vpcs[0].id].zones["local"];
         assert_eq!(zone.negative_ttl_seconds, 15);
         let answers: Vec<_> = zone.names["web.local"].iter().flat_map(|s| &s.records).collect();
         assert_eq!(answers, [&Answer::A(Ipv4Addr::new(10, 0, 0, 5))]);
@@ -234,12 +245,13 @@ mod tests {
 
     #[test]
     fn when_none_is_healthy_all_are_told() {
-        let vpcs = [VpcId::from("vpc-1")];
+        let vpcs = [vpc("vpc-1")];
         let namespaces = [namespace("ns-1", "local", Some("vpc-1"))];
         let services = [service("srv-1", "ns-1", &[RecordKind::A, RecordKind::Srv])];
         let instances = [instance("a", "10.0.0.5", false), instance("b", "10.0.0.4", false)];
-        let tables = tables(&vpcs, namespaces.iter(), services.iter(), instances.iter(), &none());
-        let names = &tables[&vpcs[0]].zones["local"].names;
+        let tables =
+            tables(vpcs.iter(), namespaces.iter(), services.iter(), instances.iter(), &none());
+        let names = &tables[&vpcs[0].id].zones["local"].names;
         assert_eq!(names["web.local"][0].records.len(), 2);
         assert_eq!(
             names["web.local"][1].records[1],
@@ -250,15 +262,15 @@ mod tests {
 
     #[test]
     fn a_load_balancer_is_known_in_every_vpc_and_nothing_beside_it() {
-        let vpcs = [VpcId::from("vpc-1"), VpcId::from("vpc-2")];
+        let vpcs = [vpc("vpc-1"), vpc("vpc-2")];
         let name = "Web-1234567890.us-east-1.elb.amazonaws.com".to_owned();
         let addresses = vec![Ipv4Addr::new(198, 19, 0, 5), Ipv4Addr::new(198, 19, 0, 6)];
         let balancers =
             BTreeMap::from([(name, addresses), ("new.elb.amazonaws.com".to_owned(), Vec::new())]);
         let empty = (std::iter::empty(), std::iter::empty(), std::iter::empty());
-        let tables = tables(&vpcs, empty.0, empty.1, empty.2, &balancers);
-        assert_eq!(tables[&vpcs[0]], tables[&vpcs[1]]);
-        let zones = &tables[&vpcs[0]].zones;
+        let tables = tables(vpcs.iter(), empty.0, empty.1, empty.2, &balancers);
+        assert_eq!(tables[&vpcs[0].id], tables[&vpcs[1].id]);
+        let zones = &tables[&vpcs[0].id].zones;
         let name = "web-1234567890.us-east-1.elb.amazonaws.com";
         assert_eq!(zones.keys().collect::<Vec<_>>(), ["new.elb.amazonaws.com", name]);
         let set = &zones[name].names[name][0];
@@ -267,11 +279,20 @@ mod tests {
     }
 
     #[test]
+    fn a_vpc_without_dns_support_is_silent_and_no_other() {
+        let mut vpcs = [vpc("vpc-1"), vpc("vpc-2")];
+        vpcs[0].dns_support = false;
+        let empty = (std::iter::empty(), std::iter::empty(), std::iter::empty());
+        let tables = tables(vpcs.iter(), empty.0, empty.1, empty.2, &none());
+        assert_eq!(vpcs.map(|vpc| tables[&vpc.id].silent), [true, false]);
+    }
+
+    #[test]
     fn an_internal_one_has_private_addresses_and_another_public_ones() {
         let subnet = Subnet::new(
             SubnetId::from("subnet-1"),
             VpcId::from("vpc-1"),
-            model::network::Cidr::parse("10.0.0.0/24").expect("a range"),
+            Cidr::parse("10.0.0.0/24").expect("a range"),
             "us-east-1a".into(),
             Timestamp(0),
         );

@@ -452,6 +452,7 @@ fn interface(address: &Address) -> TaskInterface {
         public_ip: None,
         mac: String::new(),
         private_dns_name: String::new(),
+        resolving: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! these leave open are spelled as amazon-ecs-agent's types have them. One is missing: ClockDrift
 //! is not measured here, and a number that is not measured is not told.
 
+use crate::launch;
 use model::Timestamp;
 use model::container::{ContainerPhase, Health};
 use model::facts::{ContainersFact, Desired};
@@ -157,7 +158,7 @@ struct NetworkDetails<'a> {
     #[serde(rename = "DomainNameServers")]
     domain_name_servers: Vec<String>,
     #[serde(rename = "DomainNameSearchList")]
-    domain_name_search_list: Vec<&'a str>,
+    domain_name_search_list: Vec<String>,
     #[serde(rename = "PrivateDNSName")]
     private_dns_name: &'a str,
     #[serde(rename = "SubnetGatewayIpv4Address")]
@@ -315,14 +316,13 @@ fn log_options(
 
 fn network(version: Version, assignment: &Assignment) -> Option<Network<'_>> {
     let (interface, subnet) = (assignment.interface.as_ref()?, assignment.subnet.as_ref()?);
-    let domain = interface.private_dns_name.split_once('.').map(|(_, domain)| domain);
+    let resolving = launch::resolving(assignment).unwrap_or_default();
     let more = NetworkDetails {
         attachment_index: 0,
         mac_address: &interface.mac,
         subnet_cidr_block: subnet.cidr.to_string(),
-        // AWS: a VPC's resolver is at its third address.
-        domain_name_servers: subnet.vpc_cidr.nth(2).iter().map(ToString::to_string).collect(),
-        domain_name_search_list: domain.into_iter().collect(),
+        domain_name_servers: resolving.servers.iter().map(ToString::to_string).collect(),
+        domain_name_search_list: resolving.search,
         private_dns_name: &interface.private_dns_name,
         subnet_gateway: format!("{}/{}", subnet.gateway, subnet.cidr.prefix),
     };

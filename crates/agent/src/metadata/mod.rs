@@ -136,6 +136,7 @@ pub mod tests {
             public_ip: None,
             mac: "0e:98:9f:33:76:d3".to_owned(),
             private_dns_name: "ip-172-31-42-189.ec2.internal".to_owned(),
+            resolving: None,
         };
         let subnet = AssignedSubnet {
             vpc_cidr: range("172.31.0.0/16"),

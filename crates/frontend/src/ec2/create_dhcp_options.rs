@@ -8,18 +8,37 @@ use crate::context::{Caller, Context};
 use crate::fault::Fault;
 use crate::limits::DHCP_OPTIONS_MAX;
 use model::DhcpOptionsId;
-use model::network::DhcpOptions;
+use model::network::{AMAZON_DNS, DOMAIN_NAME, DOMAIN_NAME_SERVERS, DhcpOptions};
+use std::net::IpAddr;
 use wire::ec2::{CreateDhcpOptionsRequest, CreateDhcpOptionsResult};
 
 /// The options there are, and how many values each may have. Source: API reference.
 const KEYS: [(&str, usize); 6] = [
-    ("domain-name", 1),
-    ("domain-name-servers", 4),
+    (DOMAIN_NAME, 1),
+    (DOMAIN_NAME_SERVERS, 4),
     ("ipv6-address-preferred-lease-time", 1),
     ("netbios-name-servers", 4),
     ("netbios-node-type", 1),
     ("ntp-servers", 8),
 ];
+
+/// Names and addresses of servers become lines of a file in tasks.
+fn check(key: &str, values: &[String]) -> Result<(), Fault> {
+    let is_good = |value: &&String| match key {
+        DOMAIN_NAME_SERVERS => {
+            value.eq_ignore_ascii_case(AMAZON_DNS) || value.parse::<IpAddr>().is_ok()
+        }
+        DOMAIN_NAME => {
+            !value.trim().is_empty() && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+        }
+        "ntp-servers" | "netbios-name-servers" => value.parse::<IpAddr>().is_ok(),
+        _ => true,
+    };
+    match values.iter().find(|value| !is_good(value)) {
+        Some(bad) => Err(invalid(format!("Value ({bad}) for parameter {key} is invalid."))),
+        None => Ok(()),
+    }
+}
 
 pub async fn create_dhcp_options(
     cx: &Context,
@@ -42,7 +61,7 @@ pub async fn create_dhcp_options(
         // A list in one value is a list.
         let split = values.iter().flat_map(|value| value.split(','));
         let values: Vec<String> = match key.as_str() {
-            "domain-name" => values.clone(),
+            DOMAIN_NAME => values.clone(),
             _ => split.map(|value| value.trim().to_owned()).collect(),
         };
         let twice = configurations.iter().any(|(known, _)| *known == key);
@@ -50,6 +69,7 @@ pub async fn create_dhcp_options(
             let text = format!("The DHCP option {key} must be given once, with 1 to {most} values");
             return Err(invalid(text));
         }
+        check(&key, &values)?;
         configurations.push((key, values));
     }
     configurations.sort();

@@ -5,7 +5,8 @@
 use super::make_vpc::{Source, put_default_acl, put_default_vpc, put_gateway, put_main_table};
 use model::arn::Locality;
 use model::network::{
-    AddressPool, DhcpOptions, ManagedPrefixList, PublicPool, RouteTable, Subnet, Vpc,
+    AMAZON_DNS, AddressPool, DOMAIN_NAME, DOMAIN_NAME_SERVERS, DhcpOptions, ManagedPrefixList,
+    PublicPool, RouteTable, Subnet, Vpc, private_domain,
 };
 use model::{DhcpOptionsId, PrefixListId, SubnetId, Tags, Timestamp};
 use std::convert::Infallible;
@@ -15,9 +16,6 @@ use store::{Snapshot, Store, TransactFailure, Txn};
 /// Services with a gateway endpoint, whose ranges are a prefix list. None of them has addresses
 /// here, so the lists are empty: a rule that names one allows nothing, as it should.
 pub const GATEWAY_SERVICES: [&str; 2] = ["dynamodb", "s3"];
-
-/// The VPC's own resolver.
-const AMAZON_DNS: &str = "AmazonProvidedDNS";
 
 /// Public addresses of several states on one machine should not be the same, as it has one route to
 /// each: every state begins somewhere else in the range.
@@ -83,7 +81,7 @@ fn complete(txn: &mut Txn, source: &Source<'_>, vpc: &Vpc) {
 pub fn default_options(snapshot: &Snapshot) -> Option<DhcpOptionsId> {
     let all = snapshot.scan::<DhcpOptions>("").map(|(_, options)| options);
     let is_ours = |(key, values): &(String, Vec<String>)| {
-        key == "domain-name-servers" && *values == [AMAZON_DNS]
+        key == DOMAIN_NAME_SERVERS && *values == [AMAZON_DNS]
     };
     let ours = all.filter(|options| options.configurations.iter().any(is_ours));
     ours.min_by_key(|options| options.created_at).map(|options| options.id.clone())
@@ -92,15 +90,12 @@ pub fn default_options(snapshot: &Snapshot) -> Option<DhcpOptionsId> {
 /// The options `default` stands for. Source: VPC user guide, "Default DHCP option set".
 fn put_default_options(txn: &mut Txn, source: &Source<'_>, locality: &Locality) -> DhcpOptionsId {
     let id = DhcpOptionsId::mint(source.random());
-    let domain = match locality.region.as_str() {
-        "us-east-1" => "ec2.internal".to_owned(),
-        region => format!("{region}.compute.internal"),
-    };
+    let domain = private_domain(locality.region.as_str());
     txn.put(DhcpOptions {
         id: id.clone(),
         configurations: vec![
-            ("domain-name".to_owned(), vec![domain]),
-            ("domain-name-servers".to_owned(), vec![AMAZON_DNS.to_owned()]),
+            (DOMAIN_NAME.to_owned(), vec![domain]),
+            (DOMAIN_NAME_SERVERS.to_owned(), vec![AMAZON_DNS.to_owned()]),
         ],
         created_at: source.now,
         tags: Tags::new(),

@@ -7,7 +7,7 @@ use super::filter::{Column, each, select, shown, text};
 use super::nouns::Resource;
 use crate::context::{Caller, Context};
 use crate::fault::Fault;
-use model::network;
+use model::{ZoneName, network};
 use std::net::Ipv4Addr;
 use store::Snapshot;
 use wire::Timestamp;
@@ -110,10 +110,11 @@ pub fn show(
             .map(|group| group.name.clone()),
     });
     let vpc = snapshot.get::<network::Vpc>(interface.vpc.as_str());
-    let named = vpc.is_some_and(|vpc| vpc.dns_hostnames);
+    let named = vpc.is_some_and(|vpc| vpc.dns_hostnames && vpc.dns_support);
     let public = interface.public.as_ref().map(|public| public_address(cx, public, named));
-    let ips =
-        interface.private_ips().enumerate().map(|(n, ip)| private_address(ip, n == 0, &public));
+    let zone = &interface.zone;
+    let ips = interface.private_ips().enumerate();
+    let ips = ips.map(|(n, ip)| private_address(zone, ip, n == 0, &public));
     let of_service = interface.task.is_some() || interface.requester.is_some();
     let requester = match &interface.task {
         Some(_) => Some(REQUESTER.to_owned()),
@@ -146,6 +147,7 @@ pub fn show(
 }
 
 fn private_address(
+    zone: &ZoneName,
     ip: Ipv4Addr,
     primary: bool,
     public: &Option<NetworkInterfaceAssociation>,
@@ -154,7 +156,7 @@ fn private_address(
         // A public address stands for the primary one.
         association: public.clone().filter(|_| primary),
         primary: Some(primary),
-        private_dns_name: Some(network::NetworkInterface::dns_name(ip)),
+        private_dns_name: Some(network::NetworkInterface::dns_name(zone, ip)),
         private_ip_address: Some(ip.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! ModifyVpcAttribute: DNS and address metrics, one attribute a call.
+//! ModifyVpcAttribute: DNS and address metrics, one attribute a call. Resolvers on all instances follow
+//! `EnableDnsSupport` within a moment (`plan::names`), for tasks that run, too.
 
 use super::nouns::find;
 use crate::context::{Caller, Context};
@@ -27,6 +28,11 @@ pub async fn modify_vpc_attribute(
     }
     cx.transact(|txn| {
         let mut vpc = (*find::<Vpc>(txn, input.vpc_id.as_deref())?).clone();
+        // Source: API reference. The words are ours.
+        if hostnames == Some(true) && !vpc.dns_support {
+            let text = "DNS hostnames can be enabled only while DNS support is enabled";
+            return Err(Fault::client("InvalidParameterCombination", text));
+        }
         vpc.dns_support = support.unwrap_or(vpc.dns_support);
         vpc.dns_hostnames = hostnames.unwrap_or(vpc.dns_hostnames);
         vpc.address_usage_metrics = metrics.unwrap_or(vpc.address_usage_metrics);

@@ -100,6 +100,7 @@ async fn a_placed_task_shows_its_interface_and_a_stopped_one_its_end() {
             public_ip: None,
             mac: "02:00:00:00:00:01".to_owned(),
             private_dns_name: "ip-172-31-0-4.ec2.internal".to_owned(),
+            resolving: None,
         });
     })
     .await;

@@ -9,7 +9,9 @@ use crate::limits::{PLACEMENTS_PER_COMMIT_MAX, RETRY_AFTER_MS};
 use crate::session::Connected;
 use model::facts::{Desired, Placement, TaskStatus};
 use model::instance::{Allocation, Instance};
-use model::network::{AddressPool, NetworkInterface, PublicAddress, PublicPool, Subnet};
+use model::network::{
+    AddressPool, DhcpOptions, NetworkInterface, PublicAddress, PublicPool, Resolving, Subnet, Vpc,
+};
 use model::task::{Task, TaskInterface};
 use model::{AttachmentId, InterfaceId, SubnetId, TaskId, Timestamp};
 use plan::placement::{
@@ -356,6 +358,9 @@ fn take_address(
     txn.put(pool);
     let ip = address.ip;
     let random = cx.random();
+    let vpc = txn.peek::<Vpc>(subnet.vpc.as_str())?;
+    let options = vpc.dhcp_options.as_ref().and_then(|id| txn.peek::<DhcpOptions>(id.as_str()));
+    let resolving = Resolving::derive(&vpc, options.as_deref());
     let public_ip = task.network.assign_public_ip.then(|| take_public(txn));
     let interface = TaskInterface {
         attachment: AttachmentId::of_task(&task.id),
@@ -365,7 +370,8 @@ fn take_address(
         private_ip: ip,
         public_ip,
         mac: NetworkInterface::mac(ip, random),
-        private_dns_name: NetworkInterface::dns_name(ip),
+        private_dns_name: NetworkInterface::dns_name(&subnet.zone, ip),
+        resolving: Some(resolving),
     };
     txn.expect_absent::<NetworkInterface>(interface.interface.as_str());
     let (id, mac) = (interface.interface.clone(), interface.mac.clone());

@@ -57,7 +57,7 @@ fn is_balancers(kind: InterfaceKind) -> bool {
 }
 
 fn tables(snapshot: &Snapshot) -> BTreeMap<VpcId, Arc<NameTable>> {
-    let vpcs: Vec<VpcId> = snapshot.scan::<Vpc>("").map(|(_, vpc)| vpc.id.clone()).collect();
+    let vpcs: Vec<_> = snapshot.scan::<Vpc>("").map(|(_, vpc)| vpc).collect();
     let namespaces: Vec<_> = snapshot.scan::<Namespace>("").map(|(_, it)| it).collect();
     let services: Vec<_> = snapshot.scan::<DiscoveryService>("").map(|(_, it)| it).collect();
     let instances: Vec<_> = snapshot.scan::<DiscoveryInstance>("").map(|(_, it)| it).collect();
@@ -66,7 +66,7 @@ fn tables(snapshot: &Snapshot) -> BTreeMap<VpcId, Arc<NameTable>> {
         .scan::<LoadBalancer>("")
         .map(|(_, it)| (it.dns_name.clone(), plan::names::balancer_addresses(&it, interface)));
     let tables = plan::names::tables(
-        &vpcs,
+        vpcs.iter().map(|it| &**it),
         namespaces.iter().map(|it| &**it),
         services.iter().map(|it| &**it),
         instances.iter().map(|it| &**it),

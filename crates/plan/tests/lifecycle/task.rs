@@ -89,6 +89,7 @@ pub fn assignment(containers: Vec<ContainerTemplate>) -> Assignment {
             public_ip: None,
             mac: String::new(),
             private_dns_name: String::new(),
+            resolving: None,
         }),
         subnet: None,
         containers_fact: ContainersFact::Unseen,
