@@ -10,6 +10,7 @@ use crate::limits::SERVICE_SETTLE_MS;
 use model::balancing::{Target, TargetGroup, TargetHealth, TargetState};
 use model::container::Health;
 use model::facts::{TargetFact, TaskStatus};
+use model::instance::{Instance, InstanceState};
 use model::limits::INACTIVE_SERVICE_KEPT_SECONDS;
 use model::network::Subnet;
 use model::service::{
@@ -18,7 +19,8 @@ use model::service::{
 use model::task::{NetworkRequest, StopCode, Task, TaskOverrides};
 use model::task_definition::TaskDefinition;
 use model::{
-    DeploymentId, Digest, Document, ServiceName, SubnetId, Tags, TaskId, Timestamp, ZoneName,
+    DeploymentId, Digest, Document, InstanceId, ServiceName, SubnetId, Tags, TaskId, Timestamp,
+    ZoneName,
 };
 use plan::draft::Draft;
 use plan::service::{ServicePlan, ServiceTask, ServiceView, TargetSeen};
@@ -45,6 +47,8 @@ struct Index {
     owner: BTreeMap<Arc<str>, Arc<str>>,
     /// The same by the task's id, as targets name it.
     of: BTreeMap<TaskId, Arc<str>>,
+    /// Instances that drain: their tasks are to run elsewhere.
+    draining: BTreeSet<InstanceId>,
     /// Services to look at.
     dirty: BTreeSet<Arc<str>>,
 }
@@ -87,6 +91,18 @@ impl Index {
         self.dirty.insert(owner);
     }
 
+    /// Which instances drain concerns every service: those with tasks there, those that wait for
+    /// room, those that even their zones out.
+    fn drains(&mut self, snapshot: &Snapshot) {
+        let all = snapshot.scan::<Instance>("").map(|(_, instance)| instance);
+        let draining = all.filter(|instance| instance.state == InstanceState::Draining);
+        let draining = draining.map(|instance| instance.id.clone()).collect();
+        if self.draining != draining {
+            self.draining = draining;
+            self.all(snapshot);
+        }
+    }
+
     /// The service of the task that is this target.
     fn target(&mut self, snapshot: &Snapshot, key: &str) {
         let target = snapshot.get::<Target>(key);
@@ -102,6 +118,7 @@ pub async fn run(cx: &Context, rests: &AtomicBool) {
     let mut progress = Follow::<ServiceProgress>::new(&cx.store);
     let mut targets = Follow::<Target>::new(&cx.store);
     let mut health = Follow::<TargetHealth>::new(&cx.store);
+    let mut instances = Follow::<Instance>::new(&cx.store);
     let mut index = Index::default();
     let mut agenda = Agenda::default();
     // Nothing is planned before it is known which tasks there are: a service without any would
@@ -123,6 +140,7 @@ pub async fn run(cx: &Context, rests: &AtomicBool) {
             step = progress.next() => step.map(|step| touched(step, &mut index)),
             step = targets.next() => step.map(|step| reached_anew(cx, step, &mut index)),
             step = health.next() => step.map(|step| reached_anew(cx, step, &mut index)),
+            step = instances.next() => step.map(|_| index.drains(&cx.store.snapshot())),
             () = tokio::time::sleep(agenda.sleep(cx.now())) => Ok(()),
         };
         if woken.is_err() {
@@ -207,7 +225,10 @@ fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<T
         targets.iter().map(|all| all.iter().map(Reached::seen).collect()).collect();
     let pairs = tasks.values().zip(&targets);
     let seen: Vec<ServiceTask<'_>> = pairs
-        .map(|(task, targets)| ServiceTask { task, health: health(txn, task), targets })
+        .map(|(task, targets)| {
+            let (health, leaving) = (health(txn, task), leaves(txn, task));
+            ServiceTask { task, health, targets, leaving }
+        })
         .collect();
     let view = ServiceView {
         service: &service,
@@ -252,12 +273,24 @@ fn health(txn: &Txn, task: &Task) -> Option<Health> {
     (!checked.is_empty()).then(|| task.health(&checked))
 }
 
-/// The zones that the service's subnets are in.
+/// Read without a guard: an instance that changes wakes us again.
+fn leaves(txn: &Txn, task: &Task) -> bool {
+    let placed = task.facts.placed.as_ref();
+    let found = placed.and_then(|it| txn.snapshot().get::<Instance>(it.instance.as_str()));
+    found.is_some_and(|instance| instance.state == InstanceState::Draining)
+}
+
+/// The zones that the service's subnets are in, without those whose instances all drain.
 fn zones(txn: &Txn, progress: &ServiceProgress) -> Vec<ZoneName> {
     let primary = progress.primary();
     let subnets = primary.map_or(&[][..], |primary| &primary.template.network.subnets);
     let found = subnets.iter().filter_map(|id| txn.snapshot().get::<Subnet>(id.as_str()));
-    let zones: BTreeSet<ZoneName> = found.map(|subnet| subnet.zone.clone()).collect();
+    let mut zones: BTreeSet<ZoneName> = found.map(|subnet| subnet.zone.clone()).collect();
+    let instances: Vec<_> = txn.snapshot().scan::<Instance>("").map(|(_, it)| it).collect();
+    zones.retain(|zone| {
+        let mut there = instances.iter().filter(|it| it.zone == *zone).peekable();
+        there.peek().is_none() || there.any(|it| it.state != InstanceState::Draining)
+    });
     zones.into_iter().collect()
 }
 

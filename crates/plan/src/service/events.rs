@@ -10,6 +10,9 @@ pub const CIRCUIT_BROKEN: &str = "ECS deployment circuit breaker: tasks failed t
 /// The reason of a deployment that StopServiceDeployment ended.
 pub const STOPPED: &str = "Service deployment stopped by user.";
 pub const UNHEALTHY: &str = "Task failed container health checks";
+/// The `stoppedReason` of tasks whose instance drains. Source: AWS Batch user guide,
+/// ecs-managed-instances-instance-draining.
+pub const DRAINED: &str = "Task stopped during instance draining";
 
 pub fn in_progress(id: &DeploymentId) -> String {
     format!("ECS deployment {id} in progress.")
@@ -104,6 +107,14 @@ pub fn rolling_back(service: &Service, id: &DeploymentId) -> String {
 
 pub fn cannot_start(service: &Service) -> String {
     format!("(service {}) is unable to consistently start tasks successfully.", service.name)
+}
+
+pub fn no_room(service: &Service) -> String {
+    format!(
+        "(service {}) was unable to place a task because no container instance met all of its \
+         requirements.",
+        service.name
+    )
 }
 
 pub fn deadlock(service: &Service) -> String {

@@ -3,10 +3,11 @@
 //! answer is the new progress and two lists, to be committed together if the progress is unchanged.
 //! Carried out again on its own result it asks for nothing: a fixpoint.
 //! Source of the rules: ECS developer guide, deployment-type-ecs, service-throttle-logic,
-//! deployment-circuit-breaker.
+//! deployment-circuit-breaker, container-instance-draining.
 
 mod events;
 mod failures;
+mod leaving;
 mod rollout;
 mod standing;
 mod targets;
@@ -39,6 +40,8 @@ pub struct ServiceTask<'a> {
     pub health: Option<Health>,
     /// The targets that it is, or should be, while it runs.
     pub targets: &'a [TargetSeen<'a>],
+    /// Its instance drains: it is to run elsewhere.
+    pub leaving: bool,
 }
 
 /// What the plan reads.
@@ -138,11 +141,23 @@ pub fn reconcile(view: ServiceView<'_>, mint: &mut dyn FnMut() -> u128) -> Servi
     } else {
         work.count_failures();
         work.break_circuit(mint);
+        work.let_pending_go(mint);
+        work.tell_of_waiting(mint);
         work.roll(mint);
         work.complete(mint);
         work.even_zones(mint);
     }
     work.finish()
+}
+
+/// What a living task is to its service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Primary,
+    /// Of an older deployment.
+    Old,
+    /// On an instance that drains, whichever deployment's it is.
+    Leaving,
 }
 
 /// The plan while it is made.
@@ -284,7 +299,7 @@ impl<'a> Work<'a> {
         let primary = self.progress.deployments[0].id.clone();
         self.heed_protection(&moves, mint);
         let excess = self.victims(
-            |id, standing| *id == primary && *standing != Standing::Unhealthy,
+            |side, standing| side == Side::Primary && *standing != Standing::Unhealthy,
             moves.stop_primary,
         );
         self.halt(&excess, &events::scaling(&primary), mint);
@@ -294,9 +309,12 @@ impl<'a> Work<'a> {
         for (reason, tasks) in self.reasons(&unhealthy) {
             self.halt(&tasks, &reason, mint);
         }
-        let replaced = self.victims(|id, _| *id != primary, moves.stop_old);
+        let leaving = self.victims(|side, _| side == Side::Leaving, moves.stop_leaving);
+        self.halt(&leaving, events::DRAINED, mint);
+        let replaced = self.victims(|side, _| side == Side::Old, moves.stop_old);
         self.halt(&replaced, &events::scaling(&primary), mint);
-        if moves.deadlocked && self.progress.deployments.len() > 1 {
+        let concerned = self.progress.deployments.len() > 1 || counts.leaving.living() > 0;
+        if moves.deadlocked && concerned {
             self.event_once(events::deadlock(service), mint);
         }
         self.begin(0, moves.start.min(SERVICE_STARTS_PER_PLAN_MAX), mint);
@@ -314,7 +332,7 @@ impl<'a> Work<'a> {
 
     /// Protected tasks stay until their time is up, and the service says that it waits for them.
     fn heed_protection(&mut self, moves: &Moves, mint: &mut dyn FnMut() -> u128) {
-        if moves.stop_primary + moves.stop_old == 0 {
+        if moves.stop_primary == 0 && !moves.waits_for_protected {
             return;
         }
         let now = self.view.now;
@@ -336,29 +354,41 @@ impl<'a> Work<'a> {
             maximum_percent: service.rules.maximum_percent,
             minimum_healthy_percent: service.rules.minimum_healthy_percent,
             extra: self.extra(),
+            given_up: primary.rollout == Rollout::Failed,
             old_may_start: self.last_complete().is_some(),
             ..Counts::default()
         };
         for (id, living) in &self.living {
-            let tally = if *id == primary.id { &mut counts.primary } else { &mut counts.old };
-            for (_, standing) in living {
+            for (seen, standing) in living {
+                let protected = seen.task.is_protected(self.view.now);
+                let tally = match (self.side(id, seen), protected) {
+                    (Side::Primary, _) => &mut counts.primary,
+                    (Side::Old, false) => &mut counts.old,
+                    (Side::Old, true) => &mut counts.kept,
+                    (Side::Leaving, false) => &mut counts.leaving,
+                    (Side::Leaving, true) => &mut counts.guarded,
+                };
                 tally.add(standing);
             }
         }
         counts
     }
 
+    fn side(&self, deployment: &DeploymentId, seen: &ServiceTask<'_>) -> Side {
+        match *deployment == self.progress.deployments[0].id {
+            _ if seen.leaving => Side::Leaving,
+            true => Side::Primary,
+            false => Side::Old,
+        }
+    }
+
     /// The tasks to let go first among those that qualify: what does not run yet, then what is not
     /// healthy, then those of the fullest zone; among equals the oldest.
-    fn victims(
-        &self,
-        qualifies: impl Fn(&DeploymentId, &Standing) -> bool,
-        count: u32,
-    ) -> Vec<TaskId> {
+    fn victims(&self, qualifies: impl Fn(Side, &Standing) -> bool, count: u32) -> Vec<TaskId> {
         let mut left: Vec<(&Task, Standing)> = Vec::new();
         for (id, living) in &self.living {
             let free = living.iter().filter(|(seen, _)| !seen.task.is_protected(self.view.now));
-            let fit = free.filter(|(_, standing)| qualifies(id, standing));
+            let fit = free.filter(|(seen, standing)| qualifies(self.side(id, seen), standing));
             left.extend(fit.map(|(seen, standing)| (seen.task, *standing)));
         }
         let zone = |task: &Task| task.facts.placed.as_ref().map(|placed| placed.zone.clone());
@@ -385,7 +415,8 @@ impl<'a> Work<'a> {
     fn unhealthy(&self, count: u32) -> Vec<TaskId> {
         let primary = &self.progress.deployments[0].id;
         let living = self.living.get(primary).into_iter().flatten();
-        let bad = living.filter(|(_, standing)| *standing == Standing::Unhealthy);
+        let stay = living.filter(|(seen, _)| !seen.leaving);
+        let bad = stay.filter(|(_, standing)| *standing == Standing::Unhealthy);
         bad.take(count as usize).map(|(seen, _)| seen.task.id.clone()).collect()
     }
 
@@ -435,7 +466,8 @@ impl<'a> Work<'a> {
         self.progress.steady = false;
     }
 
-    /// A rollout is complete when the primary has all its tasks and nobody else has any.
+    /// A rollout is complete when the primary has all its tasks and nobody else has any; the
+    /// service is steady when none is to move elsewhere, or all have to stay where they are.
     fn complete(&mut self, mint: &mut dyn FnMut() -> u128) {
         let moving = !self.start.is_empty() || !self.stop.is_empty();
         let service = self.view.service;
@@ -446,9 +478,14 @@ impl<'a> Work<'a> {
         };
         let old_left = self.view.tasks.iter().any(|seen| is_old(&seen));
         let living = self.living.get(&primary).map_or(&[][..], Vec::as_slice);
-        let stands = living.iter().filter(|(_, standing)| standing.stands()).count();
         let desired = service.desired_count as usize;
-        if moving || old_left || living.len() != desired || stands != desired {
+        let whole = |stay: bool| {
+            let counted = living.iter().filter(|(seen, _)| !(stay && seen.leaving));
+            let standings: Vec<bool> = counted.map(|(_, standing)| standing.stands()).collect();
+            standings.len() == desired && standings.into_iter().all(|stands| stands)
+        };
+        let all_there = whole(false);
+        if moving || old_left || !(all_there || whole(true)) {
             return;
         }
         let now = self.view.now;
@@ -469,7 +506,7 @@ impl<'a> Work<'a> {
             let id = primary.id.clone();
             self.event(events::deployment_completed(service, &id), mint);
         }
-        if !self.progress.steady {
+        if all_there && !self.progress.steady {
             self.progress.steady = true;
             self.event(events::steady(service), mint);
         }

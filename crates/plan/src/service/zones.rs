@@ -1,9 +1,10 @@
 //! Even zones: a service that is steady and has more tasks in one zone than in another starts some
 //! where there are few, waits until they are healthy, and stops as many where there are most. One
-//! such move is under way at a time, and one that does not come to an end is given up.
+//! such move is under way at a time, and one that does not come to an end is given up. Nothing is
+//! evened out while an instance of the service drains.
 //! Source: ECS developer guide, service-rebalancing.
 
-use super::{Standing, Start, Work, events};
+use super::{Side, Standing, Start, Work, events};
 use crate::limits::{REBALANCE_AGAIN_SECONDS, REBALANCE_PATIENCE_SECONDS};
 use model::service::{Rebalance, Rollout};
 use model::{TaskId, ZoneName};
@@ -38,7 +39,8 @@ impl Work<'_> {
     pub(super) fn extra(&self) -> u32 {
         let Some(rebalance) = &self.progress.rebalance else { return 0 };
         let living = self.living.values().flatten();
-        let extra = living.filter(|(seen, _)| rebalance.tasks.contains(&seen.task.id)).count();
+        let stay = living.filter(|(seen, _)| !seen.leaving);
+        let extra = stay.filter(|(seen, _)| rebalance.tasks.contains(&seen.task.id)).count();
         u32::try_from(extra).unwrap_or(u32::MAX)
     }
 
@@ -66,6 +68,7 @@ impl Work<'_> {
         let service = self.view.service;
         let primary = &self.progress.deployments[0];
         service.az_rebalancing
+            && !self.anybody_leaves()
             && service.rules.maximum_percent > 100
             && primary.rollout == Rollout::Completed
     }
@@ -123,7 +126,7 @@ impl Work<'_> {
             return self.look_again(give_up_at);
         }
         let excess = total.saturating_sub(self.view.service.desired_count);
-        let surplus = self.victims(|id, _| *id == primary, excess);
+        let surplus = self.victims(|side, _| side == Side::Primary, excess);
         self.halt(&surplus, &events::evening_out(&primary), mint);
         self.end_rebalance();
         let zones = self.zones(&surplus);
