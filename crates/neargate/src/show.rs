@@ -33,6 +33,9 @@ fn row(task: &Value) -> Vec<String> {
     let address = containers.iter().find_map(|container| {
         container.pointer("/networkInterfaces/0/privateIpv4Address")?.as_str()
     });
+    // Of a task that has not stopped its containers may tell: why it waits, for one.
+    let stopped = task.get("stoppedReason").and_then(Value::as_str);
+    let reason = stopped.or_else(|| containers.iter().find_map(|it| it.get("reason")?.as_str()));
     vec![
         tasks::id(task).to_owned(),
         last("clusterArn"),
@@ -40,7 +43,7 @@ fn row(task: &Value) -> Vec<String> {
         text("lastStatus").to_owned(),
         address.unwrap_or("-").to_owned(),
         if codes.is_empty() { "-".to_owned() } else { codes.join(",") },
-        text("stoppedReason").to_owned(),
+        reason.unwrap_or("-").to_owned(),
     ]
 }
 

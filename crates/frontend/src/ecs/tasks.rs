@@ -160,7 +160,8 @@ fn container(
         runtime_id: Some(state.runtime_id.clone()),
         last_status: Some(state.phase.as_str().to_owned()),
         exit_code: state.exit_code.filter(|_| state.phase == ContainerPhase::Stopped),
-        reason: state.reason.clone(),
+        // ECS has no word for why a task waits for its place; here it may wait for long.
+        reason: state.reason.clone().or_else(|| task.waiting.clone()),
         network_bindings: Some(Vec::new()),
         network_interfaces: Some(interface.into_iter().collect()),
         health_status: Some(state.health.as_str().into()),

@@ -146,7 +146,7 @@ fn assign(cx: &Context, snapshot: &Snapshot, task: &Task) -> Assignment {
         Some(_) if task.facts.desired == Desired::Stopped => None,
         Some(TaskTemplate { unhonoured: Some(field), .. }) => Some(format!(
             "ResourceInitializationError: Neargate does not support {field} yet, and the task \
-             would not run as defined without"
+             would not run as defined without it"
         )),
         Some(template) => match secrets::resolve(cx, snapshot, template) {
             Ok(found) => {

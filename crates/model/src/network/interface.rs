@@ -92,8 +92,16 @@ pub struct PublicAddress {
     pub association: Option<AddressAssociationId>,
 }
 
+/// What the names of a VPC's addresses end in. Source: VPC user guide, "DNS hostnames".
+pub fn private_domain(region: &str) -> String {
+    match region {
+        "us-east-1" => "ec2.internal".to_owned(),
+        region => format!("{region}.compute.internal"),
+    }
+}
+
 impl NetworkInterface {
-    /// One that nobody uses yet. Its name follows from its address.
+    /// One that nobody uses yet. Its name follows from its address and its subnet's region.
     pub fn new(
         id: InterfaceId,
         subnet: &super::Subnet,
@@ -109,7 +117,7 @@ impl NetworkInterface {
             private_ip,
             secondary_ips: Vec::new(),
             mac,
-            private_dns_name: Self::dns_name(private_ip),
+            private_dns_name: Self::dns_name(&subnet.zone, private_ip),
             security_groups: Vec::new(),
             task: None,
             instance: None,
@@ -124,8 +132,12 @@ impl NetworkInterface {
         }
     }
 
-    pub fn dns_name(ip: Ipv4Addr) -> String {
-        format!("ip-{}.ec2.internal", ip.to_string().replace('.', "-"))
+    /// The name of an address, as in `ip-10-0-0-5.ec2.internal`.
+    pub fn dns_name(zone: &ZoneName, ip: Ipv4Addr) -> String {
+        // A zone is named by its region and a letter.
+        let region = zone.as_str().trim_end_matches(|c: char| c.is_ascii_lowercase());
+        let ip = ip.to_string().replace('.', "-");
+        format!("ip-{ip}.{}", private_domain(region))
     }
 
     /// A MAC address for an interface with this address: the address makes it unique within a VPC,
@@ -169,4 +181,20 @@ pub struct VpcEndpoint {
 pub enum VpcEndpointKind {
     Gateway,
     Interface,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_address_ends_in_its_regions_domain() {
+        for (zone, name) in [
+            ("us-east-1b", "ip-10-0-16-11.ec2.internal"),
+            ("eu-west-1c", "ip-10-0-16-11.eu-west-1.compute.internal"),
+        ] {
+            let told = NetworkInterface::dns_name(&zone.into(), Ipv4Addr::new(10, 0, 16, 11));
+            assert_eq!(told, name);
+        }
+    }
 }

@@ -186,7 +186,8 @@ pub fn runnable(definition: &TaskDefinition) -> Result<(), Fault> {
     match unhonoured::first(&stored) {
         None => Ok(()),
         Some(field) => Err(client(format!(
-            "Neargate does not support {field} yet, and the task would not run as defined without"
+            "Neargate does not support {field} yet, and the task would not run as defined without \
+             it"
         ))),
     }
 }
