@@ -2,6 +2,7 @@
 //! gets a certificate; an agent that shows its certificate gets a session that is its instance's,
 //! or HTTP to the API and the registry. A certificate is good only while it is written down.
 
+use super::accept::accept;
 use super::authority::Authority;
 use super::token::Token;
 use super::{HANDSHAKE_LIMIT, HTTP, JOIN, SESSION, message, sha256, unhex};
@@ -18,19 +19,15 @@ use model::session::{PROTOCOL_VERSION, ToAgent};
 use model::{InstanceId, Timestamp};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use store::TransactFailure;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 16_384;
-/// How long to wait after the system refused a connection, in milliseconds.
-const ACCEPT_RETRY_MS: u64 = 50;
 
 /// A port that is listened on, and whom machines find there.
 pub struct Entrance {
@@ -101,35 +98,19 @@ struct Keeper {
 impl Gate {
     /// Serves until told to end.
     pub async fn serve(self, mut end: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        // They end with this.
-        let mut open = JoinSet::new();
-        loop {
-            let place = Arc::clone(&places).acquire_owned().await;
-            let place = place.expect("the semaphore is never closed");
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let keeper = self.keeper.clone();
-                        open.spawn(async move {
-                            if let Err(failure) = keeper.receive(stream).await {
-                                tracing::info!(%peer, why = format!("{failure:#}"), "not let in");
-                            }
-                            drop(place);
-                        });
-                    }
-                    Err(failure) => {
-                        tracing::warn!(%failure, "an agent's connection could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
-                    }
-                },
-                Some(ended) = open.join_next() => {
-                    if let Err(failure) = ended {
-                        tracing::error!(%failure, "an agent's connection ended badly");
-                    }
+        let Self { listener, keeper } = self;
+        let receiving = accept(listener, CONNECTIONS_MAX, |stream, peer| {
+            let keeper = keeper.clone();
+            async move {
+                if let Err(failure) = keeper.receive(stream).await {
+                    tracing::info!(%peer, why = format!("{failure:#}"), "not let in");
                 }
-                () = http::told(&mut end) => return,
             }
+        });
+        // Those that are open end with it.
+        tokio::select! {
+            () = receiving => {}
+            () = http::told(&mut end) => {}
         }
     }
 }

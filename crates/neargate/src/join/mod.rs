@@ -5,6 +5,7 @@
 //! a machine joins, the agent's session, and HTTP, so that images and the API are reached from
 //! machines that can't reach the endpoint itself (`carry`).
 
+mod accept;
 pub mod authority;
 pub mod carry;
 pub mod gate;
