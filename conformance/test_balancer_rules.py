@@ -65,6 +65,31 @@ def said(word, status="200"):
     return fixed(status, MessageBody=word, ContentType="text/plain")
 
 
+def test_answers_say_what_the_listener_has_them_say(made):
+    front = Front(made)
+
+    def headers():
+        connection = http.client.HTTPConnection(front.name, 80, timeout=10)
+        try:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            return answer.getheader("Server"), answer.getheader("X-Frame-Options")
+        finally:
+            connection.close()
+
+    def told(frames, server):
+        made.elb.modify_listener_attributes(
+            ListenerArn=front.listener["ListenerArn"], Attributes=[
+                {"Key": "routing.http.response.x_frame_options.header_value", "Value": frames},
+                {"Key": "routing.http.response.server.enabled", "Value": server}])
+
+    assert headers() == ("awselb/2.0", None)
+    told("DENY", "false")
+    until(lambda: headers() == (None, "DENY"), 10, "answers have what was given")
+    told("", "true")
+    until(lambda: headers() == ("awselb/2.0", None), 10, "answers are as they were")
+
+
 def test_every_kind_of_condition_decides(made):
     front = Front(made)
     rules = [

@@ -292,6 +292,9 @@ def test_listeners_say_what_they_do(made):
         "TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": 60}}}
     listener = made.listener(balancer, weighted)
     assert listener["DefaultActions"] == [weighted]
+    weighted["ForwardConfig"]["TargetGroupStickinessConfig"]["Enabled"] = False
+    off = elb.modify_listener(ListenerArn=listener["ListenerArn"], DefaultActions=[weighted])
+    assert off["Listeners"][0]["DefaultActions"] == [weighted]
     assert (listener["Port"], listener["Protocol"]) == (80, "HTTP")
     redirect = {"Type": "redirect", "RedirectConfig": {
         "Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}}
@@ -317,9 +320,13 @@ def test_listeners_say_what_they_do(made):
             DefaultActions=[oidc, {**fixed("200"), "Order": 2}], saying="authenticate-oidc")
     told = attributes(elb.describe_listener_attributes(ListenerArn=arn))
     assert told["routing.http.response.server.enabled"] == "true"
-    server = [{"Key": "routing.http.response.server.enabled", "Value": "false"}]
+    frames = "routing.http.response.x_frame_options.header_value"
+    server = [{"Key": "routing.http.response.server.enabled", "Value": "false"},
+              {"Key": frames, "Value": "DENY"}]
     told = attributes(elb.modify_listener_attributes(ListenerArn=arn, Attributes=server))
-    assert told["routing.http.response.server.enabled"] == "false"
+    assert told["routing.http.response.server.enabled"] == "false" and told[frames] == "DENY"
+    refused("ValidationError", elb.modify_listener_attributes, ListenerArn=arn,
+            Attributes=[{"Key": frames, "Value": "DENY\r\nX-More: 1"}])
     refused("ListenerNotFound", elb.describe_listeners, ListenerArns=[arn[:-16] + "0" * 16],
             saying="One or more listeners not found")
 

@@ -6,8 +6,8 @@
 use balancer::{Balancer, Doors, Settings};
 use model::balancing::{
     Action, Algorithm, BalancerEntry, BalancerSettings, BalancerTable, DesyncMode, Forward,
-    ForwardedFor, GroupEntry, GroupSettings, HealthCheck, ListenerEntry, Protocol, ProtocolVersion,
-    RuleEntry, TargetEntry, TargetState,
+    ForwardedFor, GroupEntry, GroupSettings, HealthCheck, ListenerEntry, ListenerSettings,
+    Protocol, ProtocolVersion, RuleEntry, TargetEntry, TargetState,
 };
 use model::{LoadBalancerId, TargetGroupId, VpcId};
 use std::collections::BTreeMap;
@@ -103,13 +103,15 @@ fn target(number: u8, port: u16) -> TargetEntry {
 fn table(port: u16, targets: Vec<TargetEntry>) -> BalancerTable {
     let vpc = VpcId::from("vpc-0123456789abcdef0");
     let group = TargetGroupId::from("0123456789abcdef");
-    let forward = Forward { groups: vec![(group.clone(), 1)], sticky_seconds: None };
+    let forward =
+        Forward { groups: vec![(group.clone(), 1)], sticky_seconds: None, unsticky_seconds: None };
     let rule = RuleEntry { priority: 0, conditions: Vec::new(), action: Action::Forward(forward) };
     let listener = ListenerEntry {
         protocol: Protocol::Http,
         ssl_policy: None,
         certificates: Vec::new(),
         rules: vec![rule],
+        settings: ListenerSettings::default(),
     };
     let entry = BalancerEntry {
         name: "bench".to_owned(),
@@ -128,6 +130,7 @@ fn table(port: u16, targets: Vec<TargetEntry>) -> BalancerTable {
             client_keep_alive_seconds: 3600,
             tls_headers: false,
             access_log: false,
+            connection_log: false,
         },
         listeners: BTreeMap::from([(port, listener)]),
     };
@@ -157,6 +160,10 @@ fn group_entry(vpc: VpcId, targets: Vec<TargetEntry>) -> GroupEntry {
             slow_start_seconds: 0,
             deregistration_delay_seconds: 300,
             stickiness: None,
+            healthy_min: 1,
+            healthy_min_percent: 0,
+            cut_unhealthy: true,
+            cut_deregistered: false,
         },
         targets,
     }

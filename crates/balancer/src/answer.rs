@@ -1,6 +1,7 @@
 //! Answers of the balancer's own: those it makes when no target does, with ALB's bodies, and those
 //! that rules ask for.
 
+use crate::imposed::Imposed;
 use crate::time::http_date;
 use std::io::Write;
 
@@ -94,11 +95,15 @@ pub const SERVER: &str = "awselb/2.0";
 
 impl Answer {
     /// As HTTP/1.1. `headless`: to a HEAD request, which gets no body.
-    pub fn write(&self, out: &mut Vec<u8>, keep: bool, headless: bool) {
+    pub fn write(&self, out: &mut Vec<u8>, keep: bool, headless: bool, imposed: &Imposed) {
         let reason = reason(self.status);
         let date = http_date();
-        write!(out, "HTTP/1.1 {} {reason}\r\nServer: {SERVER}\r\nDate: {date}\r\n", self.status)
+        write!(out, "HTTP/1.1 {} {reason}\r\n", self.status)
             .and_then(|()| {
+                if let Some(server) = imposed.server() {
+                    write!(out, "Server: {server}\r\n")?;
+                }
+                write!(out, "Date: {date}\r\n")?;
                 if !self.body.is_empty() {
                     write!(out, "Content-Type: {}\r\n", self.content_type)?;
                 }
@@ -106,6 +111,7 @@ impl Answer {
                 if let Some(location) = &self.location {
                     write!(out, "Location: {location}\r\n")?;
                 }
+                imposed.write(out);
                 let connection = if keep { "keep-alive" } else { "close" };
                 write!(out, "Connection: {connection}\r\n\r\n")
             })
@@ -128,7 +134,7 @@ mod tests {
     #[test]
     fn own_answers_look_like_albs() {
         let mut out = Vec::new();
-        Trouble::Unavailable.answer().write(&mut out, true, false);
+        Trouble::Unavailable.answer().write(&mut out, true, false, &Imposed::default());
         let text = String::from_utf8(out).expect("it is text");
         assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\nServer: awselb/2.0\r\n"));
         assert!(text.contains("\r\nContent-Type: text/html\r\nContent-Length: 162\r\n"), "{text}");
@@ -138,7 +144,7 @@ mod tests {
              </html>\r\n"
         ));
         let mut headless = Vec::new();
-        Trouble::Unavailable.answer().write(&mut headless, false, true);
+        Trouble::Unavailable.answer().write(&mut headless, false, true, &Imposed::default());
         let headless = String::from_utf8(headless).expect("it is text");
         assert!(headless.contains("Content-Length: 162\r\nConnection: close\r\n"));
         assert!(headless.ends_with("\r\n\r\n"));

@@ -258,13 +258,18 @@ impl Balancer {
                     },
                     Protocol::Http | Protocol::Tcp => None,
                 };
-                let site = table::site(front.clone(), *port, listener, tls, &learned.groups);
+                let spots = entry.addresses.iter().map(|address| Spot {
+                    vpc: entry.vpc.clone(),
+                    balancer: id.clone(),
+                    at: SocketAddrV4::new(*address, *port),
+                });
+                let spots: Vec<Spot> = spots.collect();
+                let before = spots.iter().find_map(|spot| learned.listening.get(spot));
+                let before = before.map(|listening| listening.seat.site());
+                let (front, groups) = (front.clone(), &learned.groups);
+                let site = table::site(front, *port, listener, tls, groups, before.as_deref());
                 let site = Arc::new(site);
-                for address in &entry.addresses {
-                    let at = SocketAddrV4::new(*address, *port);
-                    let spot = Spot { vpc: entry.vpc.clone(), balancer: id.clone(), at };
-                    wanted.insert(spot, site.clone());
-                }
+                wanted.extend(spots.into_iter().map(|spot| (spot, site.clone())));
             }
         }
         // Those that go close first: another may take their place.

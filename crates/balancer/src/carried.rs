@@ -365,7 +365,7 @@ impl Carried {
                 headers.append(name, value);
             }
         }
-        complete(&mut headers, &self.route, &self.guest.core);
+        complete(&mut headers, &self.route, &self.guest.core, &self.site.imposed);
         self.from_target.consume(self.head.length);
         self.give_back_if_over();
         let mut response = Response::new(Body::Http1(self));

@@ -42,6 +42,8 @@ pub struct Connection {
     pub answer_head: Head,
     pub patience: Patience,
     pub begun: Instant,
+    /// What logs call it.
+    pub trace: u128,
 }
 
 /// Held beside the connection for as long as it lives, so that no request counts on what all
@@ -96,6 +98,8 @@ fn openssl_name(standard: &'static str) -> &'static str {
 pub enum After {
     Next,
     Close,
+    /// In the middle of an answer: the client must not take it for the whole.
+    Break,
     /// The client is told why it is closed, so it is given time to read that.
     Linger,
 }
@@ -118,6 +122,7 @@ impl Connection {
         tls: Option<Tls>,
     ) -> Self {
         let idle = idle(&seat.site());
+        let trace = core.draw_wide(worker);
         Self {
             core,
             seat,
@@ -134,6 +139,7 @@ impl Connection {
             answer_head: Head::default(),
             patience: Patience::new(idle),
             begun: Instant::now(),
+            trace,
         }
     }
 
@@ -158,7 +164,8 @@ impl Connection {
             };
             match after {
                 After::Next => {}
-                After::Close => return,
+                After::Close => return self.part().await,
+                After::Break => return,
                 After::Linger => return self.linger().await,
             }
         }
@@ -235,13 +242,14 @@ impl Connection {
 
     /// An answer of our own.
     pub async fn answer(&mut self, answer: &Answer, keep: bool, headless: bool) -> After {
+        let site = self.seat.site();
         self.down.clear();
-        answer.write(&mut self.down, keep, headless);
+        answer.write(&mut self.down, keep, headless, &site.imposed);
         let written = async {
             self.link.write_all(&self.down).await?;
             self.link.flush().await
         };
-        let idle = idle(&self.seat.site());
+        let idle = idle(&site);
         let written = tokio::time::timeout(idle, written).await;
         self.down.clear();
         match written {
@@ -271,6 +279,15 @@ impl Connection {
                 Ok(Ok(count)) if count > 0 && left > 0 => {}
                 _ => return false,
             }
+        }
+    }
+
+    /// Closes. Over TLS the end is said, else it might be somebody else's doing.
+    async fn part(mut self) {
+        if matches!(self.link, Link::Tls(_)) {
+            let said = tokio::time::timeout(Duration::from_millis(LINGER_MS), self.link.shutdown());
+            // Who does not listen any more need not hear it.
+            let _ = said.await;
         }
     }
 

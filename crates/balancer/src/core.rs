@@ -1,11 +1,11 @@
 //! What all connections share: the doors, the workers, the board of targets, the seal of cookies,
-//! the access log. Read only, or counted on.
+//! the logs. Read only, or counted on.
 
-use crate::access_log::AccessLog;
 use crate::board::Board;
 use crate::doors::Doors;
 use crate::health::Checks;
 use crate::limits::CONNECTIONS_MAX;
+use crate::log_file::LogFile;
 use crate::settings::Settings;
 use crate::sticky::Seal;
 use crate::target::Target;
@@ -20,7 +20,8 @@ pub struct Core {
     pub board: Arc<Board>,
     pub seal: Seal,
     pub workers: Vec<Worker>,
-    pub log: Option<AccessLog>,
+    pub access_log: Option<LogFile>,
+    pub connection_log: Option<LogFile>,
     pub checks: Checks,
     pub client_tls: tokio_rustls::TlsConnector,
     next_worker: AtomicU32,
@@ -39,13 +40,15 @@ impl Core {
         let told = board.clone();
         let publish = Arc::new(move |key: &TargetKey, opinion| told.opine(key, opinion));
         let checks = Checks::new(doors.clone(), publish, workers[0].handle.clone());
+        let log = |name| settings.access_log.clone().map(|at| LogFile::start(at, name));
         Self {
             doors,
             board,
             seal: Seal::new(&settings.seed),
             workers,
             checks,
-            log: settings.access_log.clone().map(AccessLog::start),
+            access_log: log("access.log"),
+            connection_log: log("connection.log"),
             client_tls: crate::tls::to_targets(),
             settings,
             next_worker: AtomicU32::new(0),
@@ -69,6 +72,12 @@ impl Core {
     /// It did not take a connection, or closed it: the health checks are to look.
     pub fn suspect(&self, target: &Target) {
         self.checks.suspect(&target.place.key);
+    }
+
+    /// 128 random bits, for what needs no secrecy.
+    pub fn draw_wide(&self, worker: usize) -> u128 {
+        let half = || u128::from(self.draw(worker));
+        half() << 64 | half()
     }
 
     /// 64 random bits, for what needs no secrecy.

@@ -309,7 +309,7 @@ impl Exchange<'_> {
             if self.terms.upgrade.is_none() {
                 return Step::Ends(End::Nonsense);
             }
-            incoming::switch(head, bytes, self.down.next());
+            incoming::switch(head, bytes, self.terms.imposed, self.down.next());
             self.told.upgraded = true;
             self.told.status = status;
             self.told.at = Some(Instant::now());

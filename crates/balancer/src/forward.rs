@@ -161,18 +161,7 @@ impl Connection {
         let upgrade = head.value(bytes, Known::Upgrade).filter(|_| {
             upgrades && asked.version == Version::Http11 && asked.length == Length::Exactly(0)
         });
-        let settings = &site.front.settings;
-        let origin = Origin {
-            client: self.client,
-            scheme: site.scheme,
-            port: site.port,
-            forwarded_for: settings.forwarded_for,
-            forwarded_client_port: settings.forwarded_client_port,
-            preserve_host: settings.preserve_host,
-            drop_invalid: settings.drop_invalid_headers,
-            tls: self.tls.as_ref().filter(|_| settings.tls_headers).map(|t| (t.version, t.cipher)),
-            trace: record.trace,
-        };
+        let origin = Origin::of(site, self.client, self.tls.as_ref(), record.trace);
         let out = &mut self.up;
         out.clear();
         for part in [method, " ", target, " HTTP/1.1\r\n"] {
@@ -222,6 +211,7 @@ impl Connection {
                 upgrade: upgrade.as_deref(),
                 cookies: route.is_sticky().then_some(&cookies),
                 application_cookie: route.application_cookie(),
+                imposed: &site.imposed,
             };
             record.sent_at = Some(Instant::now());
             let (end, told) = self.exchange(site, &mut link, &mut body, terms, record).await;
@@ -332,7 +322,7 @@ impl Connection {
                 record.trouble(Trouble::ClientClosed);
                 After::Close
             }
-            _ if !nothing_yet => After::Close,
+            _ if !nothing_yet => After::Break,
             End::TimedOut if !body_done => {
                 record.trouble(Trouble::RequestTimeout);
                 self.answer_trouble(site, Trouble::RequestTimeout).await

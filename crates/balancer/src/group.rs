@@ -10,7 +10,7 @@ use crate::target::{Lease, Target};
 use crate::time::now_ms;
 use arc_swap::ArcSwap;
 use model::TargetGroupId;
-use model::balancing::{Algorithm, GroupEntry, TargetState};
+use model::balancing::{Algorithm, GroupEntry, GroupSettings, TargetState};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -55,13 +55,13 @@ impl Group {
     pub fn new(parts: Parts, targets: Vec<Arc<Target>>) -> Self {
         let Parts { id, tag, arn, entry, memory, from } = parts;
         let by_tag = targets.iter().map(|target| (target.tag, target.clone())).collect();
-        let ready = ArcSwap::from_pointee(ready(&targets));
+        let ready = ArcSwap::from_pointee(ready(&targets, &entry.settings));
         Self { id, tag, arn, entry, targets, memory, from, by_tag, ready }
     }
 
     /// After a target's state changed.
     pub fn refresh(&self) {
-        self.ready.store(Arc::new(ready(&self.targets)));
+        self.ready.store(Arc::new(ready(&self.targets, &self.entry.settings)));
     }
 
     /// Whether there is a choice of targets.
@@ -142,10 +142,14 @@ impl Group {
     }
 }
 
-/// The healthy ones; if there is none, all (ALB fails open). Never one that drains.
-fn ready(targets: &[Arc<Target>]) -> Vec<Arc<Target>> {
+/// The healthy ones; if there are too few, by default none, all (ALB fails open). Never one that
+/// drains. Source: ELB user guide, "Target group health".
+fn ready(targets: &[Arc<Target>], settings: &GroupSettings) -> Vec<Arc<Target>> {
     let open = targets.iter().filter(|target| !target.is_draining());
     let healthy = open.clone().filter(|target| target.state() == TargetState::Healthy);
     let healthy: Vec<_> = healthy.cloned().collect();
-    if healthy.is_empty() { open.cloned().collect() } else { healthy }
+    let count = healthy.len();
+    let too_few = count < settings.healthy_min.max(1) as usize
+        || count * 100 < open.clone().count() * settings.healthy_min_percent as usize;
+    if too_few { open.cloned().collect() } else { healthy }
 }

@@ -1,13 +1,14 @@
 //! Clients that speak HTTP/2 (hyper reads and writes its frames). Each request is decided on as one
 //! over HTTP/1.1 is, and carried to a target in the version that its group has.
 
-use crate::answer::{Answer, SERVER, Trouble};
+use crate::answer::{Answer, Trouble};
 use crate::carried::Body;
 use crate::connection::{Connection, Tls, idle};
 use crate::core::Core;
 use crate::counts::BalancerCount;
 use crate::desync::{self, Measure, RawHead, Tier};
 use crate::head::{Known, known};
+use crate::imposed::Imposed;
 use crate::leash::Leash;
 use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX, STREAMS_MAX};
 use crate::listener::Seat;
@@ -40,6 +41,7 @@ pub struct Guest {
     pub worker: usize,
     pub client: SocketAddr,
     pub tls: Option<Tls>,
+    pub trace: u128,
     requests: AtomicU32,
     last_ms: AtomicU64,
     moved_ms: AtomicU64,
@@ -82,7 +84,7 @@ impl Guest {
 }
 
 pub async fn serve(connection: Connection) {
-    let Connection { core, seat, leash, worker, link, client, tls, begun, .. } = connection;
+    let Connection { core, seat, leash, worker, link, client, tls, begun, trace, .. } = connection;
     let guest = Arc::new(Guest {
         core,
         seat,
@@ -90,6 +92,7 @@ pub async fn serve(connection: Connection) {
         worker,
         client,
         tls,
+        trace,
         requests: AtomicU32::new(0),
         last_ms: AtomicU64::new(now_ms()),
         moved_ms: AtomicU64::new(now_ms()),
@@ -153,7 +156,7 @@ async fn respond(guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body
             tally.answered(guest.worker, answer.status);
             record.answered(&answer);
             record.end(&guest.core, &site);
-            return own(&answer, headless);
+            return own(&answer, headless, &site.imposed);
         }
         Ok(Way::Forward(route)) => forward(&guest, &site, request, route, stay, record).await,
         Err(trouble) => Err((trouble, record)),
@@ -164,7 +167,7 @@ async fn respond(guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body
             tally.answered(guest.worker, trouble.status());
             record.trouble(trouble);
             record.end(&guest.core, &site);
-            own(&trouble.answer(), headless)
+            own(&trouble.answer(), headless, &site.imposed)
         }
     }
 }
@@ -256,19 +259,7 @@ pub fn host(request: &Request<Incoming>) -> Option<&str> {
 
 /// Where it came from, for the target.
 pub fn origin<'a>(guest: &'a Guest, site: &'a Site, trace: Trace) -> Origin<'a> {
-    let settings = &site.front.settings;
-    let tls = guest.tls.as_ref().filter(|_| settings.tls_headers);
-    Origin {
-        client: guest.client,
-        scheme: site.scheme,
-        port: site.port,
-        forwarded_for: settings.forwarded_for,
-        forwarded_client_port: settings.forwarded_client_port,
-        preserve_host: settings.preserve_host,
-        drop_invalid: settings.drop_invalid_headers,
-        tls: tls.map(|tls| (tls.version, tls.cipher)),
-        trace,
-    }
+    Origin::of(site, guest.client, guest.tls.as_ref(), trace)
 }
 
 /// Headers as rules see them.
@@ -307,12 +298,12 @@ impl Fields for Sent<'_> {
 }
 
 /// An answer of our own.
-fn own(answer: &Answer, headless: bool) -> Response<Body> {
+fn own(answer: &Answer, headless: bool, imposed: &Imposed) -> Response<Body> {
     let body = if headless { bytes::Bytes::new() } else { answer.body.clone() };
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
     let headers = response.headers_mut();
-    headers.insert(http::header::SERVER, HeaderValue::from_static(SERVER));
+    imposed.put(headers);
     headers.insert(CONTENT_LENGTH, answer.body.len().into());
     let mut put = |name, value: &str| {
         // What can't be told is left out rather than told wrong.
@@ -331,14 +322,14 @@ fn own(answer: &Answer, headless: bool) -> Response<Body> {
 }
 
 /// A target's answer lacks what ours must have; our cookies go with it.
-pub fn complete(headers: &mut HeaderMap, route: &Route, core: &Core) {
+pub fn complete(headers: &mut HeaderMap, route: &Route, core: &Core, imposed: &Imposed) {
     for hop in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
         headers.remove(hop);
     }
     headers.entry(DATE).or_insert_with(|| {
         HeaderValue::from_str(&http_date()).expect("a date has no odd characters")
     });
-    headers.entry(http::header::SERVER).or_insert(HeaderValue::from_static(SERVER));
+    imposed.put(headers);
     if !route.is_sticky() {
         return;
     }

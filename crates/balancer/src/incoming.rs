@@ -1,9 +1,9 @@
 //! What a client is told of a target's answer: its headers, without those that were meant for us,
 //! with our cookies and our own framing.
 
-use crate::answer::SERVER;
 use crate::framing::Encoder;
 use crate::head::{Head, Known, Version};
+use crate::imposed::Imposed;
 use crate::time::http_date;
 use std::io::Write;
 
@@ -20,6 +20,7 @@ pub struct Terms<'a> {
     pub cookies: Option<&'a (dyn Fn(bool) -> Vec<String> + Send + Sync)>,
     /// The application's cookie that is followed.
     pub application_cookie: Option<&'a str>,
+    pub imposed: &'a Imposed,
 }
 
 /// The head of a final answer.
@@ -51,6 +52,7 @@ pub fn write(
             Known::Server => served = true,
             Known::SetCookie => followed |= sets(value, terms.application_cookie),
             _ if named.is_some_and(|named| crate::exchange::has(named, name)) => continue,
+            _ if terms.imposed.replaces(name) => continue,
             _ => {}
         }
         put(out, name, value);
@@ -58,9 +60,10 @@ pub fn write(
     if !dated {
         put(out, b"Date", http_date().as_bytes());
     }
-    if !served {
-        put(out, b"Server", SERVER.as_bytes());
+    if let Some(server) = terms.imposed.server().filter(|_| !served) {
+        put(out, b"Server", server.as_bytes());
     }
+    terms.imposed.write(out);
     for cookie in terms.cookies.map(|cookies| cookies(followed)).unwrap_or_default() {
         put(out, b"Set-Cookie", cookie.as_bytes());
     }
@@ -83,14 +86,17 @@ pub fn interim(head: &Head, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// 101: the client gets all the target said, Connection and Upgrade included.
-pub fn switch(head: &Head, bytes: &[u8], out: &mut Vec<u8>) {
+pub fn switch(head: &Head, bytes: &[u8], imposed: &Imposed, out: &mut Vec<u8>) {
     line(head, bytes, out);
     for field in &head.fields {
         let framing = matches!(field.known, Known::TransferEncoding | Known::ContentLength);
-        if field.known != Known::Invalid && field.known != Known::Connection && !framing {
-            put(out, field.name.of(bytes), field.value.of(bytes));
+        let name = field.name.of(bytes);
+        let ours = field.known == Known::Connection || imposed.replaces(name);
+        if field.known != Known::Invalid && !ours && !framing {
+            put(out, name, field.value.of(bytes));
         }
     }
+    imposed.write(out);
     put(out, b"Connection", b"upgrade");
     out.extend_from_slice(b"\r\n");
 }

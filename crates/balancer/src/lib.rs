@@ -7,7 +7,6 @@
 //! HTTP/2 is hyper's. Each worker is a thread with its own event loop, and a connection stays on
 //! one worker with its connections to targets, so that no request waits for another's lock.
 
-mod access_log;
 mod answer;
 mod balancer;
 mod board;
@@ -15,6 +14,7 @@ mod buffer;
 mod carried;
 mod choose;
 mod connection;
+mod connection_log;
 mod core;
 mod counts;
 pub mod desync;
@@ -28,11 +28,13 @@ mod head;
 pub mod health;
 mod http1;
 mod http2;
+mod imposed;
 mod incoming;
 mod leash;
 mod limits;
 mod link;
 mod listener;
+mod log_file;
 mod outgoing;
 mod patience;
 mod record;

@@ -2,6 +2,7 @@
 //! table has it; what it serves (its site) is replaced under it.
 
 use crate::connection::{Connection, Tls};
+use crate::connection_log::{Opening, note};
 use crate::core::Core;
 use crate::counts::BalancerCount;
 use crate::leash::{Leashes, Tied};
@@ -16,6 +17,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Where a listener's connections find what they serve now.
 pub struct Seat {
@@ -159,24 +161,32 @@ async fn serve(
         (_, Protocol::Tcp) => crate::tcp::serve(&core, &seat, &leash, worker, stream, client).await,
         (None, _) => {
             let link = Link::Plain(stream);
-            drop(site);
             let connection = Connection::new(core, seat, leash, worker, link, client, None);
+            note(&connection.core, &site, client, connection.trace, Opening::Plain);
+            drop(site);
             Box::pin(connection.serve()).await;
         }
         (Some(served), _) => {
             let acceptor = tokio_rustls::TlsAcceptor::from(served.config.clone());
             let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
+            let began = Instant::now();
             let handshake = tokio::time::timeout(limit, acceptor.accept(stream)).await;
             let Ok(Ok(stream)) = handshake else {
                 site.front.tally.add(worker, BalancerCount::TlsErrors, 1);
+                note(&core, &site, client, core.draw_wide(worker), Opening::Failed);
                 return;
             };
             let (_, session) = stream.get_ref();
             let http2 = session.alpn_protocol() == Some(b"h2");
             let tls = Tls::of(session, &served.choice);
+            let handshake = began.elapsed();
             let link = Link::Tls(Box::new(stream.into()));
-            drop(site);
             let connection = Connection::new(core, seat, leash, worker, link, client, Some(tls));
+            if let Some(tls) = &connection.tls {
+                let opening = Opening::Secure { tls, handshake };
+                note(&connection.core, &site, client, connection.trace, opening);
+            }
+            drop(site);
             if http2 {
                 Box::pin(crate::http2::serve(connection)).await;
             } else {

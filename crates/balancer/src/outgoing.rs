@@ -3,9 +3,11 @@
 //! Balancers".
 
 use crate::answer::Trouble;
+use crate::connection::Tls;
 use crate::core::Core;
 use crate::head::{Known, is_valid_name};
 use crate::limits::FORWARDED_ADDRESSES_MAX;
+use crate::table::Site;
 use crate::time::unix;
 use model::balancing::ForwardedFor;
 use std::io::Write;
@@ -27,10 +29,38 @@ pub struct Origin<'a> {
     pub forwarded_client_port: bool,
     pub preserve_host: bool,
     pub drop_invalid: bool,
-    /// Version and cipher of the client's TLS, if targets are told.
-    pub tls: Option<(&'a str, &'a str)>,
+    /// Version and cipher of the client's TLS, if targets are told, each with its header's name.
+    pub tls: Option<[(&'a str, &'a str); 2]>,
     /// A new root for traces: 24 hexadecimal digits' worth of bits, and the time.
     pub trace: Trace,
+}
+
+impl<'a> Origin<'a> {
+    /// By the attributes of load balancer and listener.
+    pub fn of(site: &'a Site, client: SocketAddr, tls: Option<&'a Tls>, trace: Trace) -> Self {
+        let settings = &site.front.settings;
+        let told = |tls: &'a Tls| {
+            let [version, cipher] = &site.tls_headers;
+            [(version.as_str(), tls.version), (cipher.as_str(), tls.cipher)]
+        };
+        Self {
+            client,
+            scheme: site.scheme,
+            port: site.port,
+            forwarded_for: settings.forwarded_for,
+            forwarded_client_port: settings.forwarded_client_port,
+            preserve_host: settings.preserve_host,
+            drop_invalid: settings.drop_invalid_headers,
+            tls: tls.filter(|_| settings.tls_headers).map(told),
+            trace,
+        }
+    }
+
+    /// Whether we tell something by that name, which nobody else may then.
+    fn tells(&self, name: &[u8]) -> bool {
+        let is = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
+        self.tls.is_some_and(|tls| tls.iter().any(|(own, _)| is(own)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,8 +72,7 @@ pub struct Trace {
 impl Trace {
     pub fn draw(core: &Core, worker: usize) -> Self {
         let seconds = u32::try_from(unix().as_secs()).unwrap_or(u32::MAX);
-        let half = || u128::from(core.draw(worker));
-        Self { seconds, random: half() << 64 | half() }
+        Self { seconds, random: core.draw_wide(worker) }
     }
 
     pub fn id(self) -> String {
@@ -99,9 +128,8 @@ pub fn write(
     put(b"X-Forwarded-Proto", origin.scheme.as_bytes());
     let mut number = [0; 5];
     put(b"X-Forwarded-Port", decimal(&mut number, origin.port));
-    if let Some((version, cipher)) = origin.tls {
-        put(b"x-amzn-tls-version", version.as_bytes());
-        put(b"x-amzn-tls-cipher-suite", cipher.as_bytes());
+    for (name, value) in origin.tls.iter().flatten() {
+        put(name.as_bytes(), value.as_bytes());
     }
     write_host(origin, host, &mut put);
     match trace {
@@ -122,7 +150,7 @@ pub fn write(
         | Known::Expect => {
             if origin.drop_invalid && !is_valid_name(name) {
                 invalid += 1;
-            } else if !named.is_some_and(|named| is_named(named, name)) {
+            } else if !named.is_some_and(|named| is_named(named, name)) && !origin.tells(name) {
                 put(name, value);
             }
         }
@@ -315,6 +343,17 @@ mod tests {
         assert_eq!(of("Root=1-a-b;Parent=c"), format!("Self={ROOT};Root=1-a-b;Parent=c"));
         assert_eq!(of("Self=x;Root=1-a-b"), format!("Self={ROOT};Root=1-a-b"));
         assert_eq!(of("CalledFrom=app"), format!("Root={ROOT};CalledFrom=app"));
+    }
+
+    #[test]
+    fn what_we_tell_of_tls_nobody_else_does() {
+        let tls = Some([("X-Tls", "TLSv1.3"), ("x-amzn-tls-cipher-suite", "C")]);
+        let sent = [("x-tls", "SSLv2"), ("X-Amzn-Tls-Cipher-Suite", "none"), ("A", "b")];
+        let text = told(&sent, &Origin { tls, ..origin() }, "h");
+        assert!(text.contains("80\nX-Tls: TLSv1.3\nx-amzn-tls-cipher-suite: C\nHost"), "{text}");
+        assert!(text.ends_with("\nA: b\n") && !text.contains("SSLv2") && !text.contains("none"));
+        // Otherwise it is a header as any.
+        assert!(told(&sent, &origin(), "h").contains("\nx-tls: SSLv2\n"));
     }
 
     #[test]

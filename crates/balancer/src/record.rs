@@ -52,13 +52,15 @@ struct Line {
     actions: &'static str,
     redirect: String,
     reason: &'static str,
+    /// Of the connection, as the log of connections has it.
+    connection: u128,
 }
 
 fn is_wanted(core: &Core, site: &Site) -> bool {
-    site.front.settings.access_log && core.log.is_some()
+    site.front.settings.access_log && core.access_log.is_some()
 }
 
-fn line(client: SocketAddr, tls: Option<&Tls>) -> Line {
+fn line(client: SocketAddr, tls: Option<&Tls>, connection: u128) -> Line {
     let dash = || "-".to_owned();
     Line {
         kind: if tls.is_some() { "https" } else { "http" },
@@ -81,6 +83,7 @@ fn line(client: SocketAddr, tls: Option<&Tls>) -> Line {
         actions: "-",
         redirect: dash(),
         reason: "-",
+        connection,
     }
 }
 
@@ -93,7 +96,7 @@ impl Record {
         }
         let (bytes, head) = (connection.buffer.data(), &connection.head);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut line = line(connection.client, connection.tls.as_ref());
+        let mut line = line(connection.client, connection.tls.as_ref(), connection.trace);
         if head.length > 0 {
             let value = |known| head.value(bytes, known).map_or_else(|| "-".to_owned(), text);
             line.method = text(head.line.first.of(bytes));
@@ -113,7 +116,7 @@ impl Record {
         if !is_wanted(&guest.core, site) {
             return Self { trace, ..Self::default() };
         }
-        let mut line = line(guest.client, guest.tls.as_ref());
+        let mut line = line(guest.client, guest.tls.as_ref(), guest.trace);
         let agent = request.headers().get(http::header::USER_AGENT);
         let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
         line.kind = "h2";
@@ -162,7 +165,7 @@ impl Record {
     }
 
     pub fn end(&self, core: &Core, site: &Site) {
-        if let (Some(line), Some(log)) = (&self.line, &core.log) {
+        if let (Some(line), Some(log)) = (&self.line, &core.access_log) {
             log.write(self.spell(line, site));
         }
     }
@@ -219,7 +222,7 @@ impl Record {
             quoted(&target_status),
             quoted(class),
             quoted(reason),
-            format!("TID_{:032x}", self.trace.random),
+            crate::connection_log::trace_id(line.connection),
         ]
         .join(" ")
     }

@@ -80,7 +80,7 @@ pub fn decide(
     view: &RequestView<'_>,
     spoken: Spoken,
 ) -> Result<Decision, Trouble> {
-    let rule = plan::routes::position(&site.entry, view).ok_or(Trouble::Unavailable)?;
+    let rule = site.rules.position(view).ok_or(Trouble::Unavailable)?;
     let tally = &site.front.tally;
     let way = match &site.actions[rule] {
         Act::Answer(answer) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// `Debug` does not show the seed: cookies are sealed with it.
 #[derive(Clone)]
 pub struct Settings {
-    /// The folder for access logs of load balancers that keep one.
+    /// The folder for logs of load balancers that keep some.
     pub access_log: Option<PathBuf>,
     /// What ARNs of ours begin with, as in `arn:aws:elasticloadbalancing:us-east-1:123456789012`;
     /// for the access log.

@@ -4,12 +4,15 @@
 use crate::answer::Answer;
 use crate::counts::BalancerTally;
 use crate::group::Group;
+use crate::head::{Known, known};
+use crate::imposed::Imposed;
 use crate::sticky::Tag;
 use crate::tls;
 use model::balancing::{
     Action, BalancerEntry, BalancerSettings, Forward, ListenerEntry, Protocol, Redirect,
 };
 use model::{LoadBalancerId, TargetGroupId};
+use plan::routes::Rules;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,8 +32,12 @@ pub struct Site {
     /// As X-Forwarded-Proto has it.
     pub scheme: &'static str,
     pub entry: ListenerEntry,
+    pub rules: Arc<Rules>,
     /// One for each rule.
     pub actions: Vec<Act>,
+    pub imposed: Imposed,
+    /// Names of the headers that tell targets version and cipher of the client's TLS.
+    pub tls_headers: [String; 2],
     pub tls: Option<tls::Served>,
 }
 
@@ -82,16 +89,32 @@ pub fn front(id: &LoadBalancerId, entry: &BalancerEntry, tally: Arc<BalancerTall
     }
 }
 
+/// `before` is what was served in its place; rules that are as they were are not compiled again.
 pub fn site(
     front: Arc<Front>,
     port: u16,
     entry: &ListenerEntry,
     tls: Option<tls::Served>,
     groups: &BTreeMap<TargetGroupId, Arc<Group>>,
+    before: Option<&Site>,
 ) -> Site {
     let scheme = if entry.protocol == Protocol::Https { "https" } else { "http" };
     let actions = entry.rules.iter().map(|rule| act(&rule.action, groups)).collect();
-    Site { front, port, scheme, entry: entry.clone(), actions, tls }
+    let same = before.filter(|before| before.entry.rules == entry.rules);
+    let rules = same.map_or_else(|| Arc::new(Rules::new(&entry.rules)), |same| same.rules.clone());
+    let settings = &entry.settings;
+    let tls_headers = [
+        tls_header(settings.tls_version_header.as_deref(), "x-amzn-tls-version"),
+        tls_header(settings.tls_cipher_header.as_deref(), "x-amzn-tls-cipher-suite"),
+    ];
+    let imposed = Imposed::new(settings);
+    Site { front, port, scheme, entry: entry.clone(), rules, actions, imposed, tls_headers, tls }
+}
+
+/// A name that means something to whoever reads the head is not taken.
+fn tls_header(given: Option<&str>, usual: &str) -> String {
+    let given = given.filter(|name| known(name.as_bytes()) == Known::Other);
+    given.unwrap_or(usual).to_owned()
 }
 
 fn act(action: &Action, groups: &BTreeMap<TargetGroupId, Arc<Group>>) -> Act {
@@ -103,7 +126,7 @@ fn act(action: &Action, groups: &BTreeMap<TargetGroupId, Arc<Group>>) -> Act {
             body: fixed.body.clone().into(),
         }),
         Action::Redirect(redirect) => Act::Redirect(redirect.clone()),
-        Action::Forward(Forward { groups: named, sticky_seconds }) => {
+        Action::Forward(Forward { groups: named, sticky_seconds, .. }) => {
             let known = named.iter();
             let known = known.filter_map(|(id, weight)| Some((groups.get(id)?.clone(), *weight)));
             Act::Forward(Forwarding { groups: known.collect(), sticky_seconds: *sticky_seconds })

@@ -37,6 +37,8 @@ pub struct Target {
     draining: AtomicBool,
     /// No longer in any table: what is upgraded ends.
     pub gone: tokio::sync::watch::Sender<bool>,
+    /// Changes when it was healthy, or not known yet, and is unhealthy now.
+    pub fell_ill: tokio::sync::watch::Sender<()>,
     /// One for each worker, so that nobody waits for another.
     idle: Box<[Mutex<Vec<Kept>>]>,
     pub streams: Box<[Streams]>,
@@ -60,6 +62,7 @@ impl Target {
             outstanding: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             gone: tokio::sync::watch::Sender::new(false),
+            fell_ill: tokio::sync::watch::Sender::new(()),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
             streams: (0..workers).map(|_| Streams::default()).collect(),
         }
@@ -84,7 +87,10 @@ impl Target {
             TargetState::Healthy => HEALTHY,
             TargetState::Unhealthy => UNHEALTHY,
         };
-        self.state.store(byte, Ordering::Relaxed);
+        let before = self.state.swap(byte, Ordering::Relaxed);
+        if byte == UNHEALTHY && before != UNHEALTHY {
+            self.fell_ill.send_replace(());
+        }
     }
 
     pub fn is_draining(&self) -> bool {

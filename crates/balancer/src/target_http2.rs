@@ -101,7 +101,7 @@ pub async fn over_http2(
     record.first_byte_at = Some(Instant::now());
     let (mut parts, body) = response.into_parts();
     parts.version = Version::HTTP_2;
-    complete(&mut parts.headers, &route, core);
+    complete(&mut parts.headers, &route, core, &site.imposed);
     let streamed = Streamed {
         body,
         idle,

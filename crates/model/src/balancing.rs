@@ -208,6 +208,9 @@ pub struct Forward {
     pub groups: Vec<(TargetGroupId, u32)>,
     /// How long a client stays with its group, if it does.
     pub sticky_seconds: Option<u32>,
+    /// The same, as given with a stickiness that is off; echoed.
+    #[serde(default)]
+    pub unsticky_seconds: Option<u32>,
 }
 
 /// Each part may hold `#{protocol}`, `#{host}`, `#{port}`, `#{path}` and `#{query}`.
@@ -328,6 +331,8 @@ pub struct BalancerSettings {
     pub tls_headers: bool,
     #[serde(default)]
     pub access_log: bool,
+    #[serde(default)]
+    pub connection_log: bool,
 }
 
 fn client_keep_alive_seconds() -> u32 {
@@ -357,6 +362,22 @@ pub struct ListenerEntry {
     pub certificates: Vec<String>,
     /// In the order in which they are looked at; the last has no condition.
     pub rules: Vec<RuleEntry>,
+    #[serde(default)]
+    pub settings: ListenerSettings,
+}
+
+/// The attributes of a listener that the data plane acts on. The default is AWS's.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ListenerSettings {
+    /// Answers don't say what serves them; what a target says of itself stays.
+    pub hides_server: bool,
+    /// Every answer has these, whatever the target said in their place.
+    pub answer_headers: BTreeMap<String, String>,
+    /// What targets are told version and cipher of the client's TLS in, if not in AWS's own.
+    pub tls_version_header: Option<String>,
+    pub tls_cipher_header: Option<String>,
+    /// Of TCP: after so long a silence a connection is closed, if not after AWS's time.
+    pub idle_timeout_seconds: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -387,6 +408,20 @@ pub struct GroupSettings {
     pub slow_start_seconds: u32,
     pub deregistration_delay_seconds: u32,
     pub stickiness: Option<Stickiness>,
+    /// With fewer healthy targets than this, or a smaller part of all, all of them are asked.
+    #[serde(default = "healthy_min")]
+    pub healthy_min: u32,
+    #[serde(default)]
+    pub healthy_min_percent: u32,
+    /// Of TCP: a connection ends when its target is found unhealthy, and when that is gone.
+    #[serde(default)]
+    pub cut_unhealthy: bool,
+    #[serde(default)]
+    pub cut_deregistered: bool,
+}
+
+fn healthy_min() -> u32 {
+    1
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "a slow client's pace is the test's subject; and looks with a deadline",
     ),
     (
-        "crates/balancer/tests/world/mod.rs",
+        "crates/balancer/tests/served/world.rs",
         "the balancer's tests' one loop that looks for a condition until a deadline",
     ),
     (

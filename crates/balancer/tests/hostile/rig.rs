@@ -5,7 +5,7 @@ use balancer::{Balancer, Doors, Settings};
 use model::balancing::{
     Action, Algorithm, BalancerEntry, BalancerSettings, BalancerTable, CertificateWithKey,
     DesyncMode, Forward, ForwardedFor, GroupEntry, GroupSettings, HealthCheck, ListenerEntry,
-    Protocol, ProtocolVersion, RuleEntry, TargetEntry, TargetState,
+    ListenerSettings, Protocol, ProtocolVersion, RuleEntry, TargetEntry, TargetState,
 };
 use model::credentials::Hidden;
 use model::{LoadBalancerId, TargetGroupId, VpcId};
@@ -101,7 +101,8 @@ fn table(wanted: &Wanted) -> BalancerTable {
     let mut listeners = BTreeMap::new();
     for (number, target) in wanted.targets.iter().enumerate() {
         let id = TargetGroupId::mint(number as u128 + 1);
-        let forward = Forward { groups: vec![(id.clone(), 1)], sticky_seconds: None };
+        let forward =
+            Forward { groups: vec![(id.clone(), 1)], sticky_seconds: None, unsticky_seconds: None };
         let rule =
             RuleEntry { priority: 0, conditions: Vec::new(), action: Action::Forward(forward) };
         let secure = wanted.protocol == Protocol::Https;
@@ -110,6 +111,7 @@ fn table(wanted: &Wanted) -> BalancerTable {
             ssl_policy: None,
             certificates: secure.then(|| ARN.to_owned()).into_iter().collect(),
             rules: vec![rule],
+            settings: ListenerSettings::default(),
         };
         listeners.insert(FIRST_PORT + number as u16, listener);
         table.groups.insert(id, group(vpc.clone(), *target));
@@ -131,6 +133,7 @@ fn table(wanted: &Wanted) -> BalancerTable {
             client_keep_alive_seconds: 3600,
             tls_headers: false,
             access_log: false,
+            connection_log: false,
         },
         listeners,
     };
@@ -160,6 +163,10 @@ fn group(vpc: VpcId, target: SocketAddrV4) -> GroupEntry {
             slow_start_seconds: 0,
             deregistration_delay_seconds: 0,
             stickiness: None,
+            healthy_min: 1,
+            healthy_min_percent: 0,
+            cut_unhealthy: true,
+            cut_deregistered: false,
         },
         targets: vec![TargetEntry {
             id: target.ip().to_string(),

@@ -94,20 +94,25 @@ fn forward(cx: &Context, snapshot: &Snapshot, action: &elbv2::Action) -> Result<
         let text = format!("A forward action can have at most '{GROUPS_MAX}' target groups");
         return Err(ErrorCode::TooManyUniqueTargetGroupsPerLoadBalancerException.fault(text));
     }
-    let sticky_seconds = match sticky.filter(|sticky| sticky.enabled == Some(true)) {
+    let is_sticky = sticky.is_some_and(|sticky| sticky.enabled == Some(true));
+    let seconds = match sticky.and_then(|sticky| sticky.duration_seconds) {
+        None if is_sticky => return Err(sticky_bounds()),
         None => None,
-        Some(sticky) => {
-            let seconds = sticky.duration_seconds.and_then(|it| u32::try_from(it).ok());
-            let fits = |seconds: &u32| (1..=STICKY_SECONDS_MAX).contains(seconds);
-            Some(seconds.filter(fits).ok_or_else(|| {
-                validation(format!(
-                    "Target group stickiness duration must be between '1' and \
-                     '{STICKY_SECONDS_MAX}' seconds"
-                ))
-            })?)
+        Some(seconds) => {
+            let seconds = u32::try_from(seconds).ok();
+            let fits = seconds.filter(|it| (1..=STICKY_SECONDS_MAX).contains(it));
+            Some(fits.ok_or_else(sticky_bounds)?)
         }
     };
-    Ok(Forward { groups, sticky_seconds })
+    let (sticky_seconds, unsticky_seconds) =
+        if is_sticky { (seconds, None) } else { (None, seconds) };
+    Ok(Forward { groups, sticky_seconds, unsticky_seconds })
+}
+
+fn sticky_bounds() -> Fault {
+    validation(format!(
+        "Target group stickiness duration must be between '1' and '{STICKY_SECONDS_MAX}' seconds"
+    ))
 }
 
 fn redirect(action: &elbv2::Action) -> Result<Redirect, Fault> {

@@ -20,6 +20,10 @@ enum Values {
     NumberOr(u32, u32, &'static str),
     /// Any text up to so many characters.
     Text(usize),
+    /// What a header of an answer may say.
+    HeaderValue,
+    /// What a header may be called; none: as it is called anyway.
+    HeaderName,
     /// Nothing but the default: what else there is on AWS is not here, and would not be what runs.
     Only,
 }
@@ -30,26 +34,32 @@ struct Attribute(&'static str, &'static str, Values, Effect);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Works,
+    /// Kept and shown; nothing would go by it on AWS either, as what it is about can't be here:
+    /// client certificates, IPv6, web ACLs, zonal shifts, TLS listeners of network load balancers.
+    Moot,
     /// Kept and shown.
     None,
 }
 
-use Effect::{None as Kept, Works};
-use Values::{Flag, Number, NumberOr, OneOf, Only, Text};
+use Effect::{Moot, None as Kept, Works};
+use Values::{Flag, HeaderName, HeaderValue, Number, NumberOr, OneOf, Only, Text};
 
 /// Characters of a bucket's name and of a prefix in it. Source: S3 user guide.
 const BUCKET: Values = Text(63);
 const PREFIX: Values = Text(1024);
-/// Characters of a header's value or name.
-const HEADER: Values = Text(1024);
+/// Bytes of a header's value or name, and what a value may hold beside letters and digits. Source:
+/// ELB user guide, "HTTP header modification for your Application Load Balancer".
+const HEADER_BYTES_MAX: usize = 1024;
+const HEADER_MARKS: &[u8] = b"_ :;.,\\/'?!(){}[]@<>=-+*#&`|~^%";
 
-/// Access logs are written, though not to a bucket: they lie in the data folder.
+/// Logs of requests and connections are written, though not to a bucket: they lie in the data
+/// folder.
 const APPLICATION: &[Attribute] = &[
     Attribute("access_logs.s3.enabled", "false", Flag, Works),
     Attribute("access_logs.s3.bucket", "", BUCKET, Kept),
     Attribute("access_logs.s3.prefix", "", PREFIX, Kept),
     Attribute("client_keep_alive.seconds", "3600", Number(60, 604_800), Works),
-    Attribute("connection_logs.s3.enabled", "false", Flag, Kept),
+    Attribute("connection_logs.s3.enabled", "false", Flag, Works),
     Attribute("connection_logs.s3.bucket", "", BUCKET, Kept),
     Attribute("connection_logs.s3.prefix", "", PREFIX, Kept),
     Attribute("deletion_protection.enabled", "false", Flag, Works),
@@ -57,7 +67,7 @@ const APPLICATION: &[Attribute] = &[
     Attribute("health_check_logs.s3.bucket", "", BUCKET, Kept),
     Attribute("health_check_logs.s3.prefix", "", PREFIX, Kept),
     Attribute("idle_timeout.timeout_seconds", "60", Number(1, 4000), Works),
-    Attribute("ipv6.deny_all_igw_traffic", "false", Flag, Kept),
+    Attribute("ipv6.deny_all_igw_traffic", "false", Flag, Moot),
     Attribute("load_balancing.cross_zone.enabled", "true", Only, Works),
     Attribute(
         "routing.http.desync_mitigation_mode",
@@ -76,14 +86,14 @@ const APPLICATION: &[Attribute] = &[
         Works,
     ),
     Attribute("routing.http2.enabled", "true", Flag, Works),
-    Attribute("waf.fail_open.enabled", "false", Flag, Kept),
-    Attribute("zonal_shift.config.enabled", "false", Flag, Kept),
+    Attribute("waf.fail_open.enabled", "false", Flag, Moot),
+    Attribute("zonal_shift.config.enabled", "false", Flag, Moot),
 ];
 
 const NETWORK: &[Attribute] = &[
-    Attribute("access_logs.s3.enabled", "false", Flag, Kept),
-    Attribute("access_logs.s3.bucket", "", BUCKET, Kept),
-    Attribute("access_logs.s3.prefix", "", PREFIX, Kept),
+    Attribute("access_logs.s3.enabled", "false", Flag, Moot),
+    Attribute("access_logs.s3.bucket", "", BUCKET, Moot),
+    Attribute("access_logs.s3.prefix", "", PREFIX, Moot),
     Attribute("deletion_protection.enabled", "false", Flag, Works),
     Attribute(
         "dns_record.client_routing_policy",
@@ -95,10 +105,10 @@ const NETWORK: &[Attribute] = &[
         ]),
         Kept,
     ),
-    Attribute("ipv6.deny_all_igw_traffic", "false", Flag, Kept),
+    Attribute("ipv6.deny_all_igw_traffic", "false", Flag, Moot),
     Attribute("load_balancing.cross_zone.enabled", "false", Flag, Kept),
     Attribute("secondary_ips.auto_assigned.per_subnet", "0", Only, Works),
-    Attribute("zonal_shift.config.enabled", "false", Flag, Kept),
+    Attribute("zonal_shift.config.enabled", "false", Flag, Moot),
 ];
 
 const CROSS_ZONE: Values = OneOf(&["true", "false", "use_load_balancer_configuration"]);
@@ -137,18 +147,18 @@ const GROUP_HTTP: &[Attribute] = &[
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
         "1",
         Number(1, 1000),
-        Kept,
+        Works,
     ),
     Attribute(
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
         "off",
         PERCENT,
-        Kept,
+        Works,
     ),
 ];
 
 const GROUP_TCP: &[Attribute] = &[
-    Attribute("deregistration_delay.connection_termination.enabled", "false", Flag, Kept),
+    Attribute("deregistration_delay.connection_termination.enabled", "false", Flag, Works),
     Attribute("deregistration_delay.timeout_seconds", "300", Number(0, 3600), Works),
     Attribute(
         "load_balancing.cross_zone.enabled",
@@ -171,15 +181,15 @@ const GROUP_TCP: &[Attribute] = &[
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
         "1",
         Number(1, 1000),
-        Kept,
+        Works,
     ),
     Attribute(
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
         "off",
         PERCENT,
-        Kept,
+        Works,
     ),
-    Attribute("target_health_state.unhealthy.connection_termination.enabled", "true", Flag, Kept),
+    Attribute("target_health_state.unhealthy.connection_termination.enabled", "true", Flag, Works),
     Attribute(
         "target_health_state.unhealthy.draining_interval_seconds",
         "0",
@@ -192,18 +202,38 @@ const LISTENER_HTTP: &[Attribute] = &[
     Attribute(
         "routing.http.response.access_control_allow_credentials.header_value",
         "",
-        HEADER,
-        Kept,
+        HeaderValue,
+        Works,
     ),
-    Attribute("routing.http.response.access_control_allow_headers.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.access_control_allow_methods.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.access_control_allow_origin.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.access_control_expose_headers.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.access_control_max_age.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.content_security_policy.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.server.enabled", "true", Flag, Kept),
-    Attribute("routing.http.response.x_content_type_options.header_value", "", HEADER, Kept),
-    Attribute("routing.http.response.x_frame_options.header_value", "", HEADER, Kept),
+    Attribute(
+        "routing.http.response.access_control_allow_headers.header_value",
+        "",
+        HeaderValue,
+        Works,
+    ),
+    Attribute(
+        "routing.http.response.access_control_allow_methods.header_value",
+        "",
+        HeaderValue,
+        Works,
+    ),
+    Attribute(
+        "routing.http.response.access_control_allow_origin.header_value",
+        "",
+        HeaderValue,
+        Works,
+    ),
+    Attribute(
+        "routing.http.response.access_control_expose_headers.header_value",
+        "",
+        HeaderValue,
+        Works,
+    ),
+    Attribute("routing.http.response.access_control_max_age.header_value", "", HeaderValue, Works),
+    Attribute("routing.http.response.content_security_policy.header_value", "", HeaderValue, Works),
+    Attribute("routing.http.response.server.enabled", "true", Flag, Works),
+    Attribute("routing.http.response.x_content_type_options.header_value", "", HeaderValue, Works),
+    Attribute("routing.http.response.x_frame_options.header_value", "", HeaderValue, Works),
 ];
 
 /// What listeners of HTTPS have beside.
@@ -211,56 +241,61 @@ const LISTENER_HTTPS: &[Attribute] = &[
     Attribute(
         "routing.http.request.x_amzn_mtls_clientcert.header_name",
         "X-Amzn-Mtls-Clientcert",
-        HEADER,
-        Kept,
+        HeaderName,
+        Moot,
     ),
     Attribute(
         "routing.http.request.x_amzn_mtls_clientcert_issuer.header_name",
         "X-Amzn-Mtls-Clientcert-Issuer",
-        HEADER,
-        Kept,
+        HeaderName,
+        Moot,
     ),
     Attribute(
         "routing.http.request.x_amzn_mtls_clientcert_leaf.header_name",
         "X-Amzn-Mtls-Clientcert-Leaf",
-        HEADER,
-        Kept,
+        HeaderName,
+        Moot,
     ),
     Attribute(
         "routing.http.request.x_amzn_mtls_clientcert_serial_number.header_name",
         "X-Amzn-Mtls-Clientcert-Serial-Number",
-        HEADER,
-        Kept,
+        HeaderName,
+        Moot,
     ),
     Attribute(
         "routing.http.request.x_amzn_mtls_clientcert_subject.header_name",
         "X-Amzn-Mtls-Clientcert-Subject",
-        HEADER,
-        Kept,
+        HeaderName,
+        Moot,
     ),
     Attribute(
         "routing.http.request.x_amzn_mtls_clientcert_validity.header_name",
         "X-Amzn-Mtls-Clientcert-Validity",
-        HEADER,
-        Kept,
+        HeaderName,
+        Moot,
     ),
     Attribute(
         "routing.http.request.x_amzn_tls_cipher_suite.header_name",
         "X-Amzn-Tls-Cipher-Suite",
-        HEADER,
-        Kept,
+        HeaderName,
+        Works,
     ),
     Attribute(
         "routing.http.request.x_amzn_tls_version.header_name",
         "X-Amzn-Tls-Version",
-        HEADER,
-        Kept,
+        HeaderName,
+        Works,
     ),
-    Attribute("routing.http.response.strict_transport_security.header_value", "", HEADER, Kept),
+    Attribute(
+        "routing.http.response.strict_transport_security.header_value",
+        "",
+        HeaderValue,
+        Works,
+    ),
 ];
 
 const LISTENER_TCP: &[Attribute] =
-    &[Attribute("tcp.idle_timeout.seconds", "350", Number(60, 6000), Kept)];
+    &[Attribute("tcp.idle_timeout.seconds", "350", Number(60, 6000), Works)];
 
 fn of_balancer(it: &LoadBalancer) -> Vec<&'static Attribute> {
     match it.kind {
@@ -325,7 +360,8 @@ fn put(
             return Err(validation(format!("{what} attribute key '{key}' is not recognized")));
         };
         check(key, value, default, *values)?;
-        if value == *default {
+        let is_default = value == *default || (value.is_empty() && matches!(values, HeaderName));
+        if is_default {
             before.remove(key);
         } else {
             before.insert(key.to_owned(), value.to_owned());
@@ -348,6 +384,16 @@ fn check(key: &str, value: &str, default: &str, values: Values) -> Result<(), Fa
         Text(most) => {
             let plain = !value.chars().any(char::is_control);
             (plain && value.chars().count() <= most, format!("of at most '{most}' characters"))
+        }
+        HeaderValue => {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || HEADER_MARKS.contains(&byte);
+            let text = format!("of at most '{HEADER_BYTES_MAX}' letters, digits, spaces and marks");
+            (value.len() <= HEADER_BYTES_MAX && value.bytes().all(fits), text)
+        }
+        HeaderName => {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let text = format!("of at most '{HEADER_BYTES_MAX}' letters, digits, '-' and '_'");
+            (value.len() <= HEADER_BYTES_MAX && value.bytes().all(fits), text)
         }
         Only if value == default => return Ok(()),
         Only => return Err(not_here(&format!("the value '{value}' of '{key}'"))),

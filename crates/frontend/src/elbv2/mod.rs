@@ -47,18 +47,10 @@ pub const ROUTES: &[Route] = &[
         elbv2,
         CreateListenerInput,
         listeners::create,
-        ignores[
-            "DefaultActions[].ForwardConfig (the duration of a stickiness that is off)",
-            "SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"
-        ]
+        ignores["SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"]
     ),
     route!(elbv2, CreateLoadBalancerInput, create_load_balancer::create),
-    route!(
-        elbv2,
-        CreateRuleInput,
-        rules::create,
-        ignores["Actions[].ForwardConfig (the duration of a stickiness that is off)"]
-    ),
+    route!(elbv2, CreateRuleInput, rules::create),
     route!(elbv2, CreateTargetGroupInput, create_target_group::create),
     route!(elbv2, DeleteListenerInput, listeners::delete),
     route!(elbv2, DeleteLoadBalancerInput, load_balancers::delete),
@@ -82,19 +74,11 @@ pub const ROUTES: &[Route] = &[
         elbv2,
         ModifyListenerInput,
         listeners::modify,
-        ignores[
-            "DefaultActions[].ForwardConfig (the duration of a stickiness that is off)",
-            "SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"
-        ]
+        ignores["SslPolicy (checked and shown; all speak TLS 1.2 and 1.3)"]
     ),
     route!(elbv2, ModifyListenerAttributesInput, attributes::modify_of_listener),
     route!(elbv2, ModifyLoadBalancerAttributesInput, attributes::modify_of_load_balancer),
-    route!(
-        elbv2,
-        ModifyRuleInput,
-        rules::modify,
-        ignores["Actions[].ForwardConfig (the duration of a stickiness that is off)"]
-    ),
+    route!(elbv2, ModifyRuleInput, rules::modify),
     route!(elbv2, ModifyTargetGroupInput, target_groups::modify),
     route!(elbv2, ModifyTargetGroupAttributesInput, attributes::modify_of_target_group),
     route!(elbv2, RegisterTargetsInput, targets::register),

@@ -225,6 +225,7 @@ fn show_action(cx: &Context, snapshot: &Snapshot, action: &Action) -> elbv2::Act
                         enabled: Some(forward.sticky_seconds.is_some()),
                         duration_seconds: forward
                             .sticky_seconds
+                            .or(forward.unsticky_seconds)
                             .and_then(|seconds| i32::try_from(seconds).ok()),
                     }),
                 }),

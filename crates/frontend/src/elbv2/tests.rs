@@ -356,6 +356,91 @@ async fn attributes_have_defaults_and_bounds() {
 }
 
 #[tokio::test]
+async fn headers_of_listeners_hold_what_a_head_may() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let arn = make_balancer(&fixture, balancer(&fixture, "web")).await.expect("made");
+    let listener = make_listener(&fixture, &arn, 80, fixed("200")).await.expect("made");
+    let set = |key: &str, value: &str| ModifyListenerAttributesInput {
+        listener_arn: Some(listener.clone()),
+        attributes: Some(vec![ListenerAttribute {
+            key: Some(format!("routing.http.{key}")),
+            value: Some(value.to_owned()),
+        }]),
+    };
+    for (key, value, expected) in [
+        ("response.server.enabled", "no", "ValidationError"),
+        ("response.x_frame_options.header_value", "DENY", ""),
+        ("response.x_frame_options.header_value", "", ""),
+        ("response.content_security_policy.header_value", "default-src 'self'; img-src *", ""),
+        ("response.content_security_policy.header_value", "a\r\nB: c", "ValidationError"),
+        ("response.content_security_policy.header_value", "\"", "ValidationError"),
+        ("response.access_control_max_age.header_value", &"1".repeat(1025), "ValidationError"),
+        // What only listeners of HTTPS have.
+        ("response.strict_transport_security.header_value", "max-age=1", "ValidationError"),
+        ("request.x_amzn_tls_version.header_name", "X-Tls", "ValidationError"),
+    ] {
+        let done = attributes::modify_of_listener(cx, caller, set(key, value)).await;
+        assert_eq!(code(done), expected, "{key}={value}");
+    }
+    let input = DescribeListenerAttributesInput { listener_arn: Some(listener) };
+    let shown = attributes::describe_of_listener(cx, caller, input).await.expect("found");
+    let shown = shown.attributes.expect("a list").into_iter();
+    let given = shown.filter(|it| it.value.as_deref().is_some_and(|it| !it.is_empty()));
+    let given: Vec<_> = given.map(|it| it.key.unwrap_or_default()).collect();
+    assert_eq!(
+        given,
+        [
+            "routing.http.response.content_security_policy.header_value",
+            "routing.http.response.server.enabled"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_stickiness_that_is_off_keeps_its_seconds() {
+    let fixture = fixture().await;
+    let (cx, caller) = (&fixture.cx, &fixture.caller);
+    let arn = make_balancer(&fixture, balancer(&fixture, "web")).await.expect("made");
+    let group = make_group(&fixture, "blue").await;
+    let action = |enabled, duration_seconds| {
+        let mut actions = forward(&group);
+        actions[0].forward_config = Some(ForwardActionConfig {
+            target_groups: None,
+            target_group_stickiness_config: Some(TargetGroupStickinessConfig {
+                enabled,
+                duration_seconds,
+            }),
+        });
+        actions
+    };
+    for (port, enabled, seconds, expected) in [
+        (80, Some(false), Some(300), ""),
+        (81, Some(true), Some(300), ""),
+        (82, Some(false), None, ""),
+        (83, None, Some(300), ""),
+        (84, Some(true), None, "ValidationError"),
+        (84, Some(false), Some(0), "ValidationError"),
+    ] {
+        let made = make_listener(&fixture, &arn, port, action(enabled, seconds)).await;
+        if !expected.is_empty() {
+            assert_eq!(code(made), expected, "{enabled:?} {seconds:?}");
+            continue;
+        }
+        let input = DescribeListenersInput {
+            listener_arns: Some(vec![made.expect("made")]),
+            ..Default::default()
+        };
+        let shown = listeners::describe(cx, caller, input).await.expect("found");
+        let shown = shown.listeners.expect("a list").remove(0).default_actions.expect("a list");
+        let config = shown[0].forward_config.clone().expect("it forwards");
+        let sticky = config.target_group_stickiness_config.expect("it is told");
+        let on = Some(enabled == Some(true));
+        assert_eq!((sticky.enabled, sticky.duration_seconds), (on, seconds), "{port}");
+    }
+}
+
+#[tokio::test]
 async fn a_listener_of_https_needs_a_certificate_that_is_there() {
     let fixture = fixture().await;
     let (cx, caller) = (&fixture.cx, &fixture.caller);

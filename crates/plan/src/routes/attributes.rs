@@ -3,7 +3,8 @@
 //! can't be read all the same has its default.
 
 use model::balancing::{
-    Algorithm, BalancerSettings, DesyncMode, ForwardedFor, GroupSettings, Stickiness,
+    Algorithm, BalancerSettings, DesyncMode, ForwardedFor, GroupSettings, ListenerSettings,
+    Protocol, Stickiness,
 };
 use std::collections::BTreeMap;
 
@@ -50,6 +51,50 @@ pub fn balancer_settings(given: &Attributes) -> BalancerSettings {
         ),
         tls_headers: flag(given, "routing.http.x_amzn_tls_version_and_cipher_suite.enabled", false),
         access_log: flag(given, "access_logs.s3.enabled", false),
+        connection_log: flag(given, "connection_logs.s3.enabled", false),
+    }
+}
+
+/// Headers that a listener may put into every answer, by their place in the attribute's key.
+/// Source: ELB user guide, "HTTP header modification for your Application Load Balancer".
+const ANSWER_HEADERS: [(&str, &str); 10] = [
+    ("access_control_allow_credentials", "Access-Control-Allow-Credentials"),
+    ("access_control_allow_headers", "Access-Control-Allow-Headers"),
+    ("access_control_allow_methods", "Access-Control-Allow-Methods"),
+    ("access_control_allow_origin", "Access-Control-Allow-Origin"),
+    ("access_control_expose_headers", "Access-Control-Expose-Headers"),
+    ("access_control_max_age", "Access-Control-Max-Age"),
+    ("content_security_policy", "Content-Security-Policy"),
+    ("strict_transport_security", STRICT_TRANSPORT_SECURITY),
+    ("x_content_type_options", "X-Content-Type-Options"),
+    ("x_frame_options", "X-Frame-Options"),
+];
+const STRICT_TRANSPORT_SECURITY: &str = "Strict-Transport-Security";
+
+/// What a listener of this protocol has no attribute for it does not go by, also if it had one
+/// under another protocol.
+pub fn listener_settings(given: &Attributes, protocol: Protocol) -> ListenerSettings {
+    if protocol == Protocol::Tcp {
+        let idle_timeout_seconds = text(given, "tcp.idle_timeout.seconds").parse().ok();
+        return ListenerSettings { idle_timeout_seconds, ..Default::default() };
+    }
+    let secure = protocol == Protocol::Https;
+    let value = |key: &str| Some(text(given, key)).filter(|it| !it.is_empty()).map(str::to_owned);
+    let headers = ANSWER_HEADERS.iter().filter(|it| secure || it.1 != STRICT_TRANSPORT_SECURITY);
+    let headers = headers.filter_map(|(key, name)| {
+        let value = value(&format!("routing.http.response.{key}.header_value"))?;
+        Some(((*name).to_owned(), value))
+    });
+    let renamed = |key: &str| {
+        let renamed = value(&format!("routing.http.request.{key}.header_name"));
+        renamed.filter(|_| secure)
+    };
+    ListenerSettings {
+        hides_server: !flag(given, "routing.http.response.server.enabled", true),
+        answer_headers: headers.collect(),
+        tls_version_header: renamed("x_amzn_tls_version"),
+        tls_cipher_header: renamed("x_amzn_tls_cipher_suite"),
+        idle_timeout_seconds: None,
     }
 }
 
@@ -76,8 +121,20 @@ pub fn group_settings(given: &Attributes) -> GroupSettings {
             DEREGISTRATION_DELAY_SECONDS,
         ),
         stickiness,
+        healthy_min: number(given, &format!("{UNHEALTHY_ROUTING}.count"), 1),
+        // "off" is no number.
+        healthy_min_percent: number(given, &format!("{UNHEALTHY_ROUTING}.percentage"), 0),
+        cut_unhealthy: flag(
+            given,
+            "target_health_state.unhealthy.connection_termination.enabled",
+            true,
+        ),
+        cut_deregistered: flag(given, "deregistration_delay.connection_termination.enabled", false),
     }
 }
+
+const UNHEALTHY_ROUTING: &str =
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets";
 
 #[cfg(test)]
 mod tests {
@@ -100,5 +157,33 @@ mod tests {
         let group = group_settings(&Attributes::from(given));
         let sticky = Stickiness::Application { cookie: "SID".to_owned(), seconds: 86_400 };
         assert_eq!((group.deregistration_delay_seconds, group.stickiness), (5, Some(sticky)));
+    }
+
+    #[test]
+    fn a_listener_goes_by_what_its_protocol_has() {
+        let given = [
+            ("routing.http.response.server.enabled", "false"),
+            ("routing.http.response.x_frame_options.header_value", "DENY"),
+            ("routing.http.response.strict_transport_security.header_value", "max-age=1"),
+            ("routing.http.request.x_amzn_tls_version.header_name", "X-Tls"),
+            ("tcp.idle_timeout.seconds", "60"),
+        ];
+        let given = Attributes::from(given.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let headers = |settings: &ListenerSettings| {
+            settings.answer_headers.keys().cloned().collect::<Vec<_>>()
+        };
+        let plain = listener_settings(&given, Protocol::Http);
+        assert_eq!((plain.hides_server, plain.tls_version_header.as_deref()), (true, None));
+        assert_eq!(headers(&plain), ["X-Frame-Options"]);
+        let secure = listener_settings(&given, Protocol::Https);
+        assert_eq!(secure.tls_version_header.as_deref(), Some("X-Tls"));
+        assert_eq!(headers(&secure), [STRICT_TRANSPORT_SECURITY, "X-Frame-Options"]);
+        let tcp = listener_settings(&given, Protocol::Tcp);
+        let only = ListenerSettings { idle_timeout_seconds: Some(60), ..Default::default() };
+        assert_eq!(tcp, only);
+        assert_eq!(
+            listener_settings(&Attributes::new(), Protocol::Https),
+            ListenerSettings::default()
+        );
     }
 }

@@ -5,14 +5,15 @@
 mod attributes;
 mod pattern;
 mod regex;
+mod rules;
 mod table;
 
-pub use attributes::{balancer_settings, group_settings};
-pub use pattern::matches_pattern;
-pub use regex::{is_regex, matches_regex};
+pub use attributes::{balancer_settings, group_settings, listener_settings};
+pub use regex::is_regex;
+pub use rules::Rules;
 pub use table::{Records, table, used};
 
-use model::balancing::{Action, Condition, FixedResponse, ListenerEntry, Redirect};
+use model::balancing::{FixedResponse, Redirect};
 use std::net::IpAddr;
 
 /// What of a request a rule may ask about. The balancer fills it in from whatever it speaks.
@@ -33,58 +34,6 @@ pub struct RequestView<'a> {
 pub trait Headers: std::fmt::Debug {
     /// Calls `look` with each value of the header; ends when it returns true, and then is true.
     fn any(&self, name: &str, look: &mut dyn FnMut(&str) -> bool) -> bool;
-}
-
-/// The action of the first rule that fits. A listener's last rule has no condition, so there is
-/// one; None only for a listener without rules, which no table has.
-pub fn choose<'a>(listener: &'a ListenerEntry, request: &RequestView<'_>) -> Option<&'a Action> {
-    position(listener, request).map(|at| &listener.rules[at].action)
-}
-
-/// As `choose`: which of the listener's rules it is.
-pub fn position(listener: &ListenerEntry, request: &RequestView<'_>) -> Option<usize> {
-    let fits = |condition: &Condition| holds(condition, request);
-    listener.rules.iter().position(|rule| rule.conditions.iter().all(fits))
-}
-
-fn holds(condition: &Condition, request: &RequestView<'_>) -> bool {
-    match condition {
-        Condition::Host(patterns) => {
-            let host = request.host.to_ascii_lowercase();
-            patterns.iter().any(|p| matches_pattern(&p.to_ascii_lowercase(), &host))
-        }
-        Condition::HostRegex(all) => all.iter().any(|it| matches_regex(it, request.host, true)),
-        Condition::Path(patterns) => patterns.iter().any(|p| matches_pattern(p, request.path)),
-        Condition::PathRegex(all) => all.iter().any(|it| matches_regex(it, request.path, false)),
-        Condition::Header { name, values } => request.headers.any(name, &mut |value| {
-            let value = value.to_ascii_lowercase();
-            values.iter().any(|p| matches_pattern(&p.to_ascii_lowercase(), &value))
-        }),
-        Condition::HeaderRegex { name, values } => request
-            .headers
-            .any(name, &mut |value| values.iter().any(|it| matches_regex(it, value, false))),
-        Condition::Query(wanted) => has_query(wanted, request.query.unwrap_or("")),
-        Condition::Method(methods) => methods.iter().any(|method| method == request.method),
-        Condition::Source(ranges) => match request.source {
-            IpAddr::V4(address) => ranges.iter().any(|range| range.contains(address)),
-            IpAddr::V6(address) => address
-                .to_ipv4_mapped()
-                .is_some_and(|address| ranges.iter().any(|range| range.contains(address))),
-        },
-    }
-}
-
-/// Keys and values are compared without regard to case.
-fn has_query(wanted: &[(Option<String>, String)], query: &str) -> bool {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.any(|(key, value)| {
-        let (key, value) = (key.to_ascii_lowercase(), value.to_ascii_lowercase());
-        wanted.iter().any(|(wanted_key, pattern)| {
-            let keyed = wanted_key.as_ref().is_none_or(|k| k.to_ascii_lowercase() == key);
-            keyed && matches_pattern(&pattern.to_ascii_lowercase(), &value)
-        })
-    })
 }
 
 /// The location a redirect leads to. `port` and `scheme` are those of the listener. ALB writes the
@@ -127,8 +76,6 @@ pub fn content_type(fixed: &FixedResponse) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::balancing::{Protocol, RuleEntry};
-    use model::network::Cidr;
     use std::net::Ipv4Addr;
 
     #[derive(Debug)]
@@ -141,57 +88,9 @@ mod tests {
         }
     }
 
-    fn fixed(status: u16) -> Action {
-        Action::Fixed(FixedResponse { status, content_type: None, body: String::new() })
-    }
-
     fn view<'a>(path: &'a str, query: Option<&'a str>, headers: &'a Given) -> RequestView<'a> {
         let source = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 5));
         RequestView { host: "Web.Example.com", method: "GET", path, query, headers, source }
-    }
-
-    fn holds_alone(condition: Condition, request: &RequestView<'_>) -> bool {
-        let rule =
-            |conditions, status| RuleEntry { priority: 0, conditions, action: fixed(status) };
-        let listener = ListenerEntry {
-            protocol: Protocol::Http,
-            ssl_policy: None,
-            certificates: Vec::new(),
-            rules: vec![rule(vec![condition], 200), rule(Vec::new(), 404)],
-        };
-        choose(&listener, request) == Some(&fixed(200))
-    }
-
-    #[test]
-    fn each_kind_of_condition_holds_where_it_should() {
-        let headers = Given(vec![("X-Team", "Blue-1"), ("x-team", "red")]);
-        let request = view("/api/v1/users", Some("Stage=Beta&flag"), &headers);
-        let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let cases = [
-            (Condition::Host(strings(&["*.example.COM"])), true),
-            (Condition::Host(strings(&["example.com"])), false),
-            (Condition::Path(strings(&["/img/*", "/api/*"])), true),
-            (Condition::Path(strings(&["/API/*"])), false),
-            (Condition::Header { name: "x-team".into(), values: strings(&["blue-?"]) }, true),
-            (Condition::Header { name: "x-team".into(), values: strings(&["green"]) }, false),
-            (Condition::Header { name: "x-none".into(), values: strings(&["*"]) }, false),
-            (Condition::HostRegex(strings(&["^web[.](example|test)[.]com$"])), true),
-            (Condition::HostRegex(strings(&["^example"])), false),
-            (Condition::PathRegex(strings(&["^/api/v[0-9]+/"])), true),
-            (Condition::PathRegex(strings(&["^/API/"])), false),
-            (Condition::HeaderRegex { name: "x-team".into(), values: strings(&["^re.$"]) }, true),
-            (Condition::HeaderRegex { name: "x-team".into(), values: strings(&["^RE"]) }, false),
-            (Condition::Query(vec![(Some("stage".into()), "beta".into())]), true),
-            (Condition::Query(vec![(None, "bet?".into())]), true),
-            (Condition::Query(vec![(Some("flag".into()), "on".into())]), false),
-            (Condition::Method(strings(&["GET"])), true),
-            (Condition::Method(strings(&["get"])), false),
-            (Condition::Source(vec![Cidr::parse("10.0.0.0/16").expect("a range")]), true),
-            (Condition::Source(vec![Cidr::parse("10.1.0.0/16").expect("a range")]), false),
-        ];
-        for (condition, expected) in cases {
-            assert_eq!(holds_alone(condition.clone(), &request), expected, "{condition:?}");
-        }
     }
 
     #[test]

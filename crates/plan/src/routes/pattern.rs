@@ -3,7 +3,15 @@
 /// Whether the whole text fits the pattern. Takes time in proportion to the product of the lengths
 /// at most, whatever the pattern.
 pub fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    fits(pattern.as_bytes(), text.as_bytes(), |byte| byte)
+}
+
+/// The same of a pattern in lower case and a text in any.
+pub fn matches_pattern_of_any_case(pattern: &str, text: &str) -> bool {
+    fits(pattern.as_bytes(), text.as_bytes(), |byte| byte.to_ascii_lowercase())
+}
+
+fn fits(pattern: &[u8], text: &[u8], as_read: impl Fn(u8) -> u8) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where the last star was, and how much of the text it has taken so far.
     let mut star: Option<(usize, usize)> = None;
@@ -13,7 +21,7 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
                 star = Some((p, t));
                 p += 1;
             }
-            Some(&one) if one == b'?' || one == text[t] => {
+            Some(&one) if one == b'?' || one == as_read(text[t]) => {
                 p += 1;
                 t += 1;
             }

@@ -1,7 +1,7 @@
 //! The table of a balancer, out of the records: whole, so that it replaces the one before whole.
 //! Only target groups that a rule leads to are in it: the others' targets are `unused`.
 
-use super::attributes::{balancer_settings, group_settings};
+use super::attributes::{balancer_settings, group_settings, listener_settings};
 use model::balancing::{
     Action, BalancerEntry, BalancerTable, GroupEntry, Listener, ListenerEntry, LoadBalancer, Rule,
     RuleEntry, Target, TargetEntry, TargetGroup,
@@ -89,6 +89,7 @@ fn entry(listener: &Listener, rules: &[&Rule]) -> Option<ListenerEntry> {
         ssl_policy: listener.ssl_policy.clone(),
         certificates,
         rules: entries,
+        settings: listener_settings(&listener.attributes, listener.protocol),
     })
 }
 

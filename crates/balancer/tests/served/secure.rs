@@ -1,7 +1,6 @@
 //! TLS with certificates by name, HTTP/2 from clients, HTTP/2 and gRPC to targets, the access log.
 
-mod world;
-
+use crate::world::*;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -17,9 +16,8 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use world::*;
 
-fn certificate(names: &[&str]) -> CertificateWithKey {
+pub fn certificate(names: &[&str]) -> CertificateWithKey {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).expect("names are fine");
     CertificateWithKey {
@@ -28,7 +26,7 @@ fn certificate(names: &[&str]) -> CertificateWithKey {
     }
 }
 
-fn secure(mut table: BalancerTable, certificates: &[&str]) -> BalancerTable {
+pub fn secure(mut table: BalancerTable, certificates: &[&str]) -> BalancerTable {
     for listener in entry(&mut table).listeners.values_mut() {
         listener.protocol = Protocol::Https;
         listener.certificates = certificates.iter().map(|arn| (*arn).to_owned()).collect();
@@ -37,7 +35,7 @@ fn secure(mut table: BalancerTable, certificates: &[&str]) -> BalancerTable {
 }
 
 /// Connects as a client that believes these certificates.
-async fn tls(
+pub async fn tls(
     port: u16,
     name: &str,
     alpn: &str,
@@ -114,7 +112,7 @@ async fn a_client_is_shown_the_certificate_of_the_name_it_asks_for() {
     assert!(failures.len() == 1 && failures[0].starts_with("certificate broken: "), "{failures:?}");
 }
 
-async fn http2<B>(port: u16, all: &Certificates) -> SendRequest<B>
+pub async fn http2<B>(port: u16, all: &Certificates) -> SendRequest<B>
 where
     B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Unpin
@@ -130,7 +128,7 @@ where
     sender
 }
 
-async fn text(response: Response<Incoming>) -> String {
+pub async fn text(response: Response<Incoming>) -> String {
     let body = response.into_body().collect().await.expect("a whole body").to_bytes();
     String::from_utf8_lossy(&body).into_owned()
 }
@@ -271,4 +269,44 @@ async fn the_access_log_has_albs_lines() {
     );
     assert!(line.contains("targetgroup/group/g \"Root=1-"), "{line}");
     assert!(line.contains("\"forward\" \"-\" \"-\""), "{line}");
+}
+
+#[tokio::test]
+async fn the_log_of_connections_has_albs_lines_and_is_joined_to_that_of_requests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let a = named("a").await;
+    let port = free_port();
+    let balancer = balancer_with(Some(folder.path().to_owned()));
+    let all = Certificates::from([("default".to_owned(), certificate(&["default.test"]))]);
+    let plain = table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[a.at]))]);
+    let mut table = secure(plain, &["default"]);
+    entry(&mut table).settings.access_log = true;
+    entry(&mut table).settings.connection_log = true;
+    assert!(balancer.learn(Arc::new(table), Arc::new(all.clone())).is_empty());
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = soon(tls(port, "default.test", "http/1.1", &all)).await.expect("a handshake");
+    for _ in 0..2 {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("it is open");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\na") {
+            answer.push(soon(stream.read_u8()).await.expect("it is answered whole"));
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+    // It does not believe the certificate it is shown.
+    assert!(soon(tls(port, "other.test", "http/1.1", &all)).await.is_err());
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let (mut opened, mut asked) = (String::new(), String::new());
+    until("the lines are written", || {
+        (opened, asked) = (read("connection.log"), read("access.log"));
+        opened.lines().count() == 2 && asked.lines().count() == 2
+    })
+    .await;
+    let fields: Vec<Vec<&str>> = opened.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!(fields[0][1..4], ["127.0.0.1", fields[0][2], &port.to_string()], "{opened}");
+    assert_eq!((fields[0][4], fields[0][10]), ("TLSv1.3", "Success"), "{opened}");
+    assert_eq!(fields[1][10], "Failed:UnmappedConnectionError", "{opened}");
+    for line in asked.lines() {
+        assert!(line.ends_with(fields[0][11]), "{asked}{opened}");
+    }
 }

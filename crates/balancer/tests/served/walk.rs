@@ -1,9 +1,7 @@
 //! A request's way through a load balancer: rules, targets in turn, answers of the balancer's own.
 
-mod world;
-
+use crate::world::*;
 use model::balancing::{Action, Condition, Redirect, RuleEntry};
-use world::*;
 
 #[tokio::test]
 async fn requests_go_to_the_targets_in_turn_and_rules_are_obeyed() {

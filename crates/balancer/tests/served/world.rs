@@ -1,13 +1,11 @@
 //! A balancer on loopback: doors of plain sockets, targets that say what they were told, and
 //! clients that see every byte.
 
-#![allow(dead_code)]
-
 use balancer::{Balancer, Doors, Settings};
 use model::balancing::{
     Action, Algorithm, BalancerEntry, BalancerSettings, BalancerTable, Certificates, DesyncMode,
     FixedResponse, Forward, ForwardedFor, GroupEntry, GroupSettings, HealthCheck, ListenerEntry,
-    Protocol, ProtocolVersion, RuleEntry, TargetEntry,
+    ListenerSettings, Protocol, ProtocolVersion, RuleEntry, TargetEntry,
 };
 use model::{LoadBalancerId, TargetGroupId, VpcId};
 use std::collections::BTreeMap;
@@ -72,6 +70,7 @@ pub fn settings() -> BalancerSettings {
         client_keep_alive_seconds: 3600,
         tls_headers: false,
         access_log: false,
+        connection_log: false,
     }
 }
 
@@ -104,6 +103,10 @@ pub fn group(targets: &[SocketAddrV4]) -> GroupEntry {
             slow_start_seconds: 0,
             deregistration_delay_seconds: 300,
             stickiness: None,
+            healthy_min: 1,
+            healthy_min_percent: 0,
+            cut_unhealthy: true,
+            cut_deregistered: false,
         },
         targets: targets.iter().map(entry).collect(),
     }
@@ -111,7 +114,7 @@ pub fn group(targets: &[SocketAddrV4]) -> GroupEntry {
 
 pub fn forward(groups: &[(&str, u32)]) -> Action {
     let groups = groups.iter().map(|(id, weight)| (TargetGroupId::from(*id), *weight)).collect();
-    Action::Forward(Forward { groups, sticky_seconds: None })
+    Action::Forward(Forward { groups, sticky_seconds: None, unsticky_seconds: None })
 }
 
 pub fn fixed(status: u16, body: &str) -> Action {
@@ -128,8 +131,13 @@ pub fn table(
     rules: Vec<RuleEntry>,
     groups: impl IntoIterator<Item = (&'static str, GroupEntry)>,
 ) -> BalancerTable {
-    let listener =
-        ListenerEntry { protocol: Protocol::Http, ssl_policy: None, certificates: vec![], rules };
+    let listener = ListenerEntry {
+        protocol: Protocol::Http,
+        ssl_policy: None,
+        certificates: vec![],
+        rules,
+        settings: ListenerSettings::default(),
+    };
     let entry = BalancerEntry {
         name: "lb".to_owned(),
         internal: false,

@@ -1,13 +1,11 @@
 //! Tables that change under load, targets that come and go, drain and fail: no request fails of it.
 
-mod world;
-
+use crate::world::*;
 use model::TargetGroupId;
 use model::balancing::{Algorithm, TargetKey};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use world::*;
 
 /// Asks over and over on some connections until told to stop; how many answers there were.
 fn load(port: u16, clients: usize, stop: &Arc<AtomicBool>) -> tokio::task::JoinSet<usize> {
@@ -242,6 +240,33 @@ async fn a_healthy_target_is_preferred_to_one_that_is_not() {
     let mut client = Client::new(port).await;
     for _ in 0..6 {
         assert_eq!(body(&soon(client.get("/")).await), "well");
+    }
+}
+
+/// With fewer healthy targets than there should be, in number or in part, none is preferred.
+#[tokio::test]
+async fn with_too_few_healthy_targets_all_are_asked() {
+    let (sick, well) = (target(|_| no()).await, named("well").await);
+    for (min, min_percent, both_asked) in [(2, 0, true), (1, 51, true), (1, 50, false)] {
+        let port = free_port();
+        let balancer = balancer();
+        let mut both = group(&[sick.at, well.at]);
+        both.health_check.enabled = true;
+        both.settings.healthy_min = min;
+        both.settings.healthy_min_percent = min_percent;
+        learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", both)]));
+        let mut found = balancer.found();
+        let healthy =
+            |found: &Arc<std::collections::BTreeMap<TargetKey, model::balancing::Found>>| {
+                found.values().any(|it| it.state == model::balancing::TargetState::Healthy)
+            };
+        soon(found.wait_for(healthy)).await.expect("the balancer lives");
+        let mut client = Client::new(port).await;
+        let mut codes = Vec::new();
+        for _ in 0..4 {
+            codes.push(status(&soon(client.get("/")).await).to_owned());
+        }
+        assert_eq!(codes.iter().any(|code| code != "200"), both_asked, "{min} {min_percent}");
     }
 }
 

@@ -1,10 +1,8 @@
 //! What targets and clients are told, byte for byte, and what the balancer answers by itself.
 
-mod world;
-
+use crate::world::*;
 use model::balancing::{DesyncMode, ForwardedFor, Stickiness};
 use std::time::Duration;
-use world::*;
 
 async fn one_target(
     change: impl FnOnce(&mut model::balancing::BalancerTable),
