@@ -1,5 +1,5 @@
-"""What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, cgroups
-and processes; and the machine's hosts file, which we write in. Tests compare it before and after,
+"""What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, routes,
+cgroups and processes; and the machine's hosts file, which we write in. Tests compare it before and after,
 because what a task leaves behind nobody else removes."""
 
 import collections
@@ -16,7 +16,8 @@ def census():
     """How often each thing is there. Processes count by what they run, so that one which a restart
     has replaced is still one."""
     commands = (f"process {command}" for command in processes().values())
-    return collections.Counter([*mounts(), *links(), *cgroups(), *commands, *hosts()])
+    return collections.Counter(
+        [*mounts(), *links(), *routes(), *cgroups(), *commands, *hosts()])
 
 
 def until_as(before, seconds):
@@ -66,6 +67,15 @@ def _text(path):
 def links():
     names = os.listdir("/sys/class/net")
     return [f"link {name}" for name in names if name.startswith(LINK_PREFIX)]
+
+
+def routes():
+    """By which a runtime says that the pool of public addresses is not there: 198.19.0.0/17, with
+    a metric that is higher than any that others give."""
+    lines = pathlib.Path("/proc/net/route").read_text().splitlines()[1:]
+    found = [(it[1], int(it[6]), it[7]) for it in map(str.split, lines)]
+    return [f"route {metric}" for to, metric, mask in found
+            if (to, mask) == ("000013C6", "0080FFFF") and metric >= 1 << 31]
 
 
 def cgroups():

@@ -29,6 +29,9 @@ pub enum Trace {
     LoopDevice(PathBuf),
     Link(String),
     NftTable(String),
+    /// The route by which a runtime says that the pool of public addresses is not there, by its
+    /// metric.
+    Refusal(u32),
 }
 
 impl fmt::Display for Trace {
@@ -40,6 +43,7 @@ impl fmt::Display for Trace {
             Self::LoopDevice(path) => write!(f, "loop device {}", path.display()),
             Self::Link(name) => write!(f, "link {name}"),
             Self::NftTable(name) => write!(f, "nftables table {name}"),
+            Self::Refusal(metric) => write!(f, "route of the pool with metric {metric}"),
         }
     }
 }
@@ -76,6 +80,9 @@ pub fn census(tag: Option<&str>) -> Result<Vec<Trace>, Failure> {
         None => name.starts_with("neargate"),
     };
     all.extend(tables.into_iter().filter(wanted).map(Trace::NftTable));
+    let mut refusals = vpc::refusals().map_err(Failure::of("listing routes"))?;
+    refusals.retain(|metric| tag.is_none_or(|tag| *metric == host::refusal_metric(tag)));
+    all.extend(refusals.into_iter().map(Trace::Refusal));
     all.sort();
     all.dedup();
     Ok(all)
@@ -163,6 +170,9 @@ pub fn erase(root: &Path, tag: &str) -> Result<(), Failure> {
             }
             Trace::NftTable(name) => {
                 nft::delete_table(&name).map_err(Failure::of("deleting a table"))?;
+            }
+            Trace::Refusal(metric) => {
+                vpc::refuse_no_more(metric).map_err(Failure::of("deleting a route"))?;
             }
             // Groups go from the top, below.
             Trace::Process { .. } | Trace::Cgroup(_) => {}

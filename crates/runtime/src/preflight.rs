@@ -291,7 +291,7 @@ fn legacy_drops_forwarded() -> bool {
 /// Tries the machine's own table, in a namespace that is thrown away.
 fn probe_rules() -> io::Result<()> {
     let netlink = crate::sys::socket::netlink(libc::NETLINK_NETFILTER)?;
-    nft::replace(&netlink, "neargate-probe", None, &crate::net::host::table("ng0-*"))
+    nft::replace(&netlink, "neargate-probe", None, &crate::net::host::table("ng0-*", Some(0)))
 }
 
 fn seccomp() -> Option<Finding> {

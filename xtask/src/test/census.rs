@@ -20,6 +20,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const NAME: &str = "neargate";
 /// Network interfaces have 15 characters, so theirs is shorter.
 const LINK_PREFIX: &str = "ng";
+/// Metrics of our routes are higher than any that others give.
+const OWN_METRICS: u32 = 1 << 31;
 
 /// One line for each thing that exists.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ impl Census {
         cgroups(Path::new("/sys/fs/cgroup"), &mut lines);
         links(&mut lines)?;
         tables(&mut lines)?;
+        routes(&mut lines)?;
         loop_devices(&mut lines)?;
         processes(&mut lines)?;
         folders(&mut lines)?;
@@ -120,6 +123,21 @@ fn tables(lines: &mut BTreeSet<String>) -> Result<()> {
     for table in Run::line("nft list tables").read()?.lines() {
         if table.contains(NAME) {
             lines.insert(format!("nft {table}"));
+        }
+    }
+    Ok(())
+}
+
+/// By which runtimes say that the pool of public addresses, 198.19.0.0/17, is not there.
+fn routes(lines: &mut BTreeSet<String>) -> Result<()> {
+    let text = fs::read_to_string("/proc/net/route").context("can't list routes")?;
+    for line in text.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let metric = fields.get(6).and_then(|metric| metric.parse::<u32>().ok());
+        if let (Some(&"000013C6"), Some(&"0080FFFF"), Some(metric @ OWN_METRICS..)) =
+            (fields.get(1), fields.get(7), metric)
+        {
+            lines.insert(format!("route of the pool with metric {metric}"));
         }
     }
     Ok(())

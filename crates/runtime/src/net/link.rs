@@ -18,6 +18,8 @@ const SCOPE_GLOBAL: u8 = 0;
 const SCOPE_LINK: u8 = 253;
 const ROUTE_UNICAST: u8 = 1;
 const ROUTE_UNREACHABLE: u8 = 7;
+/// Whose a route is that says that a range is not there: a number that no routing daemon of Linux has.
+const OWN_PROTOCOL: u8 = 0x4e;
 /// The gateway is on the link though no route says so.
 const ON_LINK: u32 = 4;
 
@@ -245,6 +247,47 @@ impl Links {
             .message(libc::RTM_NEWROUTE, CREATE | REPLACE | ACK, &head)
             .attribute(libc::RTA_DST, &range.address.octets());
         batch.exchange(&self.netlink)
+    }
+
+    /// Says the same in the name of `metric`, which tells whose word it is; any other route to the
+    /// range with a lower metric counts more.
+    pub fn refuse(&self, range: Cidr, metric: u32) -> io::Result<()> {
+        self.change_refusal(libc::RTM_NEWROUTE, CREATE | REPLACE | ACK, range, metric)
+    }
+
+    /// No failure when nothing is refused in that name.
+    pub fn refuse_no_more(&self, range: Cidr, metric: u32) -> io::Result<()> {
+        match self.change_refusal(libc::RTM_DELROUTE, ACK, range, metric) {
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn change_refusal(&self, kind: u16, flags: u16, range: Cidr, metric: u32) -> io::Result<()> {
+        let mut batch = Batch::default();
+        let mut head = route_head(range.prefix, SCOPE_GLOBAL, ROUTE_UNREACHABLE, 0);
+        head[5] = OWN_PROTOCOL;
+        batch
+            .message(kind, flags, &head)
+            .attribute(libc::RTA_DST, &range.address.octets())
+            .number(libc::RTA_PRIORITY, metric);
+        batch.exchange(&self.netlink)
+    }
+
+    /// In whose names a range is refused.
+    pub fn refusals(&self, range: Cidr) -> io::Result<Vec<u32>> {
+        let all = netlink::dump(&self.netlink, libc::RTM_GETROUTE, &route_head(0, 0, 0, 0))?;
+        let ours = all.iter().filter(|one| {
+            let of = |at: usize| one.fixed.get(at).copied();
+            of(1) == Some(range.prefix)
+                && of(4) == Some(libc::RT_TABLE_MAIN)
+                && of(5) == Some(OWN_PROTOCOL)
+                && one.get(libc::RTA_DST) == Some(&range.address.octets()[..])
+        });
+        let metric = |one: &netlink::Answer| {
+            one.get(libc::RTA_PRIORITY)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+        };
+        Ok(ours.filter_map(metric).collect())
     }
 
     pub fn try_clone(&self) -> io::Result<Self> {

@@ -5,7 +5,7 @@
 //! A VPC's namespace is pinned by a mount, so it outlives the agent; a file beside it says what it
 //! is. Nothing of the host can be reached from a VPC but what the host itself began to talk to.
 
-use super::host;
+use super::host::{self, Tunnel};
 use super::link::{Links, Veth};
 use super::nft::{self, Table, Transaction};
 use super::passage;
@@ -13,7 +13,7 @@ use super::router::{self, Router, UPLINK_INSIDE, UPLINK_PREFIX};
 use super::tunnel::{self, Underlay};
 use crate::failure::Failure;
 use crate::limits::VPCS_MAX;
-use crate::spec::{Cidr, InterfaceChanges, VpcId, VpcTable};
+use crate::spec::{Cidr, InterfaceChanges, Place, TableInterface, VpcId, VpcTable};
 use crate::sys::{mount, socket};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,9 @@ const NAMESPACE_TYPE: i64 = 0x6e73_6673;
 /// How long interfaces of removed tasks may take to go by themselves.
 const EMPTY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Why the machine's own table is there where it is changed.
+const MADE_BEFORE: &str = "whoever changes the machine's table has made it before";
+
 pub struct Vpcs {
     folder: PathBuf,
     tag: String,
@@ -48,6 +51,8 @@ struct All {
     host: Option<Table>,
     /// Public addresses at other instances that this machine has routes to.
     elsewhere: BTreeMap<VpcId, Elsewhere>,
+    /// Who may send in VPCs' names, as the machine's own table has it.
+    tunnels: BTreeMap<VpcId, Tunnel>,
 }
 
 /// Public addresses, and the instances they are at.
@@ -75,6 +80,17 @@ fn record_path(folder: &Path, vpc: &VpcId) -> PathBuf {
 pub fn delete_link(name: &str) -> io::Result<()> {
     let links = Links::here()?;
     links.delete(links.index(name)?)
+}
+
+/// In whose names addresses of the pool that stand for nothing are refused.
+pub fn refusals() -> io::Result<Vec<u32>> {
+    let mut all = Links::here()?.refusals(host::POOL)?;
+    all.retain(|metric| host::is_refusal(*metric));
+    Ok(all)
+}
+
+pub fn refuse_no_more(metric: u32) -> io::Result<()> {
+    Links::here()?.refuse_no_more(host::POOL, metric)
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
@@ -165,7 +181,8 @@ impl Vpcs {
             let router = self.begin(&all.known, &table.id)?;
             all.known.insert(table.id.clone(), router);
         }
-        let All { known, host, elsewhere } = &mut *all;
+        self.make_host(&mut all).map_err(failed("rules of the machine itself"))?;
+        let All { known, host, elsewhere, tunnels } = &mut *all;
         let router = known.get_mut(&table.id).expect("it was just put there");
         self.make_uplink(router, table).map_err(failed(format!("uplink of {id}")))?;
         let before = host::addresses(router.table());
@@ -177,19 +194,26 @@ impl Vpcs {
             .map_err(failed(format!("ways to public addresses of {id}")))?;
         let after = host::addresses(Some(table));
         self.change_host(host, router, &before, &after)
-            .map_err(failed(format!("public addresses of {id}")))
+            .map_err(failed(format!("public addresses of {id}")))?;
+        self.change_tunnel(host, tunnels, &table.id, Some(Tunnel::of(table)))
+            .map_err(failed(format!("who may send in the name of {id}")))
     }
 
     /// Interfaces came, changed or went. The VPC's table was given before, else all of it is asked
     /// for: false.
     pub fn change(&self, vpc: &VpcId, changes: &InterfaceChanges) -> Result<bool, Failure> {
         let mut all = self.lock();
-        let All { known, host, elsewhere } = &mut *all;
+        self.make_host(&mut all).map_err(failed("rules of the machine itself"))?;
+        let All { known, host, elsewhere, tunnels } = &mut *all;
         let router = known.get_mut(vpc).ok_or_else(|| unknown(vpc))?;
         let before = host::changed_addresses(router.table(), changes);
         let old = |address| host::elsewhere(router.table()?.interfaces.get(address)?);
-        let touched = changes.remove.iter().chain(changes.upsert.keys());
-        let went: Vec<_> = touched.filter_map(old).collect();
+        let touched = || changes.remove.iter().chain(changes.upsert.keys());
+        let went: Vec<_> = touched().filter_map(old).collect();
+        let is_peers = |one: &TableInterface| matches!(one.place, Place::Instance(_));
+        let was_peers =
+            |address| router.table().and_then(|t| t.interfaces.get(address)).is_some_and(is_peers);
+        let moves_peers = touched().any(was_peers) || changes.upsert.values().any(is_peers);
         let came: Vec<_> = changes.upsert.values().filter_map(host::elsewhere).collect();
         if !router.change(changes).map_err(failed(format!("interfaces of {vpc}")))? {
             return Ok(false);
@@ -205,6 +229,11 @@ impl Vpcs {
         let after = host::changed_addresses(router.table(), changes);
         self.change_host(host, router, &before, &after)
             .map_err(failed(format!("public addresses of {vpc}")))?;
+        if moves_peers {
+            let tunnel = router.table().map(Tunnel::of);
+            self.change_tunnel(host, tunnels, vpc, tunnel)
+                .map_err(failed(format!("who may send in the name of {vpc}")))?;
+        }
         Ok(true)
     }
 
@@ -272,6 +301,56 @@ impl Vpcs {
         Ok(())
     }
 
+    /// The machine's own table for the VPCs whose tables came, and its word on the pool. What is
+    /// there of an earlier agent is thrown away.
+    fn make_host(&self, all: &mut All) -> io::Result<()> {
+        if all.host.is_some() {
+            return Ok(());
+        }
+        let port = self.underlay.as_ref().map(|underlay| underlay.port);
+        let mut rules = host::table(&self.uplinks(), port);
+        all.tunnels.clear();
+        for (id, table) in all.known.iter().filter_map(|(id, it)| Some((id, it.table()?))) {
+            host::add_addresses(&mut rules, &host::addresses(Some(table)));
+            if self.underlay.is_some() {
+                let tunnel = Tunnel::of(table);
+                host::add_tunnel(&mut rules, &tunnel);
+                all.tunnels.insert(id.clone(), tunnel);
+            }
+        }
+        let netlink = socket::netlink(libc::NETLINK_NETFILTER)?;
+        nft::replace(&netlink, &host::table_name(&self.tag), None, &rules)?;
+        Links::here()?.refuse(host::POOL, host::refusal_metric(&self.tag))?;
+        all.host = Some(rules);
+        Ok(())
+    }
+
+    /// Rules of the machine for who may send in a VPC's name. None: nobody any more.
+    fn change_tunnel(
+        &self,
+        table: &mut Option<Table>,
+        tunnels: &mut BTreeMap<VpcId, Tunnel>,
+        vpc: &VpcId,
+        after: Option<Tunnel>,
+    ) -> io::Result<()> {
+        let after = after.filter(|_| self.underlay.is_some());
+        let before = tunnels.get(vpc);
+        if before == after.as_ref() {
+            return Ok(());
+        }
+        let mut rules = table.take().expect(MADE_BEFORE);
+        let name = host::table_name(&self.tag);
+        let mut transaction = Transaction::new(&name);
+        host::change_tunnel(&mut transaction, &mut rules, before, after.as_ref());
+        transaction.commit(&socket::netlink(libc::NETLINK_NETFILTER)?)?;
+        *table = Some(rules);
+        match after {
+            Some(after) => drop(tunnels.insert(vpc.clone(), after)),
+            None => drop(tunnels.remove(vpc)),
+        }
+        Ok(())
+    }
+
     /// Routes and rules of the machine for public addresses that came or went.
     fn change_host(
         &self,
@@ -281,15 +360,8 @@ impl Vpcs {
         after: &BTreeMap<Ipv4Addr, bool>,
     ) -> io::Result<()> {
         let name = host::table_name(&self.tag);
-        let mut rules = match table.take() {
-            Some(rules) => rules,
-            None => {
-                let rules = host::table(&self.uplinks());
-                let netlink = socket::netlink(libc::NETLINK_NETFILTER)?;
-                nft::replace(&netlink, &name, None, &rules)?;
-                rules
-            }
-        };
+        // What can't be done leaves no table: it is made anew for the next thing to do.
+        let mut rules = table.take().expect(MADE_BEFORE);
         if before != after || !after.is_empty() {
             let mut transaction = Transaction::new(&name);
             host::change(&mut transaction, &mut rules, before, after);
@@ -370,7 +442,8 @@ impl Vpcs {
             return Err(Failure::Refused(format!("{vpc} still has interfaces of tasks: {used:?}")));
         }
         let mut all = self.lock();
-        let All { known, host, elsewhere } = &mut *all;
+        self.make_host(&mut all).map_err(failed("rules of the machine itself"))?;
+        let All { known, host, elsewhere, tunnels } = &mut *all;
         let Some(router) = known.get(vpc) else { return Ok(()) };
         if let Some(mut ways) = elsewhere.remove(vpc) {
             self.change_elsewhere(&mut ways, router, Elsewhere::new(), vpc.as_str())
@@ -383,6 +456,8 @@ impl Vpcs {
                 .map_err(failed(format!("public addresses of {vpc}")))?;
             links.delete(index).map_err(failed("removing a VPC's uplink"))?;
         }
+        self.change_tunnel(host, tunnels, vpc, None)
+            .map_err(failed(format!("who may send in the name of {vpc}")))?;
         self.unpin(vpc)?;
         known.remove(vpc);
         Ok(())
@@ -402,10 +477,12 @@ impl Vpcs {
         Ok(())
     }
 
-    /// The table on this machine, when no VPC is left.
+    /// The table on this machine and its word on the pool, when no VPC is left.
     pub fn remove_all(&self) -> Result<(), Failure> {
         self.lock().host = None;
         passage::close(&self.uplinks()).map_err(failed("leaving other firewalls"))?;
+        refuse_no_more(host::refusal_metric(&self.tag))
+            .map_err(failed("removing the route of public addresses"))?;
         nft::delete_table(&host::table_name(&self.tag))
             .map_err(failed("removing address translation"))
     }

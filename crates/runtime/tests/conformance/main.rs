@@ -12,6 +12,7 @@ mod network;
 mod network_docker;
 mod network_doors;
 mod network_matrix;
+mod network_strangers;
 mod network_walls;
 mod recovery;
 mod security;

@@ -20,6 +20,9 @@ const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const SOURCE: u32 = 12;
 const DESTINATION: u32 = 16;
+/// Where a UDP packet has the number of its VXLAN network, from the head of UDP's header on.
+const VXLAN_NETWORK: u32 = 12;
+const VXLAN_NETWORK_BYTES: u32 = 3;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 const SOURCE_NAT: u32 = 0;
@@ -28,11 +31,13 @@ const IPV4: u32 = 2;
 /// Bytes of an interface's name with its zeros.
 const NAME_BYTES: usize = 16;
 /// nft's own numbers of types, for those who list our tables.
+const TYPE_INTEGER: u32 = 4;
 const TYPE_ADDRESS: u32 = 7;
 const TYPE_PROTOCOL: u32 = 12;
 const TYPE_PORT: u32 = 13;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 const SET_IS_MAP: u32 = 8;
+const NOT_IN_SET: u32 = 1;
 const JUMP: u32 = -3_i32 as u32;
 const RETURN: u32 = -5_i32 as u32;
 
@@ -65,6 +70,8 @@ pub fn set(b: &mut Batch, kind: SetKind, id: u32) {
     let service = TYPE_ADDRESS << 12 | TYPE_PROTOCOL << 6 | TYPE_PORT;
     let (key_type, key_bytes, data) = match kind {
         SetKind::Addresses => (TYPE_ADDRESS, 4, None),
+        SetKind::Networks => (TYPE_INTEGER, VXLAN_NETWORK_BYTES, None),
+        SetKind::Peers => (TYPE_INTEGER << 6 | TYPE_ADDRESS, 8, None),
         SetKind::Services => (service, 12, None),
         SetKind::Jumps => (TYPE_ADDRESS, 4, Some((TYPE_VERDICT, 16))),
         SetKind::Translations => (TYPE_ADDRESS, 4, Some((TYPE_ADDRESS, 4))),
@@ -203,6 +210,18 @@ fn add_match(b: &mut Batch, one: &Match) {
         Match::NotDestination(range) => address_match(b, DESTINATION, NOT_EQUAL, *range),
         Match::SourceIn(set) => address_lookup(b, SOURCE, set, None),
         Match::DestinationIn(set) => address_lookup(b, DESTINATION, set, None),
+        Match::NetworkIn(set) => {
+            payload(b, TRANSPORT_HEADER, VXLAN_NETWORK, VXLAN_NETWORK_BYTES, REGISTER);
+            lookup(b, set, REGISTER, None);
+        }
+        Match::PeerNotIn(set) => {
+            let [network, source, _] = FIELD_REGISTERS;
+            payload(b, TRANSPORT_HEADER, VXLAN_NETWORK, VXLAN_NETWORK_BYTES, network);
+            payload(b, NETWORK_HEADER, SOURCE, 4, source);
+            expression(b, "lookup", |b| {
+                b.text(1, set).number_be(2, network).number_be(5, NOT_IN_SET);
+            });
+        }
         Match::ServiceIn(set) => {
             payload(b, NETWORK_HEADER, DESTINATION, 4, FIELD_REGISTERS[0]);
             meta(b, META_PROTOCOL, FIELD_REGISTERS[1]);

@@ -67,6 +67,10 @@ pub enum Match {
     /// Of a set, or a key of a map.
     SourceIn(String),
     DestinationIn(String),
+    /// The number of a VXLAN packet's network; to be asked behind protocol and port.
+    NetworkIn(String),
+    /// That number and the source address, together.
+    PeerNotIn(String),
     /// Destination address, protocol and port.
     ServiceIn(String),
     Protocol(u8),
@@ -117,6 +121,10 @@ pub enum SetKind {
     Addresses,
     /// Address, protocol, port.
     Services,
+    /// Numbers of VXLAN's networks.
+    Networks,
+    /// Such a number and an address.
+    Peers,
     /// From addresses to chains.
     Jumps,
     /// From addresses to addresses.
@@ -152,6 +160,16 @@ pub struct Table {
 pub fn service_key(address: Ipv4Addr, protocol: u8, port: u16) -> Vec<u8> {
     let [high, low] = port.to_be_bytes();
     [&address.octets()[..], &[protocol, 0, 0, 0], &[high, low, 0, 0]].concat()
+}
+
+/// The key of an element of `SetKind::Networks`.
+pub fn network_key(number: u32) -> Vec<u8> {
+    number.to_be_bytes()[1..].to_vec()
+}
+
+/// The key of an element of `SetKind::Peers`.
+pub fn peer_key(number: u32, source: Ipv4Addr) -> Vec<u8> {
+    [&network_key(number)[..], &[0], &source.octets()].concat()
 }
 
 impl Table {
