@@ -7,7 +7,7 @@
 mod harness;
 
 use bytes::Bytes;
-use harness::{digest, image};
+use harness::{digest, image, noise_of};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -149,18 +149,6 @@ impl Client {
     }
 }
 
-/// Content that nobody else pushes.
-fn content(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(next).take(bytes).collect()
-}
-
 type Acknowledged = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Pushes images until the registry is gone. What it says is done goes into the list: the path by
@@ -169,7 +157,7 @@ async fn push_images(client: Client, seed: u64, acknowledged: Acknowledged) -> O
     for n in 0.. {
         let repository = if n % 2 == 0 { "one" } else { "two" };
         // Every pusher has a layer of its own and one that all push.
-        let (own, shared) = (content(seed * 1000 + n, 30_000), content(seed / 8, 60_000));
+        let (own, shared) = (noise_of(seed * 1000 + n, 30_000), noise_of(seed / 8, 60_000));
         let config = client.push_blob(repository, b"{}", false).await?;
         let layer = client.push_blob(repository, &own, n % 3 == 0).await?;
         let common = client.push_blob(repository, &shared, n % 3 == 1).await?;
@@ -197,7 +185,7 @@ struct LongUpload {
 
 impl LongUpload {
     async fn go_on(&mut self, client: &Client) -> Option<()> {
-        let whole = content(u64::MAX / 3, LONG_BYTES);
+        let whole = noise_of(u64::MAX / 3, LONG_BYTES);
         loop {
             let Some(location) = self.location.clone() else {
                 let path = "/v2/one/blobs/uploads/";
@@ -299,7 +287,7 @@ async fn two_hundred_kills_tear_nothing() {
             .map(tokio::spawn)
             .collect();
         // Killed at a moment of its own in each life: after so many answers, and a little later.
-        let random = content(life, 2);
+        let random = noise_of(life, 2);
         let (answers, turns) = (u64::from(random[0]) / 3, u32::from(random[1]) * 8);
         let mut answered = client.answers.subscribe();
         let killing = tokio::spawn(async move {

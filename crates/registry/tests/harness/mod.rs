@@ -248,7 +248,12 @@ pub fn image(
 
 /// Bytes that compress badly and differ everywhere.
 pub fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    noise_of(1, bytes)
+}
+
+/// Other bytes for every other seed.
+pub fn noise_of(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
         state ^= state >> 7;

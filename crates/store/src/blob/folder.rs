@@ -12,15 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use ring::digest::{Context, SHA256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    BlobFailure, BoxFuture, Digest, ObjectInfo, ObjectName, ObjectReader, ObjectStore, Stored,
-    Upload, Whole, failed,
+    BlobFailure, BoxFuture, Digest, ObjectInfo, ObjectName, ObjectReader, ObjectStore, Received,
+    Stored, Upload, Whole, failed,
 };
-use crate::limits::{OBJECT_BYTES_MAX, OBJECT_CHUNK_BYTES, OBJECT_UPLOADS_MAX};
+use crate::limits::{OBJECT_CHUNK_BYTES, OBJECT_UPLOADS_MAX};
 
 /// The folder of half-written objects.
 const UPLOADS: &str = ".uploads";
@@ -142,8 +141,7 @@ impl FolderObjects {
             file,
             passing: Passing(Some(path)),
             objects: self.clone(),
-            context: Context::new(&SHA256),
-            bytes: 0,
+            received: Received::nothing(),
             _permit: permit,
         }))
     }
@@ -357,26 +355,22 @@ struct FileUpload {
     file: tokio::fs::File,
     passing: Passing,
     objects: FolderObjects,
-    context: Context,
-    bytes: u64,
+    received: Received,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Upload for FileUpload {
     fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<(), BlobFailure>> {
         Box::pin(async move {
-            if self.bytes + piece.len() as u64 > OBJECT_BYTES_MAX {
-                return Err(BlobFailure::TooLarge { bytes_max: OBJECT_BYTES_MAX });
-            }
+            self.received.has_room_for(&piece)?;
             self.file.write_all(&piece).await.map_err(failed("writing an object"))?;
-            self.context.update(&piece);
-            self.bytes += piece.len() as u64;
+            self.received.add(&piece);
             Ok(())
         })
     }
 
     fn bytes(&self) -> u64 {
-        self.bytes
+        self.received.bytes
     }
 
     fn finish(
@@ -385,14 +379,10 @@ impl Upload for FileUpload {
         wanted: Option<Digest>,
     ) -> BoxFuture<'static, Result<Stored, BlobFailure>> {
         Box::pin(async move {
-            let digest = Digest::from_context(self.context.clone());
-            if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
-                return Err(BlobFailure::DigestMismatch { wanted, found: digest });
-            }
+            let stored = self.received.whole(wanted)?;
             self.file.flush().await.map_err(failed("writing an object"))?;
             self.file.sync_all().await.map_err(failed("making an object durable"))?;
-            let name = name.unwrap_or_else(|| digest.object_name());
-            let stored = Stored { digest, bytes: self.bytes };
+            let name = name.unwrap_or_else(|| stored.digest.object_name());
             let naming = tokio::task::spawn_blocking(move || self.give_name(&name)).await;
             naming.expect("naming does not panic").map_err(failed("naming an object"))?;
             Ok(stored)

@@ -27,7 +27,7 @@ pub use s3::{S3Body, S3Objects, S3Request, S3Response, S3Transport};
 pub use staging::{Held, Staging, StagingFailure, Swept};
 
 use crate::hex;
-use crate::limits::OBJECT_NAME_BYTES_MAX;
+use crate::limits::{OBJECT_BYTES_MAX, OBJECT_NAME_BYTES_MAX};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -145,6 +145,40 @@ pub struct ObjectInfo {
 pub struct Stored {
     pub digest: Digest,
     pub bytes: u64,
+}
+
+/// What has come of an object that is being written.
+struct Received {
+    context: Context,
+    bytes: u64,
+}
+
+impl Received {
+    fn nothing() -> Self {
+        Self { context: Context::new(&SHA256), bytes: 0 }
+    }
+
+    fn has_room_for(&self, piece: &[u8]) -> Result<(), BlobFailure> {
+        match self.bytes + piece.len() as u64 <= OBJECT_BYTES_MAX {
+            true => Ok(()),
+            false => Err(BlobFailure::TooLarge { bytes_max: OBJECT_BYTES_MAX }),
+        }
+    }
+
+    /// A piece counts once it is kept.
+    fn add(&mut self, piece: &[u8]) {
+        self.context.update(piece);
+        self.bytes += piece.len() as u64;
+    }
+
+    /// The whole, unless another digest was wanted.
+    fn whole(&self, wanted: Option<Digest>) -> Result<Stored, BlobFailure> {
+        let digest = Digest::from_context(self.context.clone());
+        match wanted.filter(|wanted| *wanted != digest) {
+            Some(wanted) => Err(BlobFailure::DigestMismatch { wanted, found: digest }),
+            None => Ok(Stored { digest, bytes: self.bytes }),
+        }
+    }
 }
 
 /// A file whose content is known to have this digest: only what has read all of it makes one.

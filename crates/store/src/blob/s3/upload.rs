@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ring::digest::{Context, SHA256};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{Inner, odd, refused, request, xml};
-use crate::blob::{BlobFailure, BoxFuture, Digest, ObjectName, Stored, Upload, failed};
-use crate::limits::{OBJECT_BYTES_MAX, S3_ANSWER_BYTES_MAX, S3_PART_BYTES, S3_PARTS_AT_ONCE};
+use crate::blob::{BlobFailure, BoxFuture, Digest, ObjectName, Received, Stored, Upload, failed};
+use crate::limits::{S3_ANSWER_BYTES_MAX, S3_PART_BYTES, S3_PARTS_AT_ONCE};
 
 impl Inner {
     /// Makes a file's content the object of this name.
@@ -175,8 +174,7 @@ pub(super) struct Begun {
     inner: Arc<Inner>,
     small: Vec<u8>,
     spooled: Option<(tokio::fs::File, Spooled)>,
-    context: Context,
-    bytes: u64,
+    received: Received,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -193,8 +191,8 @@ impl Drop for Spooled {
 
 impl Begun {
     pub(super) fn new(inner: Arc<Inner>, permit: OwnedSemaphorePermit) -> Self {
-        let context = Context::new(&SHA256);
-        Self { inner, small: Vec::new(), spooled: None, context, bytes: 0, _permit: permit }
+        let received = Received::nothing();
+        Self { inner, small: Vec::new(), spooled: None, received, _permit: permit }
     }
 
     async fn keep(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -218,18 +216,15 @@ impl Begun {
 impl Upload for Begun {
     fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<(), BlobFailure>> {
         Box::pin(async move {
-            if self.bytes + piece.len() as u64 > OBJECT_BYTES_MAX {
-                return Err(BlobFailure::TooLarge { bytes_max: OBJECT_BYTES_MAX });
-            }
+            self.received.has_room_for(&piece)?;
             self.keep(&piece).await.map_err(failed("spooling an object"))?;
-            self.context.update(&piece);
-            self.bytes += piece.len() as u64;
+            self.received.add(&piece);
             Ok(())
         })
     }
 
     fn bytes(&self) -> u64 {
-        self.bytes
+        self.received.bytes
     }
 
     fn finish(
@@ -238,19 +233,16 @@ impl Upload for Begun {
         wanted: Option<Digest>,
     ) -> BoxFuture<'static, Result<Stored, BlobFailure>> {
         Box::pin(async move {
-            let digest = Digest::from_context(self.context.clone());
-            if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
-                return Err(BlobFailure::DigestMismatch { wanted, found: digest });
-            }
-            let name = name.unwrap_or_else(|| digest.object_name());
+            let stored = self.received.whole(wanted)?;
+            let name = name.unwrap_or_else(|| stored.digest.object_name());
             match &mut self.spooled {
                 Some((file, spooled)) => {
                     file.flush().await.map_err(failed("spooling an object"))?;
-                    self.inner.put_file(&name, &spooled.0, self.bytes).await?;
+                    self.inner.put_file(&name, &spooled.0, stored.bytes).await?;
                 }
                 None => self.inner.put(&name, std::mem::take(&mut self.small).into()).await?,
             }
-            Ok(Stored { digest, bytes: self.bytes })
+            Ok(stored)
         })
     }
 }
