@@ -3,14 +3,11 @@ real clients that talk to it, and names of its own for each test. Every answer a
 is held against AWS's model (answers.py). Tests that can't pass yet stand in pending.txt; they run
 all the same, and one that passes is an error until its line is struck."""
 
-import base64
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
 
 import boto3
@@ -20,7 +17,8 @@ import pytest
 import answers
 import images
 import kernel
-from server import Server
+from registry import password
+from server import fresh
 from tasks import Cluster
 
 PENDING = pathlib.Path(__file__).with_name("pending.txt")
@@ -69,9 +67,7 @@ def server():
     """The Neargate under test. When the session ends it must stop as it is told, leave nothing in
     the kernel and no task alive; its data folder is removed."""
     before = kernel.census()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="neargate-conformance-"))
-    server = Server(folder / "data")
-    try:
+    with fresh("conformance") as server:
         server.start()
         yield server
         # Plainly stopped, it would leave tasks running; the next one is told to take them along.
@@ -80,13 +76,6 @@ def server():
         server.start("--stop-tasks")
         server.stop()
         kernel.until_as(before, 30)
-    finally:
-        if server.is_running():
-            server.kill()
-        print(server.log_tail())
-        # A mount left behind is a failure already; what lies under it is not ours to delete.
-        if not any(str(folder) in line for line in kernel.mounts()):
-            shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -216,34 +205,32 @@ def cluster(aws, network, name, account):
 
 @pytest.fixture(scope="session")
 def registry_password(aws):
-    token = aws.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    user, _, password = base64.b64decode(token).decode().partition(":")
-    assert user == "AWS"
-    return password
+    return password(aws.ecr)
 
 
-def _image(aws, registry_password, name):
+def pushed(aws, name):
+    """An image that was prepared, in a repository of its own."""
     made = aws.ecr.create_repository(repositoryName=f"conformance/{name}")
     uri = made["repository"]["repositoryUri"]
-    images.push(name, uri, registry_password)
+    images.push(name, uri, password(aws.ecr))
     return f"{uri}:latest"
 
 
 @pytest.fixture(scope="session")
-def busybox(aws, registry_password):
-    return _image(aws, registry_password, "busybox")
+def busybox(aws):
+    return pushed(aws, "busybox")
 
 
 @pytest.fixture(scope="session")
-def nginx(aws, registry_password):
-    return _image(aws, registry_password, "nginx")
+def nginx(aws):
+    return pushed(aws, "nginx")
 
 
 @pytest.fixture(scope="session")
-def python(aws, registry_password):
-    return _image(aws, registry_password, "python")
+def python(aws):
+    return pushed(aws, "python")
 
 
 @pytest.fixture(scope="session")
-def boto3_image(aws, registry_password):
-    return _image(aws, registry_password, "boto3")
+def boto3_image(aws):
+    return pushed(aws, "boto3")

@@ -23,6 +23,14 @@ def digest(content):
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
+def password(ecr):
+    """With which one logs in as AWS."""
+    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    assert user == "AWS"
+    return password
+
+
 def noise(size=512):
     return os.urandom(size)
 

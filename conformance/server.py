@@ -2,15 +2,19 @@
 says so, stopped the way an operator stops it. It is told nothing but its command line, and asked
 for its credentials as a user asks: `neargate env`."""
 
+import contextlib
 import http.client
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
+import kernel
 from waiting import until
 
 READY_SECONDS = 30
@@ -139,3 +143,19 @@ class Server:
         words = shlex.split(ran.stdout, comments=True)
         pairs = [re.fullmatch(r"([A-Z_]+)=(.*);?", word) for word in words]
         return {pair[1]: pair[2].rstrip(";") for pair in pairs if pair}
+
+
+@contextlib.contextmanager
+def fresh(name, kind=Server):
+    """One that isn't started yet, with a folder of its own; neither is left, whatever comes."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"neargate-{name}-"))
+    server = kind(folder / "data")
+    try:
+        yield server
+    finally:
+        if server.is_running():
+            server.kill()
+        print(server.log_tail())
+        # A mount left behind is a failure already; what lies under it is not ours to delete.
+        if not any(str(folder) in line for line in kernel.mounts()):
+            shutil.rmtree(folder)

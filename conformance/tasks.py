@@ -22,6 +22,12 @@ def shell(image, script, name="app", **more):
     return container(image, "/bin/sh", "-c", script, name=name, **more)
 
 
+def awslogs(group, region, **options):
+    """A container's logConfiguration; streams are named `p/<container>/<task>`."""
+    return {"logDriver": "awslogs", "options": {
+        "awslogs-group": group, "awslogs-region": region, "awslogs-stream-prefix": "p", **options}}
+
+
 class Cluster:
     """One cluster, and what was made for it."""
 
@@ -31,6 +37,7 @@ class Cluster:
         self.execution_role = EXECUTION_ROLE.format(account=account)
         self.network = network
         self.name = name
+        self.log_group = f"/conformance/{name}"
         self.log_groups = set()
 
     def register(self, *containers, family=None, cpu="256", memory="512", **more):
@@ -109,23 +116,20 @@ class Cluster:
     def logged(self, *containers, **more):
         """Like `finish`, with every container logging; returns the task and, by container, the
         lines it wrote."""
-        group = f"/conformance/{self.name}"
-        if group not in self.log_groups:
-            self.aws.logs.create_log_group(logGroupName=group)
-            self.log_groups.add(group)
-        configuration = {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": group,
-                "awslogs-region": self.aws.logs.meta.region_name,
-                "awslogs-stream-prefix": "p",
-            },
-        }
+        configuration = self.logging()
         task = self.finish(
             *({**it, "logConfiguration": configuration} for it in containers),
             **more,
         )
+        group = self.log_group
         return task, {it["name"]: self.lines(group, task, it["name"]) for it in containers}
+
+    def logging(self):
+        """A container's logConfiguration: to a group of this cluster's, which is made."""
+        if self.log_group not in self.log_groups:
+            self.aws.logs.create_log_group(logGroupName=self.log_group)
+            self.log_groups.add(self.log_group)
+        return awslogs(self.log_group, self.aws.logs.meta.region_name)
 
     def lines(self, group, task, container):
         stream = f"p/{container}/{task['taskArn'].rsplit('/', 1)[1]}"

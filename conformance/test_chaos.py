@@ -117,18 +117,13 @@ def kill_one(server, chance):
 
 
 @pytest.mark.deadline(900)
-def test_kills_at_random(server, cluster, busybox, aws):
+def test_kills_at_random(server, cluster, busybox):
     print(f"NEARGATE_TEST_SEED={SEED}")
     chance = random.Random(SEED)
     # The first task makes what all tasks share.
     cluster.finish(shell(busybox, "exit 0"))
     before = kernel.census()
-    group = f"/conformance/{cluster.name}"
-    aws.logs.create_log_group(logGroupName=group)
-    cluster.log_groups.add(group)
-    logging = {"logDriver": "awslogs", "options": {
-        "awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-        "awslogs-stream-prefix": "p"}}
+    logging = cluster.logging()
     definitions = [
         cluster.register(shell(busybox, script, logConfiguration=logging, stopTimeout=2))
         for script in ("echo begin; exit 4", "echo begin; trap 'exit 5' TERM; sleep 1000 & wait")
@@ -151,12 +146,12 @@ def test_kills_at_random(server, cluster, busybox, aws):
     if not server.is_running():
         server.start()
     assert load.error is None, load.error
-    check_all(cluster, load, group)
+    check_all(cluster, load)
     print({kind: killed.count(kind) for kind in killed}, len(load.started), "tasks")
     kernel.until_as(before, 30)
 
 
-def check_all(cluster, load, group):
+def check_all(cluster, load):
     """Every task that was acknowledged is there, ends, and began at most once."""
     for arn in load.started[1::2]:
         load.stop(arn)
@@ -168,7 +163,8 @@ def check_all(cluster, load, group):
         assert answer["failures"] == []
         ended += answer["tasks"]
     assert len(ended) == len(load.started)
-    pages = cluster.aws.logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+    pages = cluster.aws.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=cluster.log_group)
     begun = [event["logStreamName"] for page in pages for event in page["events"]
              if event["message"] == "begin"]
     twice = {stream for stream in begun if begun.count(stream) > 1}

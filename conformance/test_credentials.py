@@ -52,18 +52,11 @@ def operator(environment, keys):
     return botocore.httpsession.URLLib3Session().send(request.prepare()).status_code
 
 
-def start(cluster, aws, image, script, **more):
+def start(cluster, image, script, **more):
     """Starts a task that logs; returns its ARN and how to read its lines."""
-    group = f"/conformance/{cluster.name}"
-    if group not in cluster.log_groups:
-        aws.logs.create_log_group(logGroupName=group)
-        cluster.log_groups.add(group)
-    log = {"logDriver": "awslogs", "options": {
-        "awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-        "awslogs-stream-prefix": "p"}}
-    arn = cluster.start(container(image, "-c", FETCH + script, logConfiguration=log,
+    arn = cluster.start(container(image, "-c", FETCH + script, logConfiguration=cluster.logging(),
                                   stopTimeout=2), **more)
-    return arn, lambda: cluster.lines(group, {"taskArn": arn}, "app")
+    return arn, lambda: cluster.lines(cluster.log_group, {"taskArn": arn}, "app")
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def test_boto3_needs_no_configuration(cluster, boto3_image, role, account):
 
 
 def test_keys_are_good_while_the_task_lives(cluster, python, role, aws, environment, account):
-    arn, lines = start(cluster, aws, python, SHOW + "rest(1000)", taskRoleArn=role)
+    arn, lines = start(cluster, python, SHOW + "rest(1000)", taskRoleArn=role)
     cluster.until_running(arn)
     path, (status, body) = json.loads(until(lines, 20, "the task has its keys")[0])
     assert path.startswith("/v2/credentials/") and status == 200
@@ -114,7 +107,7 @@ def test_keys_are_good_while_the_task_lives(cluster, python, role, aws, environm
 
 
 def test_a_neighbour_gets_none(cluster, python, role, aws):
-    arn, lines = start(cluster, aws, python, SHOW + "rest(1000)", taskRoleArn=role)
+    arn, lines = start(cluster, python, SHOW + "rest(1000)", taskRoleArn=role)
     cluster.until_running(arn)
     path, _ = json.loads(until(lines, 20, "the task has its keys")[0])
     script = f"""
@@ -168,7 +161,7 @@ while True:
         print(json.dumps(json.loads(body)), flush=True)
     rest(0.2)
 """
-    arn, lines = start(cluster, aws, python, script, taskRoleArn=role)
+    arn, lines = start(cluster, python, script, taskRoleArn=role)
     cluster.until_running(arn)
     first = json.loads(until(lines, 20, "the task has its keys")[0])
     server.kill()

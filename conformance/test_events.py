@@ -2,14 +2,11 @@
 `neargate events`."""
 
 import json
-import pathlib
-import shutil
-import tempfile
 
 import pytest
 
 from conftest import Clients
-from server import Server
+from server import fresh
 from tasks import shell
 from waiting import until
 
@@ -75,15 +72,9 @@ def test_a_service_tells_of_its_deployments(server, cluster, busybox, aws):
 @pytest.fixture
 def alone():
     """A Neargate of its own, without an agent."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="neargate-events-"))
-    server = Server(folder / "d")
-    try:
+    with fresh("events") as server:
         yield server.start("--no-agent")
         server.stop()
-    finally:
-        if server.is_running():
-            server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_nothing_is_told_twice_after_a_crash(alone):

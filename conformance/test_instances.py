@@ -2,7 +2,6 @@
 certificate from then on, tasks on different machines in one VPC, and what becomes of tasks when
 agents, machines and the control plane go and come back. Needs root and makes its own machines."""
 
-import base64
 import itertools
 import json
 import pathlib
@@ -19,11 +18,11 @@ import pytest
 
 import test_network_walls as walls
 from balancing import PORT, Site
-from conftest import Clients, _image
+from conftest import Clients, pushed
 from fleet import AGENTS_PORT, Bed
 from tasks import Cluster, address, container
 from test_deploy_storm import Wrk
-from test_network_walls import Member, rule
+from test_network_walls import Member, change_while_held, reaches, rule
 from waiting import until
 
 pytestmark = pytest.mark.deadline(120)
@@ -130,9 +129,7 @@ def cluster(fleet, name):
 @pytest.fixture(scope="module")
 def image(fleet):
     """boto3 on python, pushed to the control plane; the agents pull it from there."""
-    token = fleet.aws.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    password = base64.b64decode(token).decode().partition(":")[2]
-    return _image(fleet.aws, password, "boto3")
+    return pushed(fleet.aws, "boto3")
 
 
 class Vpc(walls.Vpc):
@@ -241,27 +238,9 @@ def test_every_pair_is_open_just_where_the_rules_say(fleet, cluster, vpcs, image
     by_name = {it.name: it for it in members}
     web, app, db = by_name["one-web-1"], by_name["one-app-0"], by_name["one-db-1"]
 
-    def reaches(one, other, port):
-        return one.reach([("tcp", other.address, port)])[("tcp", other.address, port)]
-
     until(lambda: reaches(app, db, 80), 20, "the rules are in effect")
     check(members, opened, number)
-    with app.enter(walls.HOLD, db.address, stdin=subprocess.PIPE) as held:
-        try:
-            assert held.stdout.readline().strip() == "one-db-1"
-            # The way between two machines closes for new connections, and another one opens.
-            one.revoke("db", rule("tcp", 80, 80, group=one.groups["app"]))
-            one.allow("db", rule("tcp", 81, 81, group=one.groups["web"]))
-            until(lambda: reaches(web, db, 81) and not reaches(app, db, 80), 20,
-                  "the change is in effect")
-            opened -= {("one", "app", "db", "tcp/80")}
-            opened |= {("one", "web", "db", "tcp/81")}
-            check(members, opened, number)
-            held.stdin.write("?\n")
-            held.stdin.flush()
-            assert held.stdout.readline().strip() == "still there"
-        finally:
-            held.kill()
+    change_while_held(one, web, app, db, opened, lambda: check(members, opened, number))
 
 
 def large(image):
@@ -411,21 +390,17 @@ def test_what_a_task_is_told_elsewhere(fleet, cluster, image, name):
 
 def test_tasks_live_on_without_agents_and_control_plane(fleet, cluster, image):
     cluster.network = fleet.zone_network("us-east-1b")
-    group = f"/conformance/{cluster.name}"
-    fleet.aws.logs.create_log_group(logGroupName=group)
-    cluster.log_groups.add(group)
     script = (
         "import itertools, threading\n"
         "for n in itertools.count():\n"
         "    print(n, flush=True)\n"
         "    threading.Event().wait(0.2)\n")
-    arn = cluster.start(container(image, "-c", script, stopTimeout=2, logConfiguration={
-        "logDriver": "awslogs", "options": {
-            "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}))
+    arn = cluster.start(container(image, "-c", script, stopTimeout=2,
+                                  logConfiguration=cluster.logging()))
     cluster.until_running(arn)
 
     def lines():
-        return [int(line) for line in cluster.lines(group, {"taskArn": arn}, "app")]
+        return [int(line) for line in cluster.lines(cluster.log_group, {"taskArn": arn}, "app")]
 
     def goes_on():
         seen = len(lines())

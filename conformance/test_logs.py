@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from refusals import refused
-from tasks import shell
+from tasks import awslogs, shell
 from waiting import until
 
 
@@ -212,9 +212,7 @@ def read_until(process, wanted, seconds=45):
 
 @pytest.mark.deadline(120)
 def test_the_cli_follows_a_running_task(cluster, busybox, aws, cli2, group):
-    logging = {"logDriver": "awslogs", "options": {
-        "awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-        "awslogs-stream-prefix": "p"}}
+    logging = awslogs(group, aws.logs.meta.region_name)
     script = "i=0; while true; do i=$((i+1)); echo line $i; sleep 1; done"
     arn = cluster.start(shell(busybox, f"trap exit TERM; {script}", logConfiguration=logging))
     cluster.until_running(arn)
@@ -240,13 +238,9 @@ def test_streams_are_named_after_the_task(cluster, busybox, aws):
 @pytest.mark.parametrize("create", [True, False])
 def test_a_missing_group_is_made_only_when_asked(cluster, busybox, aws, create):
     group = f"/conformance/{cluster.name}/missing"
-    options = {"awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-               "awslogs-stream-prefix": "p"}
-    if create:
-        options["awslogs-create-group"] = "true"
-    definition = shell(busybox, "echo x",
-                       logConfiguration={"logDriver": "awslogs", "options": options})
-    task = cluster.finish(definition)
+    options = {"awslogs-create-group": "true"} if create else {}
+    logging = awslogs(group, aws.logs.meta.region_name, **options)
+    task = cluster.finish(shell(busybox, "echo x", logConfiguration=logging))
     if create:
         assert cluster.lines(group, task, "app") == ["x"]
         aws.logs.delete_log_group(logGroupName=group)
@@ -265,9 +259,7 @@ echo "INFO 2026-11-21 it goes on"
 @pytest.mark.parametrize("option, value", [
     ("awslogs-multiline-pattern", "^(INFO|ERROR)"), ("awslogs-datetime-format", "%Y-%m-%d")])
 def test_lines_that_belong_together_are_one_event(cluster, busybox, aws, group, option, value):
-    options = {"awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-               "awslogs-stream-prefix": "p", option: value}
-    logging = {"logDriver": "awslogs", "options": options}
+    logging = awslogs(group, aws.logs.meta.region_name, **{option: value})
     # One that ended, and one that says nothing more while it runs.
     task = cluster.finish(shell(busybox, STACK, logConfiguration=logging))
     wanted = ["INFO 2026-11-21 all is well\n",
@@ -287,9 +279,8 @@ def _said(cluster, group, task):
 
 
 def test_options_that_make_no_pattern_are_told(cluster, busybox, aws, group):
-    options = {"awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-               "awslogs-stream-prefix": "p", "awslogs-multiline-pattern": "("}
-    logging = {"logDriver": "awslogs", "options": options}
+    pattern = {"awslogs-multiline-pattern": "("}
+    logging = awslogs(group, aws.logs.meta.region_name, **pattern)
     task = cluster.finish(shell(busybox, "true", logConfiguration=logging))
     reason = task["containers"][0]["reason"]
     assert reason.startswith("CannotStartContainerError: Error response from daemon: "), task

@@ -114,21 +114,15 @@ print(json.dumps([fetch(base + "/stats"), fetch(base + "/task/stats")]))
     assert one["network_rate_stats"]["rx_bytes_per_sec"] >= 0
 
 
-def test_tags_are_told_where_asked_for(cluster, python, aws):
+def test_tags_are_told_where_asked_for(cluster, python):
     script = """
 base = os.environ["ECS_CONTAINER_METADATA_URI_V4"]
 print(json.dumps([fetch(base + "/taskWithTags")[1], fetch(base + "/task")[1]]))
 """
-    group = f"/conformance/{cluster.name}"
-    aws.logs.create_log_group(logGroupName=group)
-    cluster.log_groups.add(group)
-    log = {"logDriver": "awslogs", "options": {
-        "awslogs-group": group, "awslogs-region": aws.logs.meta.region_name,
-        "awslogs-stream-prefix": "p"}}
     definition = cluster.register(
-        container(python, "-c", FETCH + script, logConfiguration=log))
+        container(python, "-c", FETCH + script, logConfiguration=cluster.logging()))
     arn = cluster.run(definition, tags=[{"key": "k", "value": "v"}])["tasks"][0]["taskArn"]
-    lines = cluster.lines(group, cluster.until_stopped(arn), "app")
+    lines = cluster.lines(cluster.log_group, cluster.until_stopped(arn), "app")
     tagged, plain = (json.loads(it) for it in json.loads(lines[-1]))
     assert tagged["TaskTags"] == {"k": "v"}
     assert "TaskTags" not in plain

@@ -220,6 +220,30 @@ def check(members, is_open, number):
                 assert word is None, (member.name, other.name, what, word)
 
 
+def reaches(one, other, port):
+    return one.reach([("tcp", other.address, port)])[("tcp", other.address, port)]
+
+
+def change_while_held(one, web, app, db, opened, check):
+    """The way from app to db closes for new connections, and another one opens: so every pair is
+    found, and what was open before stays open."""
+    with app.enter(HOLD, db.address, stdin=subprocess.PIPE) as held:
+        try:
+            assert held.stdout.readline().strip() == db.name
+            one.revoke("db", rule("tcp", 80, 80, group=one.groups["app"]))
+            one.allow("db", rule("tcp", 81, 81, group=one.groups["web"]))
+            until(lambda: reaches(web, db, 81) and not reaches(app, db, 80), 20,
+                  "the change is in effect")
+            opened -= {("one", "app", "db", "tcp/80")}
+            opened |= {("one", "web", "db", "tcp/81")}
+            check()
+            held.stdin.write("?\n")
+            held.stdin.flush()
+            assert held.stdout.readline().strip() == "still there"
+        finally:
+            held.kill()
+
+
 def test_every_pair_is_open_just_where_the_rules_say(aws, vpcs, members):
     one, two = vpcs
     one.allow("web", rule("tcp", 80, 80, cidr="0.0.0.0/0"))
@@ -243,28 +267,10 @@ def test_every_pair_is_open_just_where_the_rules_say(aws, vpcs, members):
     by_name = {it.name: it for it in members}
     web, app, db = (by_name[f"one-{kind}"] for kind in ("web", "app", "db"))
 
-    def reaches(one, other, port):
-        return one.reach([("tcp", other.address, port)])[("tcp", other.address, port)]
-
     # A rule takes effect a moment after the call, as on AWS.
     until(lambda: reaches(app, db, 80) and reaches(by_name["two-web"], by_name["two-db"], 80),
           20, "the rules are in effect")
     check(members, is_open, number)
-    with app.enter(HOLD, db.address, stdin=subprocess.PIPE) as held:
-        try:
-            assert held.stdout.readline().strip() == "one-db"
-            # The way from app to db closes for new connections, and another one opens.
-            one.revoke("db", rule("tcp", 80, 80, group=one.groups["app"]))
-            one.allow("db", rule("tcp", 81, 81, group=one.groups["web"]))
-            until(lambda: reaches(web, db, 81) and not reaches(app, db, 80), 20,
-                  "the change is in effect")
-            opened -= {("one", "app", "db", "tcp/80")}
-            opened |= {("one", "web", "db", "tcp/81")}
-            check(members, is_open, number)
-            held.stdin.write("?\n")
-            held.stdin.flush()
-            assert held.stdout.readline().strip() == "still there"
-        finally:
-            held.kill()
+    change_while_held(one, web, app, db, opened, lambda: check(members, is_open, number))
     # What tasks have can't be taken away from under them.
     refused("DependencyViolation", aws.ec2.delete_security_group, GroupId=one.groups["db"])

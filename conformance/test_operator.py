@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 import kernel
 from conftest import Clients
-from server import Server, binary, free_port
+from server import Server, binary, free_port, fresh
 from tasks import shell
 from waiting import until
 
@@ -44,20 +44,16 @@ def test_env_is_for_eval(server, environment):
     assert said.stdout.strip() == environment["AWS_ACCESS_KEY_ID"]
 
 
-def test_env_answers_as_soon_as_healthz_does(folder):
+def test_env_answers_as_soon_as_healthz_does():
     """What starts Neargate waits for /healthz, and asks for the credentials next."""
-    other = Server(folder / "d")
-    command = [binary(), "up", "--data-dir", str(other.data_dir),
-               "--listen", f"127.0.0.1:{other.port}"]
-    other.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with fresh("operator") as other:
+        command = [binary(), "up", "--data-dir", str(other.data_dir),
+                   "--listen", f"127.0.0.1:{other.port}"]
+        other.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(other.is_healthy, 30, "/healthz answers 200")
         assert other.environment()["AWS_ENDPOINT_URL"] == other.url
         other.stop()
-    finally:
-        if other.is_running():
-            other.stop()
 
 
 def test_secrets_are_for_their_owner_only(server):
@@ -77,14 +73,9 @@ def test_the_json_log_is_json(server):
         assert isinstance(json.loads(line), dict)
 
 
-def test_ps_and_logs_and_instances(server, cluster, busybox, aws):
-    group = f"/conformance/{cluster.name}"
-    aws.logs.create_log_group(logGroupName=group)
-    cluster.log_groups.add(group)
-    logging = {"logDriver": "awslogs", "options": {
-        "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}
-    arn = cluster.start(shell(busybox, "echo seen; exec sleep 1000", logConfiguration=logging,
-                              stopTimeout=2))
+def test_ps_and_logs_and_instances(server, cluster, busybox):
+    arn = cluster.start(shell(busybox, "echo seen; exec sleep 1000", stopTimeout=2,
+                              logConfiguration=cluster.logging()))
     cluster.until_running(arn)
     task_id = arn.rsplit("/", 1)[1]
     listed = server.run("ps", "--data-dir", str(server.data_dir)).stdout
@@ -151,10 +142,9 @@ def test_env_without_a_first_start_says_what_to_do(folder):
     assert "neargate up" in ran.stderr, ran.stderr
 
 
-def test_account_and_region_are_what_the_operator_says(folder):
+def test_account_and_region_are_what_the_operator_says():
     """A second Neargate beside the session's: the two must not disturb each other."""
-    other = Server(folder / "d")
-    try:
+    with fresh("operator") as other:
         other.start("--account-id", "123456789012", "--region", "eu-central-1")
         environment = other.environment()
         assert environment["AWS_DEFAULT_REGION"] == "eu-central-1"
@@ -162,9 +152,6 @@ def test_account_and_region_are_what_the_operator_says(folder):
                              env={**os.environ, **environment}, timeout=60)
         assert json.loads(ran.stdout)["Account"] == "123456789012", ran.stderr
         other.stop()
-    finally:
-        if other.is_running():
-            other.stop()
 
 
 def demo(folder, *more):

@@ -1,7 +1,6 @@
 """Images in S3-compatible storage: a server of the storage's protocol that checks signatures, from
 PyPI, started here on a port of its own; and a Neargate that keeps its images in it."""
 
-import base64
 import os
 import shutil
 import signal
@@ -14,8 +13,8 @@ import pytest
 from botocore.config import Config
 
 from conftest import Clients
-from registry import Registry, digest, noise, path_of, with_digest
-from server import Server, binary, free_port
+from registry import Registry, digest, noise, password, path_of, with_digest
+from server import Server, binary, free_port, fresh
 from waiting import until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIASTORAGE", "AWS_SECRET_ACCESS_KEY": "s3cret/of+the=storage"}
@@ -92,25 +91,17 @@ def storage():
 
 @pytest.fixture(scope="module")
 def neargate(storage):
-    folder = Path(tempfile.mkdtemp(prefix="neargate-s3-"))
-    neargate = Neargate(folder / "data")
-    try:
+    with fresh("s3", Neargate) as neargate:
         neargate.start(storage)
         yield neargate
         neargate.stop()
-    finally:
-        if neargate.is_running():
-            neargate.kill()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
 def repository(neargate, name):
     ecr = Clients(neargate.environment()).ecr
     ecr.create_repository(repositoryName=name)
-    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    password = base64.b64decode(token).decode().partition(":")[2]
-    yield Registry(neargate.port, password, name)
+    yield Registry(neargate.port, password(ecr), name)
     ecr.delete_repository(repositoryName=name, force=True)
 
 

@@ -102,16 +102,11 @@ def test_a_stopped_task_leaves_nothing_behind(cluster, busybox):
     kernel.until_as(before, 20)
 
 
-def test_log_lines_survive_a_crash_once(server, cluster, busybox, aws):
+def test_log_lines_survive_a_crash_once(server, cluster, busybox):
     script = "i=0; while [ $i -lt 40 ]; do echo n $i; i=$((i+1)); sleep 0.1; done"
-    group = f"/conformance/{cluster.name}"
-    aws.logs.create_log_group(logGroupName=group)
-    cluster.log_groups.add(group)
-    logging = {"logDriver": "awslogs", "options": {
-        "awslogs-group": group, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}
-    arn = cluster.start(shell(busybox, script, logConfiguration=logging))
+    arn = cluster.start(shell(busybox, script, logConfiguration=cluster.logging()))
     cluster.until_running(arn)
     server.kill()
     server.start()
     task = cluster.until_stopped(arn)
-    assert cluster.lines(group, task, "app") == [f"n {number}" for number in range(40)]
+    assert cluster.lines(cluster.log_group, task, "app") == [f"n {number}" for number in range(40)]

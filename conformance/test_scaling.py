@@ -3,17 +3,13 @@ and one service that really scales out because its task burns CPU. The latter ru
 its own, whose minutes of metrics last five seconds."""
 
 import datetime
-import pathlib
-import shutil
-import tempfile
 
 import pytest
 
-import images
 import kernel
-from conftest import Clients
+from conftest import Clients, pushed
 from refusals import refused
-from server import Server
+from server import fresh
 from tasks import Cluster, shell
 from waiting import until
 
@@ -199,28 +195,11 @@ def test_alarms_of_ones_own(aws, name, cli):
 def quick():
     """A Neargate whose minutes are short: clients of it, and a busybox image in its registry."""
     before = kernel.census()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="neargate-scaling-"))
-    server = Server(folder / "d")
-    try:
+    with fresh("scaling") as server:
         server.start("--metric-minute-seconds", str(MINUTE_SECONDS), "--stop-tasks")
-        aws = Clients(server.environment())
-        yield aws
+        yield Clients(server.environment())
         server.stop()
         kernel.until_as(before, 30)
-    finally:
-        if server.is_running():
-            server.kill()
-        print(server.log_tail())
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _pushed(aws):
-    import base64
-    token = aws.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    password = base64.b64decode(token).decode().partition(":")[2]
-    uri = aws.ecr.create_repository(repositoryName="busybox")["repository"]["repositoryUri"]
-    images.push("busybox", uri, password)
-    return f"{uri}:latest"
 
 
 def _network(aws):
@@ -236,7 +215,8 @@ def test_a_task_that_burns_cpu_scales_its_service_out(quick):
     account = aws.sts.get_caller_identity()["Account"]
     cluster = Cluster(aws, _network(aws), name, account)
     aws.ecs.create_cluster(clusterName=name)
-    busy = shell(_pushed(aws), "trap 'exit 0' TERM; (while :; do :; done) & wait", stopTimeout=2)
+    busy = shell(pushed(aws, "busybox"), "trap 'exit 0' TERM; (while :; do :; done) & wait",
+                 stopTimeout=2)
     definition = cluster.register(busy)["taskDefinitionArn"]
     aws.ecs.create_service(
         cluster=name, serviceName="web", desiredCount=1, taskDefinition=definition,

@@ -4,7 +4,7 @@ is filled in; and revisions, which rise for ever."""
 import pytest
 
 from refusals import refused
-from tasks import EXECUTION_ROLE, container
+from tasks import EXECUTION_ROLE, awslogs, container
 
 GIB = 1024
 # Fargate's table: CPU units, and the memory sizes in MiB that go with them.
@@ -130,9 +130,7 @@ def test_what_fargate_refuses_of_a_container(register, changes, saying):
 
 
 def test_awslogs_needs_an_execution_role(register, account):
-    logging = {"logDriver": "awslogs", "options": {
-        "awslogs-group": "g", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"}}
-    with_logs = [container("busybox", logConfiguration=logging)]
+    with_logs = [container("busybox", logConfiguration=awslogs("g", "us-east-1"))]
     refused("ClientException", register, containers=with_logs, saying=(
         "Fargate requires task definition to have execution role ARN to support log driver "
         "awslogs."))
