@@ -223,7 +223,7 @@ impl<R: Runtime, I: Images> Actor<R, I> {
         if let Some((vpc, address, range)) = launch::network(&self.assignment) {
             // Walls first.
             self.shared.networks.ready(&vpc, address).await?;
-            let served = self.shared.ensure_served(&vpc, range).await;
+            let served = self.shared.ensure_served(&vpc, range, &self.assignment.region).await;
             served.map_err(|failure| failure.to_string())?;
         }
         // The note is written to the disk; the newest session says again what must not be there.

@@ -26,7 +26,7 @@ use limits::{OUTBOX_MESSAGES_MAX, RECONNECT_MS};
 use link::Link;
 use log_shipper::Logged;
 use metadata::{Api, Residents};
-use model::network::Cidr;
+use model::network::{Cidr, private_domain};
 use model::session::{Assignment, Hello, PROTOCOL_VERSION};
 use model::{InstanceId, TaskId, Timestamp, VpcId, ZoneName};
 use network::Networks;
@@ -113,12 +113,19 @@ impl<R: Runtime, I> Shared<R, I> {
 
 impl<R: Runtime, I: Images> Shared<R, I> {
     /// Has a VPC's endpoints served, before the first of its tasks may ask.
-    async fn ensure_served(self: &Arc<Self>, vpc: &VpcId, range: Cidr) -> Result<(), Failure> {
+    async fn ensure_served(
+        self: &Arc<Self>,
+        vpc: &VpcId,
+        range: Cidr,
+        region: &str,
+    ) -> Result<(), Failure> {
         let Some(inside) = self.inside.get() else { return Ok(()) };
         let mut serving = inside.serving.lock().await;
         if !serving.contains_key(vpc) {
             let mut tasks = JoinSet::new();
-            metadata::open(self, &*inside.doors, &*inside.names, vpc, range, &mut tasks)?;
+            let domain = private_domain(region);
+            let (doors, names) = (&*inside.doors, &*inside.names);
+            metadata::open(self, doors, names, vpc, range, &domain, &mut tasks)?;
             serving.insert(vpc.clone(), tasks);
         }
         Ok(())
@@ -215,9 +222,10 @@ impl<R: Runtime, I: Images> Agent<R, I> {
         }
         // Tasks of an earlier agent asked that one until now.
         for resident in self.shared.residents.all() {
-            let Some((vpc, _, range)) = launch::network(&resident.assignment()) else { continue };
+            let assignment = resident.assignment();
+            let Some((vpc, _, range)) = launch::network(&assignment) else { continue };
             if self.shared.runtime.vpcs().await.contains(&vpc) {
-                self.shared.ensure_served(&vpc, range).await?;
+                self.shared.ensure_served(&vpc, range, &assignment.region).await?;
             }
         }
         Ok(())

@@ -10,7 +10,6 @@ use crate::upstream::{self, Transport};
 use crate::zone::{Place, Resolution, resolve};
 use model::VpcId;
 use model::discovery::NameTable;
-use model::network::Cidr;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -78,10 +77,10 @@ impl Resolvers {
 
     /// Serves a VPC from now on, instead of the sockets it was served on before. To be called
     /// within a tokio runtime.
-    pub fn serve(&self, vpc: &VpcId, range: Cidr, sockets: Sockets) -> io::Result<()> {
+    pub fn serve(&self, vpc: &VpcId, place: Place, sockets: Sockets) -> io::Result<()> {
         let serving = Arc::new(Vpc {
             id: vpc.clone(),
-            place: Place { range },
+            place,
             shared: Arc::clone(&self.shared),
             forwards: Semaphore::new(FORWARDS_PER_VPC_MAX),
             connections: Arc::new(Semaphore::new(CONNECTIONS_PER_VPC_MAX)),

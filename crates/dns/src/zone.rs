@@ -23,6 +23,8 @@ const CHAIN_MAX: usize = 8;
 pub struct Place {
     /// The VPC's range.
     pub range: Cidr,
+    /// What the names of its addresses end in, when it is asked whose an address is.
+    pub domain: String,
 }
 
 /// What becomes of a question.
@@ -106,7 +108,7 @@ fn address(place: &Place, question: &Question) -> Option<Reply> {
     if !place.range.contains(address) {
         return None;
     }
-    let told = format!("ip-{}.{ADDRESS_DOMAIN}", address.to_string().replace('.', "-"));
+    let told = format!("ip-{}.{}", address.to_string().replace('.', "-"), place.domain);
     own(question, &mut reply, Kind::PTR, Data::Ptr(told));
     Some(reply)
 }
@@ -234,7 +236,8 @@ mod tests {
     }
 
     fn place() -> Place {
-        Place { range: Cidr::parse("10.0.0.0/16").expect("a range") }
+        let domain = "eu-west-1.compute.internal".to_owned();
+        Place { range: Cidr::parse("10.0.0.0/16").expect("a range"), domain }
     }
 
     fn table(routing: RoutingPolicy, addresses: u8) -> NameTable {
@@ -282,7 +285,7 @@ mod tests {
             assert_eq!(reply(absent, Kind::A).code, Code::NxDomain, "{absent}");
         }
         let told = &reply("5.1.0.10.in-addr.arpa", Kind::PTR).answers;
-        assert_eq!(told[0].data, Data::Ptr("ip-10-0-1-5.ec2.internal".to_owned()));
+        assert_eq!(told[0].data, Data::Ptr("ip-10-0-1-5.eu-west-1.compute.internal".to_owned()));
         assert_eq!(ask("8.8.8.8.in-addr.arpa", Kind::PTR), Resolution::Forward);
         let endpoint = &reply("data-169.254.170.2", Kind::A).answers;
         assert_eq!(endpoint[0].data, Data::A(ENDPOINTS));

@@ -1,7 +1,7 @@
 //! The resolver on real sockets of the loopback, in front of a resolver that may be told to
 //! misbehave: what it doesn't know is asked on, and what fails is a failure, never an absence.
 
-use dns::{Resolvers, Sockets};
+use dns::{Place, Resolvers, Sockets};
 use model::VpcId;
 use model::discovery::{Answer, NameTable, RecordSet, RoutingPolicy, Zone};
 use model::network::Cidr;
@@ -130,7 +130,8 @@ fn vpc(upstream: Vec<SocketAddr>, table: Option<NameTable>) -> Vpc {
     }
     let sockets = Sockets { datagrams: vec![datagrams], listeners: vec![listener] };
     let range = Cidr::parse("10.0.0.0/16").expect("a range");
-    resolvers.serve(&id, range, sockets).expect("served");
+    let place = Place { range, domain: "ec2.internal".to_owned() };
+    resolvers.serve(&id, place, sockets).expect("served");
     Vpc { resolvers, at }
 }
 

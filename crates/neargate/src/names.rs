@@ -3,7 +3,7 @@
 
 use crate::world::Random;
 use agent::{NameServer, NameSockets};
-use dns::{Resolvers, Sockets};
+use dns::{Place, Resolvers, Sockets};
 use model::VpcId;
 use model::discovery::NameTable;
 use model::network::Cidr;
@@ -27,9 +27,10 @@ impl Names {
 }
 
 impl NameServer for Names {
-    fn serve(&self, vpc: &VpcId, range: Cidr, sockets: NameSockets) {
+    fn serve(&self, vpc: &VpcId, range: Cidr, domain: &str, sockets: NameSockets) {
         let NameSockets { datagrams, listeners } = sockets;
-        let served = self.0.serve(vpc, range, Sockets { datagrams, listeners });
+        let place = Place { range, domain: domain.to_owned() };
+        let served = self.0.serve(vpc, place, Sockets { datagrams, listeners });
         if let Err(failure) = served {
             tracing::error!(%vpc, %failure, "a VPC's resolver could not be served");
         }

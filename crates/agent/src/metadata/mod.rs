@@ -52,7 +52,8 @@ impl Doors for Embedded {
 /// Answers questions for names, VPC by VPC.
 pub trait NameServer: Send + Sync + 'static {
     /// Serves a VPC on these sockets from now on, instead of those it was served on before.
-    fn serve(&self, vpc: &VpcId, range: model::network::Cidr, sockets: NameSockets);
+    /// `domain` is what the names of its addresses end in.
+    fn serve(&self, vpc: &VpcId, range: model::network::Cidr, domain: &str, sockets: NameSockets);
 
     /// Lets go of a VPC's sockets.
     fn stop(&self, vpc: &VpcId);
@@ -79,6 +80,7 @@ pub fn open<R: Runtime, I: Images>(
     names: &dyn NameServer,
     vpc: &VpcId,
     range: model::network::Cidr,
+    domain: &str,
     serving: &mut JoinSet<()>,
 ) -> Result<(), Failure> {
     let metadata = doors.listener(vpc, SocketAddrV4::new(ADDRESS, PORT))?;
@@ -94,7 +96,7 @@ pub fn open<R: Runtime, I: Images>(
         sockets.datagrams.push(doors.datagram(vpc, at)?);
         sockets.listeners.push(doors.listener(vpc, at)?);
     }
-    names.serve(vpc, range, sockets);
+    names.serve(vpc, range, domain, sockets);
     Ok(())
 }
 
