@@ -1,10 +1,13 @@
 """RunTask to STOPPED, as clients see it: waiters that end, reasons that tell, tokens that make a
 call safe to repeat, lists and pages."""
 
+import platform
+
 import pytest
 
 from refusals import refused
 from tasks import address, container, exit_codes, shell
+from waiting import until
 
 ORDER = ["PROVISIONING", "PENDING", "ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING",
          "DEPROVISIONING", "STOPPED"]
@@ -278,5 +281,23 @@ def test_a_size_no_instance_has_waits_with_its_reason_shown(cluster, busybox):
     if answer["failures"]:
         assert answer["failures"][0]["reason"].startswith("RESOURCE:")
         return
-    task = answer["tasks"][0]
-    assert cluster.describe(task["taskArn"])["lastStatus"] in ("PROVISIONING", "PENDING")
+    arn = answer["tasks"][0]["taskArn"]
+    why = until(lambda: cluster.describe(arn)["containers"][0].get("reason"), 10, "a reason")
+    assert why.startswith("RESOURCE:")
+    assert cluster.describe(arn)["lastStatus"] == "PROVISIONING"
+
+
+def test_an_architecture_no_instance_has_waits_with_its_reason_shown(cluster, busybox, server):
+    wanted = "X86_64" if platform.machine() in ("aarch64", "arm64") else "ARM64"
+    arn = cluster.start(sleeper(busybox), runtimePlatform={"cpuArchitecture": wanted})
+    why = f"no instance of architecture {wanted} takes tasks"
+    until(lambda: cluster.describe(arn)["containers"][0].get("reason") == why, 10, why)
+    waiting = cluster.describe(arn)
+    assert waiting["lastStatus"] == "PROVISIONING" and "stoppedReason" not in waiting
+    listed = server.run("ps", "--data-dir", str(server.data_dir)).stdout
+    line, = (line for line in listed.splitlines() if arn.rsplit("/", 1)[1] in line)
+    assert line.rstrip().endswith(why)
+    cluster.aws.ecs.stop_task(cluster=cluster.name, task=arn)
+    stopped = cluster.until_stopped(arn)
+    assert stopped["stoppedReason"] == "Task stopped by user"
+    assert "reason" not in stopped["containers"][0]
