@@ -1,6 +1,7 @@
-# A Fargate service behind a load balancer with all that people's ECS modules make around it: roles
-# and policies, log groups, capacity providers, scaling by target tracking and by schedule, a Cloud
-# Map namespace, a parameter that is looked up, rules of security groups of both kinds.
+# A Fargate service behind a load balancer with all that people's ECS modules make around it: a VPC
+# whose defaults are adopted, private subnets behind a NAT gateway, roles and policies, log groups,
+# capacity providers, scaling by target tracking and by schedule, a Cloud Map namespace, a parameter
+# that is looked up, rules of security groups of both kinds, a definition that is not run.
 
 terraform {
   required_providers {
@@ -40,6 +41,8 @@ data "aws_caller_identity" "current" {}
 
 data "aws_partition" "current" {}
 
+data "aws_region" "current" {}
+
 data "aws_ssm_parameter" "fluentbit" {
   name = "/aws/service/aws-for-fluent-bit/stable"
 }
@@ -47,14 +50,70 @@ data "aws_ssm_parameter" "fluentbit" {
 locals {
   zones = slice(data.aws_availability_zones.available.names, 0, 2)
   port  = 80
+
+  # Rules of the default ACL, by their number.
+  any = {
+    100 = { cidr_block = "0.0.0.0/0", ipv6_cidr_block = null }
+    101 = { cidr_block = null, ipv6_cidr_block = "::/0" }
+  }
 }
 
-# The network: public subnets, as the load balancer faces the internet.
+# The network: the load balancer is in public subnets, the tasks are in private ones.
 
 resource "aws_vpc" "this" {
   cidr_block           = "10.66.0.0/16"
   enable_dns_hostnames = true
   tags                 = { Name = var.name }
+}
+
+resource "aws_default_security_group" "this" {
+  vpc_id = aws_vpc.this.id
+}
+
+resource "aws_default_route_table" "this" {
+  default_route_table_id = aws_vpc.this.default_route_table_id
+
+  timeouts {
+    create = "5m"
+    update = "5m"
+  }
+}
+
+resource "aws_default_network_acl" "this" {
+  default_network_acl_id = aws_vpc.this.default_network_acl_id
+
+  dynamic "ingress" {
+    for_each = local.any
+
+    content {
+      rule_no         = ingress.key
+      action          = "allow"
+      protocol        = "-1"
+      from_port       = 0
+      to_port         = 0
+      cidr_block      = ingress.value.cidr_block
+      ipv6_cidr_block = ingress.value.ipv6_cidr_block
+    }
+  }
+
+  dynamic "egress" {
+    for_each = local.any
+
+    content {
+      rule_no         = egress.key
+      action          = "allow"
+      protocol        = "-1"
+      from_port       = 0
+      to_port         = 0
+      cidr_block      = egress.value.cidr_block
+      ipv6_cidr_block = egress.value.ipv6_cidr_block
+    }
+  }
+
+  # Subnets that are made are its own by themselves.
+  lifecycle {
+    ignore_changes = [subnet_ids]
+  }
 }
 
 resource "aws_internet_gateway" "this" {
@@ -68,7 +127,29 @@ resource "aws_subnet" "public" {
   cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 8, count.index)
 }
 
+resource "aws_subnet" "private" {
+  count             = 2
+  vpc_id            = aws_vpc.this.id
+  availability_zone = local.zones[count.index]
+  cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 4, 1 + count.index)
+}
+
+resource "aws_eip" "nat" {
+  domain     = "vpc"
+  depends_on = [aws_internet_gateway.this]
+}
+
+resource "aws_nat_gateway" "this" {
+  allocation_id = aws_eip.nat.id
+  subnet_id     = aws_subnet.public[0].id
+  depends_on    = [aws_internet_gateway.this]
+}
+
 resource "aws_route_table" "public" {
+  vpc_id = aws_vpc.this.id
+}
+
+resource "aws_route_table" "private" {
   vpc_id = aws_vpc.this.id
 }
 
@@ -76,12 +157,37 @@ resource "aws_route" "internet" {
   route_table_id         = aws_route_table.public.id
   destination_cidr_block = "0.0.0.0/0"
   gateway_id             = aws_internet_gateway.this.id
+
+  timeouts {
+    create = "5m"
+  }
+}
+
+resource "aws_route" "nat" {
+  route_table_id         = aws_route_table.private.id
+  destination_cidr_block = "0.0.0.0/0"
+  nat_gateway_id         = aws_nat_gateway.this.id
+
+  timeouts {
+    create = "5m"
+  }
 }
 
 resource "aws_route_table_association" "public" {
   count          = 2
   subnet_id      = aws_subnet.public[count.index].id
   route_table_id = aws_route_table.public.id
+}
+
+resource "aws_route_table_association" "private" {
+  count          = 2
+  subnet_id      = aws_subnet.private[count.index].id
+  route_table_id = aws_route_table.private.id
+}
+
+# Modules that are given subnets only ask these for their VPC.
+data "aws_subnet" "first" {
+  id = aws_subnet.private[0].id
 }
 
 resource "aws_security_group" "balancer" {
@@ -111,7 +217,7 @@ resource "aws_vpc_security_group_egress_rule" "balancer" {
 
 resource "aws_security_group" "service" {
   name_prefix = "${var.name}-svc-"
-  vpc_id      = aws_vpc.this.id
+  vpc_id      = data.aws_subnet.first.vpc_id
 
   lifecycle {
     create_before_destroy = true
@@ -233,6 +339,15 @@ data "aws_iam_policy_document" "assume" {
       variable = "aws:SourceAccount"
       values   = [data.aws_caller_identity.current.account_id]
     }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values = [join(":", [
+        "arn", data.aws_partition.current.partition, "ecs", data.aws_region.current.name,
+        data.aws_caller_identity.current.account_id, "*",
+      ])]
+    }
   }
 }
 
@@ -242,8 +357,10 @@ resource "aws_iam_role" "execution" {
 }
 
 resource "aws_iam_role" "task" {
-  name_prefix        = "${var.name}-task-"
-  assume_role_policy = data.aws_iam_policy_document.assume.json
+  name_prefix           = "${var.name}-task-"
+  description           = "Role of the tasks"
+  assume_role_policy    = data.aws_iam_policy_document.assume.json
+  force_detach_policies = true
 }
 
 data "aws_iam_policy_document" "execution" {
@@ -275,6 +392,11 @@ resource "aws_iam_role_policy" "task" {
   policy      = data.aws_iam_policy_document.execution.json
 }
 
+resource "aws_cloudwatch_log_group" "cluster" {
+  name              = "/aws/ecs/${var.name}"
+  retention_in_days = 90
+}
+
 resource "aws_cloudwatch_log_group" "web" {
   name              = "/aws/ecs/${var.name}/web"
   retention_in_days = 30
@@ -284,6 +406,12 @@ resource "aws_cloudwatch_log_group" "web" {
 
 resource "aws_ecs_cluster" "this" {
   name = var.name
+
+  configuration {
+    execute_command_configuration {
+      logging = "DEFAULT"
+    }
+  }
 
   setting {
     name  = "containerInsights"
@@ -348,7 +476,7 @@ resource "aws_ecs_task_definition" "web" {
       logDriver = "awslogs"
       options = {
         awslogs-group         = aws_cloudwatch_log_group.web.name
-        awslogs-region        = var.region
+        awslogs-region        = data.aws_region.current.name
         awslogs-stream-prefix = "ecs"
       }
     }
@@ -358,10 +486,89 @@ resource "aws_ecs_task_definition" "web" {
   }])
 }
 
+# What nobody here could run is kept all the same: another architecture, and FireLens.
+resource "aws_ecs_task_definition" "standalone" {
+  family                   = "${var.name}-standalone"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = 1024
+  memory                   = 4096
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.task.arn
+
+  runtime_platform {
+    cpu_architecture        = "ARM64"
+    operating_system_family = "LINUX"
+  }
+
+  volume {
+    name = "scratch"
+  }
+
+  container_definitions = jsonencode([
+    {
+      name                  = "fluent-bit"
+      image                 = nonsensitive(data.aws_ssm_parameter.fluentbit.value)
+      cpu                   = 512
+      memory                = 1024
+      memoryReservation     = 50
+      essential             = true
+      user                  = "0"
+      environment           = []
+      firelensConfiguration = { type = "fluentbit" }
+      linuxParameters       = { initProcessEnabled = true }
+      systemControls        = []
+      volumesFrom           = []
+    },
+    {
+      name              = "app"
+      image             = "public.ecr.aws/amazonlinux/amazonlinux:2023-minimal"
+      cpu               = 512
+      memory            = 1024
+      memoryReservation = 100
+      essential         = true
+      command           = ["echo hello world"]
+      entryPoint        = ["/usr/bin/sh", "-c"]
+      dependsOn         = [{ containerName = "fluent-bit", condition = "START" }]
+      interactive       = false
+      privileged        = false
+      pseudoTerminal    = false
+      startTimeout      = 30
+      stopTimeout       = 120
+      user              = "0"
+      mountPoints       = [{ sourceVolume = "scratch", containerPath = "/var/www/scratch" }]
+      volumesFrom       = [{ sourceContainer = "fluent-bit", readOnly = false }]
+      logConfiguration = {
+        logDriver = "awsfirelens"
+        options = {
+          Name                    = "firehose"
+          region                  = data.aws_region.current.name
+          delivery_stream         = "my-stream"
+          log-driver-buffer-limit = "2097152"
+        }
+      }
+    },
+  ])
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# The newest revision, whoever has registered it.
+data "aws_ecs_task_definition" "web" {
+  task_definition = aws_ecs_task_definition.web.family
+  depends_on      = [aws_ecs_task_definition.web]
+}
+
+locals {
+  revision = max(aws_ecs_task_definition.web.revision, data.aws_ecs_task_definition.web.revision)
+}
+
 resource "aws_ecs_service" "web" {
   name                               = "web"
   cluster                            = aws_ecs_cluster.this.id
-  task_definition                    = aws_ecs_task_definition.web.arn
+  task_definition                    = "${aws_ecs_task_definition.web.family}:${local.revision}"
   desired_count                      = 1
   launch_type                        = "FARGATE"
   enable_execute_command             = true
@@ -378,7 +585,7 @@ resource "aws_ecs_service" "web" {
   }
 
   network_configuration {
-    subnets         = aws_subnet.public[*].id
+    subnets         = aws_subnet.private[*].id
     security_groups = [aws_security_group.service.id]
   }
 
