@@ -146,7 +146,7 @@ while True:
         last = told
     rest(0.05)
 """
-    arn, lines = start(cluster, aws, python, script)
+    arn, lines = start(cluster, python, script)
     cluster.until_running(arn)
 
     def sees(expected):
@@ -230,7 +230,7 @@ while True:
         last = told
     rest(0.05)
 """
-    arn, lines = start(cluster, aws, python, script)
+    arn, lines = start(cluster, python, script)
     cluster.until_running(arn)
 
     def sees(expected):
@@ -299,7 +299,7 @@ def test_dhcp_options_say_whom_a_task_asks(cluster, python, aws, place):
     assert ["nameserver", "10.71.0.2"] in resolv and found == "unknown"
     assert metadata == [["10.71.0.2"], ["ec2.internal"]]
 
-    arn, lines = start(cluster, aws, python, SERVE)
+    arn, lines = start(cluster, python, SERVE)
     server = address(cluster.until_running(arn))
     until(lambda: "ready" in lines(), 20, "the name server listens")
     associate(("domain-name", ["corp.example"]), ("ntp-servers", ["10.71.0.123"]),

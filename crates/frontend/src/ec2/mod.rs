@@ -126,7 +126,7 @@ pub const ROUTES: &[Route] = &[
         ec2,
         AssociateDhcpOptionsRequest,
         associate_dhcp_options::associate_dhcp_options,
-        ignores["DhcpOptionsId (kept and shown; tasks are not told)"]
+        ignores["DhcpOptionsId's NTP and NetBIOS servers (a container sees no DHCP)"]
     ),
     route!(ec2, AssociateRouteTableRequest, associate_route_table::associate_route_table),
     route!(ec2, AssociateVpcCidrBlockRequest, associate_vpc_cidr_block::associate_vpc_cidr_block),
@@ -303,7 +303,7 @@ pub const ROUTES: &[Route] = &[
         ec2,
         ModifyNetworkInterfaceAttributeRequest,
         modify_network_interface_attribute::modify_network_interface_attribute,
-        ignores["SourceDestCheck (kept and shown)"]
+        ignores["SourceDestCheck (kept and shown; there are no instances to attach an interface to)"]
     ),
     route!(
         ec2,
@@ -323,10 +323,7 @@ pub const ROUTES: &[Route] = &[
         ec2,
         ModifyVpcAttributeRequest,
         modify_vpc_attribute::modify_vpc_attribute,
-        ignores [
-            "EnableDnsSupport (kept and shown)",
-            "EnableNetworkAddressUsageMetrics (kept and shown)",
-        ]
+        ignores["EnableNetworkAddressUsageMetrics (kept and shown)"]
     ),
     route!(
         ec2,
