@@ -4,18 +4,18 @@
 
 use crate::answer::Trouble;
 use crate::buffer::Buffer;
-use crate::counts::{BalancerCount, GroupCount};
+use crate::counts::GroupCount;
 use crate::dial::{dial, failed, reach, turn_away};
 use crate::exchange::{has, status};
 use crate::framing::{Decoder, Encoder, Length, answer_length};
 use crate::head::{Head, Kind, Known, Version};
-use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
+use crate::http2::{Guest, Held, Stay, tell_target};
 use crate::incoming;
 use crate::limits::{
     ANSWER_HEAD_BYTES_MAX, BUFFER_BYTES_MAX, IDLE_TARGET_MS, IDLE_UNREPEATABLE_MS,
 };
 use crate::link::{Link, is_silence};
-use crate::outgoing::{self, Trace};
+use crate::outgoing::Trace;
 use crate::patience::Patience;
 use crate::record::Record;
 use crate::request::Route;
@@ -92,12 +92,7 @@ pub struct Carried {
     up_broken: bool,
     idle: Duration,
     patience: Patience,
-    route: Route,
-    worker: usize,
-    record: Record,
-    guest: Arc<Guest>,
-    site: Arc<Site>,
-    _stay: Stay,
+    held: Held,
 }
 
 enum Met {
@@ -118,8 +113,6 @@ pub async fn over_http1(
     mut record: Record,
 ) -> Result<Response<Body>, (Trouble, Record)> {
     let (core, worker) = (&guest.core, guest.worker);
-    let (parts, body) = request.into_parts();
-    let request = Request::from_parts(parts, body);
     let (up, body_as) = match head(guest, site, &request, record.trace) {
         Ok(written) => written,
         Err(trouble) => return Err((trouble, record)),
@@ -128,8 +121,7 @@ pub async fn over_http1(
     let empty = body.is_end_stream();
     let repeatable = empty && parts.method.is_idempotent();
     let fresh_ms = if repeatable { IDLE_TARGET_MS } else { IDLE_UNREPEATABLE_MS };
-    let memory = route.group.memory.clone();
-    memory.tally.add(worker, GroupCount::Requests, 1);
+    route.group.memory.tally.add(worker, GroupCount::Requests, 1);
     let headless = parts.method == http::Method::HEAD;
     let mut body = Some(body).filter(|_| !empty);
     let reached = reach(core, worker, &guest.seat, &mut route, fresh_ms, &mut record).await;
@@ -157,26 +149,19 @@ pub async fn over_http1(
         up_broken: false,
         idle,
         patience: Patience::new(idle),
-        route,
-        worker,
-        record,
-        guest: guest.clone(),
-        site: site.clone(),
-        _stay: stay,
+        held: Held::new(guest, site, route, record, stay),
     });
     match carried.answer_safely(headless, reused).await {
         Met::Answer => {
             let status = carried.status();
-            carried.record.target_status = status.as_u16();
-            carried.record.first_byte_at = Some(Instant::now());
-            memory.tally.answered(worker, status.as_u16(), micros(sent));
+            carried.held.answered(status, sent);
             Ok(carried.into_response(status))
         }
         Met::Unanswered | Met::Lost => {
-            core.suspect(&carried.route.lease);
-            Err((Trouble::BadGateway, std::mem::take(&mut carried.record)))
+            core.suspect(&carried.held.route.lease);
+            Err((Trouble::BadGateway, std::mem::take(&mut carried.held.record)))
         }
-        Met::Trouble(trouble) => Err((trouble, std::mem::take(&mut carried.record))),
+        Met::Trouble(trouble) => Err((trouble, std::mem::take(&mut carried.held.record))),
     }
 }
 
@@ -192,12 +177,8 @@ fn head(
     for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    let host = host(request).unwrap_or(&site.front.dns_name);
     let put = |name: &[u8], value: &[u8]| incoming::put(&mut out, name, value);
-    let sent = Sent(request.headers());
-    let dropped = outgoing::write(&sent, &origin(guest, site, trace), host, None, put)?;
-    let tally = &site.front.tally;
-    tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
+    tell_target(guest, site, request, trace, put)?;
     let body = request.body();
     let length = request.headers().get(http::header::CONTENT_LENGTH);
     let mut encoder = Encoder::Plain;
@@ -219,8 +200,9 @@ impl Carried {
         match self.answer(headless).await {
             Met::Unanswered if reused && self.repeatable => self.answer_anew(headless).await,
             Met::Lost if self.repeatable => {
-                failed(&self.guest.core, self.worker, &self.route);
-                turn_away(&self.guest.core, self.worker, &self.guest.seat, &mut self.route);
+                let Held { guest, route, .. } = &mut self.held;
+                failed(&guest.core, guest.worker, route);
+                turn_away(&guest.core, guest.worker, &guest.seat, route);
                 self.answer_anew(headless).await
             }
             met => met,
@@ -229,8 +211,8 @@ impl Carried {
 
     /// Over a new connection: the kept one was closed before it was used.
     async fn answer_anew(&mut self, headless: bool) -> Met {
-        let core = &self.guest.core;
-        match dial(core, self.worker, &self.route.group, &self.route.lease).await {
+        let Held { guest, route, .. } = &self.held;
+        match dial(&guest.core, guest.worker, &route.group, &route.lease).await {
             Ok(link) => {
                 link.mind_silence(true);
                 self.link = Some(link);
@@ -256,7 +238,7 @@ impl Carried {
                 match ready!(Pin::new(&mut *link).poll_write(context, &self.up[self.written..])) {
                     Ok(count) if count > 0 => {
                         self.written += count;
-                        self.record.received += count as u64;
+                        self.held.record.received += count as u64;
                         self.patience.renew(Instant::now(), self.idle);
                     }
                     _ => {
@@ -365,7 +347,7 @@ impl Carried {
                 headers.append(name, value);
             }
         }
-        complete(&mut headers, &self.route, &self.guest.core, &self.site.imposed);
+        self.held.complete(&mut headers);
         self.from_target.consume(self.head.length);
         self.give_back_if_over();
         let mut response = Response::new(Body::Http1(self));
@@ -400,7 +382,7 @@ impl Carried {
                 }
             }
             if !piece.is_empty() {
-                self.record.sent += piece.len() as u64;
+                self.held.record.sent += piece.len() as u64;
                 self.give_back_if_over();
                 return Poll::Ready(Some(Ok(Frame::data(piece.into()))));
             }
@@ -433,18 +415,7 @@ impl Carried {
             if !self.repeatable {
                 link.mind_silence(true);
             }
-            self.route.lease.keep(self.worker, link);
-        }
-    }
-}
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        let tally = &self.site.front.tally;
-        let bytes = self.record.received + self.record.sent;
-        tally.add(self.worker, BalancerCount::ProcessedBytes, bytes);
-        if self.record.target_status > 0 {
-            self.record.end(&self.guest.core, &self.site);
+            self.held.route.lease.keep(self.held.guest.worker, link);
         }
     }
 }

@@ -152,7 +152,7 @@ impl Connection {
                 Arrival::Nothing => After::Close,
                 Arrival::Request => {
                     shared.seat.renew(&mut site);
-                    self.request(&shared, &site).await
+                    self.request(&shared, &mut site).await
                 }
                 Arrival::Trouble(trouble) => {
                     self.count_request(&site);

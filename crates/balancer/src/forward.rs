@@ -35,7 +35,7 @@ struct Bound {
 
 impl Connection {
     /// The request whose head is in the buffer, to its end.
-    pub async fn request(&mut self, shared: &Shared, site: &Arc<Site>) -> After {
+    pub async fn request(&mut self, shared: &Shared, site: &mut Arc<Site>) -> After {
         self.count_request(site);
         let mut record = Record::begin(self, site);
         let after = match self.judge(site, &mut record) {
@@ -79,23 +79,15 @@ impl Connection {
     async fn decided(
         &mut self,
         shared: &Shared,
-        site: &Arc<Site>,
+        site: &mut Arc<Site>,
         asked: Asked,
         last: bool,
         record: &mut Record,
     ) -> After {
         let length = self.head.length;
-        let mut renewed;
-        let mut site = site;
         let mut decided = self.decide(site, &asked, record);
         // Nobody left to send it to, but that was by a table which is replaced by now.
-        while matches!(decided, Err(Trouble::Unavailable)) {
-            let now = shared.seat.site();
-            if Arc::ptr_eq(&now, site) {
-                break;
-            }
-            renewed = now;
-            site = &renewed;
+        while matches!(decided, Err(Trouble::Unavailable)) && shared.seat.renew(site) {
             decided = self.decide(site, &asked, record);
         }
         if let Ok((decision, _)) = &decided {

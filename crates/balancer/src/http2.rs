@@ -12,7 +12,7 @@ use crate::imposed::Imposed;
 use crate::leash::Leash;
 use crate::limits::{HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX, STREAMS_MAX};
 use crate::listener::Seat;
-use crate::outgoing::{Fields, Origin, Trace};
+use crate::outgoing::{self, Fields, Origin, Trace};
 use crate::record::Record;
 use crate::request::{Decision, Route, Spoken, Way, decide};
 use crate::table::Site;
@@ -142,18 +142,17 @@ pub async fn serve(connection: Connection) {
 
 async fn respond(guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body> {
     let stay = Stay::new(guest.clone());
-    let site = guest.seat.site();
-    let tally = &site.front.tally;
-    tally.add(guest.worker, BalancerCount::Requests, 1);
+    let mut site = guest.seat.site();
+    site.front.tally.add(guest.worker, BalancerCount::Requests, 1);
     let mut record = Record::begin_http2(&guest, &site, &request);
     let headless = request.method() == http::Method::HEAD;
-    let decided = judge(&guest, &site, &request).and_then(|()| choose(&guest, &site, &request));
+    let decided = judge(&guest, &site, &request).and_then(|()| choose(&guest, &mut site, &request));
     if let Ok(decision) = &decided {
         record.rule(&site, decision);
     }
     let carried = match decided.map(|decision| decision.way) {
         Ok(Way::Answer(answer)) => {
-            tally.answered(guest.worker, answer.status);
+            site.front.tally.answered(guest.worker, answer.status);
             record.answered(&answer);
             record.end(&guest.core, &site);
             return own(&answer, headless, &site.imposed);
@@ -164,7 +163,7 @@ async fn respond(guest: Arc<Guest>, request: Request<Incoming>) -> Response<Body
     match carried {
         Ok(response) => response,
         Err((trouble, mut record)) => {
-            tally.answered(guest.worker, trouble.status());
+            site.front.tally.answered(guest.worker, trouble.status());
             record.trouble(trouble);
             record.end(&guest.core, &site);
             own(&trouble.answer(), headless, &site.imposed)
@@ -224,9 +223,10 @@ fn judge(guest: &Guest, site: &Site, request: &Request<Incoming>) -> Result<(), 
     }
 }
 
+/// `site` is brought up to date when it has nobody left to send the request to.
 fn choose(
     guest: &Guest,
-    site: &Arc<Site>,
+    site: &mut Arc<Site>,
     request: &Request<Incoming>,
 ) -> Result<Decision, Trouble> {
     let host = host(request).ok_or(Trouble::BadRequest)?;
@@ -239,27 +239,34 @@ fn choose(
         headers: &Heard(request.headers()),
         source: guest.client.ip(),
     };
-    let mut site = site.clone();
     loop {
-        let decided = decide(&guest.core, guest.worker, &site, &view, Spoken::Http2);
-        let now = guest.seat.site();
-        // As over HTTP/1.1: the table may have been replaced meanwhile.
-        if !matches!(decided, Err(Trouble::Unavailable)) || Arc::ptr_eq(&now, &site) {
+        let decided = decide(&guest.core, guest.worker, site, &view, Spoken::Http2);
+        if !matches!(decided, Err(Trouble::Unavailable)) || !guest.seat.renew(site) {
             return decided;
         }
-        site = now;
     }
 }
 
 /// The request's authority, or its Host.
-pub fn host(request: &Request<Incoming>) -> Option<&str> {
+pub fn host<B>(request: &Request<B>) -> Option<&str> {
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     authority.or_else(|| request.headers().get(http::header::HOST)?.to_str().ok())
 }
 
-/// Where it came from, for the target.
-pub fn origin<'a>(guest: &'a Guest, site: &'a Site, trace: Trace) -> Origin<'a> {
-    Origin::of(site, guest.client, guest.tls.as_ref(), trace)
+/// Hands `put` every header for the target, as `outgoing` does.
+pub fn tell_target<B>(
+    guest: &Guest,
+    site: &Site,
+    request: &Request<B>,
+    trace: Trace,
+    put: impl FnMut(&[u8], &[u8]),
+) -> Result<(), Trouble> {
+    let host = host(request).unwrap_or(&site.front.dns_name);
+    let origin = Origin::of(site, guest.client, guest.tls.as_ref(), trace);
+    let dropped = outgoing::write(&Sent(request.headers()), &origin, host, None, put)?;
+    let tally = &site.front.tally;
+    tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
+    Ok(())
 }
 
 /// Headers as rules see them.
@@ -274,7 +281,7 @@ impl Headers for Heard<'_> {
 }
 
 /// Headers as they are passed on. Over HTTP/2 a cookie may come in crumbs; they are told as one.
-pub struct Sent<'a>(pub &'a HeaderMap);
+struct Sent<'a>(pub &'a HeaderMap);
 
 impl Fields for Sent<'_> {
     fn each(&self, mut look: impl FnMut(Known, &[u8], &[u8])) {
@@ -321,8 +328,7 @@ fn own(answer: &Answer, headless: bool, imposed: &Imposed) -> Response<Body> {
     response
 }
 
-/// A target's answer lacks what ours must have; our cookies go with it.
-pub fn complete(headers: &mut HeaderMap, route: &Route, core: &Core, imposed: &Imposed) {
+fn complete(headers: &mut HeaderMap, route: &Route, core: &Core, imposed: &Imposed) {
     for hop in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
         headers.remove(hop);
     }
@@ -343,7 +349,48 @@ pub fn complete(headers: &mut HeaderMap, route: &Route, core: &Core, imposed: &I
     }
 }
 
-/// When a target's answer began, in microseconds since `sent`.
-pub fn micros(sent: Instant) -> u64 {
-    u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX)
+/// What is held until an answer is over: until then its target is not drained and the connection
+/// not idle. Then what was carried is counted, and told to the access log.
+pub struct Held {
+    pub guest: Arc<Guest>,
+    pub site: Arc<Site>,
+    pub route: Route,
+    pub record: Record,
+    _stay: Stay,
+}
+
+impl Held {
+    pub fn new(
+        guest: &Arc<Guest>,
+        site: &Arc<Site>,
+        route: Route,
+        record: Record,
+        stay: Stay,
+    ) -> Self {
+        Self { guest: guest.clone(), site: site.clone(), route, record, _stay: stay }
+    }
+
+    /// The target's answer begins; it was asked at `sent`.
+    pub fn answered(&mut self, status: StatusCode, sent: Instant) {
+        self.record.target_status = status.as_u16();
+        self.record.first_byte_at = Some(Instant::now());
+        let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.route.group.memory.tally.answered(self.guest.worker, status.as_u16(), micros);
+    }
+
+    /// A target's answer lacks what ours must have; our cookies go with it.
+    pub fn complete(&self, headers: &mut HeaderMap) {
+        complete(headers, &self.route, &self.guest.core, &self.site.imposed);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (tally, worker) = (&self.site.front.tally, self.guest.worker);
+        let bytes = self.record.received + self.record.sent;
+        tally.add(worker, BalancerCount::ProcessedBytes, bytes);
+        if self.record.target_status > 0 {
+            self.record.end(&self.guest.core, &self.site);
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! What a listener has every answer say, whoever gave it: headers of its attributes, in place of the
-//! target's where that sent some, and whether an answer says what serves it. Made ready once for
-//! each table. Source: ELB user guide, "HTTP header modification for your Application Load
+//! What a listener has every answer say, whoever gave it: headers of its attributes, in place of
+//! the target's where that sent some, and whether an answer says what serves it. Made ready once
+//! for each table. Source: ELB user guide, "HTTP header modification for your Application Load
 //! Balancer".
 
 use crate::answer::SERVER;

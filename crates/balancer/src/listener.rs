@@ -26,12 +26,14 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Brings it up to date; leaves it alone, and uncounted, if it is.
-    pub fn renew(&self, site: &mut Arc<Site>) {
+    /// Brings it up to date; leaves it alone, and uncounted, if it is. Whether it was not.
+    pub fn renew(&self, site: &mut Arc<Site>) -> bool {
         let now = self.site.load();
-        if !Arc::ptr_eq(&now, site) {
+        let is_old = !Arc::ptr_eq(&now, site);
+        if is_old {
             *site = arc_swap::Guard::into_inner(now);
         }
+        is_old
     }
 
     pub fn site(&self) -> Arc<Site> {

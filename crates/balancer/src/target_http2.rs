@@ -6,9 +6,9 @@ use crate::carried::Body;
 use crate::counts::{BalancerCount, GroupCount};
 use crate::dial::{self, dial};
 use crate::group::Group;
-use crate::http2::{Guest, Sent, Stay, complete, host, micros, origin};
+use crate::http2::{Guest, Held, Stay, host, tell_target};
 use crate::limits::ATTEMPTS_MAX;
-use crate::outgoing::{self, Trace};
+use crate::outgoing::Trace;
 use crate::patience::Patience;
 use crate::record::Record;
 use crate::request::Route;
@@ -81,10 +81,9 @@ pub async fn over_http2(
     stay: Stay,
     mut record: Record,
 ) -> Result<Response<Body>, (Trouble, Record)> {
-    let (core, worker) = (&guest.core, guest.worker);
+    let worker = guest.worker;
     let idle = crate::connection::idle(site);
-    let memory = route.group.memory.clone();
-    memory.tally.add(worker, GroupCount::Requests, 1);
+    route.group.memory.tally.add(worker, GroupCount::Requests, 1);
     if route.group.entry.version == model::balancing::ProtocolVersion::Grpc {
         site.front.tally.add(worker, BalancerCount::GrpcRequests, 1);
     }
@@ -96,22 +95,12 @@ pub async fn over_http2(
         Ok(answered) => answered,
         Err(trouble) => return Err((trouble, record)),
     };
-    memory.tally.answered(worker, response.status().as_u16(), micros(sent));
-    record.target_status = response.status().as_u16();
-    record.first_byte_at = Some(Instant::now());
+    let mut held = Held::new(guest, site, route, record, stay);
+    held.answered(response.status(), sent);
     let (mut parts, body) = response.into_parts();
     parts.version = Version::HTTP_2;
-    complete(&mut parts.headers, &route, core, &site.imposed);
-    let streamed = Streamed {
-        body,
-        idle,
-        patience: Patience::new(idle),
-        _route: route,
-        record,
-        guest: guest.clone(),
-        site: site.clone(),
-        _stay: stay,
-    };
+    held.complete(&mut parts.headers);
+    let streamed = Streamed { body, idle, patience: Patience::new(idle), held };
     Ok(Response::from_parts(parts, Body::Http2(Box::new(streamed))))
 }
 
@@ -187,10 +176,7 @@ fn rewritten(
             headers.append(name, value);
         }
     };
-    let sent = Sent(request.headers());
-    let dropped = outgoing::write(&sent, &origin(guest, site, trace), &host, None, put)?;
-    let tally = &site.front.tally;
-    tally.add(guest.worker, BalancerCount::DroppedInvalidHeaders, dropped.invalid);
+    tell_target(guest, site, &request, trace, put)?;
     for kept in [http::header::TE, http::header::TRAILER, http::header::CONTENT_LENGTH] {
         let value = request.headers().get(&kept);
         let value = value.filter(|value| kept != http::header::TE || *value == "trailers");
@@ -216,12 +202,7 @@ pub struct Streamed {
     body: Incoming,
     idle: Duration,
     patience: Patience,
-    /// Held until the answer is over: until then the target is not drained.
-    _route: Route,
-    record: Record,
-    guest: Arc<Guest>,
-    site: Arc<Site>,
-    _stay: Stay,
+    held: Held,
 }
 
 impl Streamed {
@@ -236,7 +217,7 @@ impl Streamed {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.renew(Instant::now(), self.idle);
-                self.record.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.held.record.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(io::Error::other(failure)))),
@@ -246,13 +227,5 @@ impl Streamed {
             }
             Poll::Pending => Poll::Pending,
         }
-    }
-}
-
-impl Drop for Streamed {
-    fn drop(&mut self) {
-        let tally = &self.site.front.tally;
-        tally.add(self.guest.worker, BalancerCount::ProcessedBytes, self.record.sent);
-        self.record.end(&self.guest.core, &self.site);
     }
 }

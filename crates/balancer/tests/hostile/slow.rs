@@ -214,6 +214,9 @@ async fn who_stalls_is_let_go() {
     // One that does not read: what was sent before it was let go is all there is.
     let mut reader = TcpStream::connect(to).await.expect("it listens");
     reader.write_all(b"GET /large HTTP/1.1\r\nHost: slow\r\n\r\n").await.expect("it is taken");
+    // Only once it is answered is it surely counted.
+    let answered = tokio::time::timeout(PATIENCE, reader.readable()).await;
+    answered.expect("it is answered in time").expect("it is open");
     let began = Instant::now();
     while rig.balancer.served().balancers.iter().any(|(_, counts)| counts.active_connections > 0) {
         assert!(began.elapsed() < PATIENCE, "who does not read holds its connection");

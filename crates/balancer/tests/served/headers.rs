@@ -45,6 +45,25 @@ async fn a_target_gets_the_request_without_what_was_for_us() {
     assert!(soon(client.get("/next")).await.contains("GET /next HTTP/1.1"));
 }
 
+/// Those of requests: `a_target_gets_the_request_without_what_was_for_us`.
+#[tokio::test]
+async fn trailers_of_chunked_answers_end_at_the_balancer() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                   3\r\nabc\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\n\r\n";
+    let a = target(move |_| chunked.to_owned()).await;
+    let port = free_port();
+    let balancer = balancer();
+    learn(&balancer, table(port, vec![otherwise(forward(&[("g", 1)]))], [("g", group(&[a.at]))]));
+    let mut client = Client::new(port).await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\nTE: trailers\r\n\r\n").await;
+        let head = soon(client.until(b"\r\n\r\n")).await.expect("a head");
+        assert!(!head.contains("Trailer"), "{head}");
+        let rest = soon(client.until(b"0\r\n\r\n")).await.expect("a whole body");
+        assert_eq!(rest, "3\r\nabc\r\n0\r\n\r\n");
+    }
+}
+
 #[tokio::test]
 async fn large_bodies_pass_both_ways_and_pipelined_requests_are_answered_in_order() {
     let (_balancer, _echo, port) = one_target(|_| {}).await;

@@ -35,7 +35,8 @@ fn health_check() -> HealthCheck {
 /// A load balancer with a listener that leads to a group without targets.
 async fn make_balancer(world: &World) {
     let (now, vpc) = (world.now(), VpcId::from("vpc-1"));
-    let forward = Forward { groups: vec![(TargetGroupId::from(GROUP), 1)], sticky_seconds: None, unsticky_seconds: None };
+    let groups = vec![(TargetGroupId::from(GROUP), 1)];
+    let forward = Forward { groups, sticky_seconds: None, unsticky_seconds: None };
     let mut txn = world.store.begin();
     txn.put(TargetGroup {
         id: GROUP.into(),
