@@ -1,5 +1,5 @@
-//! What DHCP would tell the machines of a VPC. A container asks no DHCP server: what of it reaches a
-//! task is whom to ask for names and where to look for short ones, told when its interface is
+//! What DHCP would tell the machines of a VPC. A container asks no DHCP server: what of it reaches
+//! a task is whom to ask for names and where to look for short ones, told when its interface is
 //! attached, as ECS does. NTP and NetBIOS are kept and shown; a container sees neither.
 //! Source: VPC user guide, "DHCP option set concepts"; ECS agent, ENI attachments.
 

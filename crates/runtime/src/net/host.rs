@@ -6,8 +6,8 @@
 //! runtime says that the pool is not there, and every address that is has a route of its own.
 //!
 //! Packets of VPCs' tunnels are taken from the instances that have tasks of that VPC, and from
-//! nobody else. Only packets with a number of ours are judged: other overlays, and other runtimes on
-//! the same port, are none of our business.
+//! nobody else. Only packets with a number of ours are judged: other overlays, and other runtimes
+//! on the same port, are none of our business.
 
 use super::nft::{self, Action, Chain, Hook, Match, Place, Rule, SetKind, Table, Transaction};
 use crate::spec::{self, Cidr, Gateway, InterfaceChanges, TableInterface, VpcTable};
@@ -28,8 +28,8 @@ const SOURCES: &str = "sources";
 const NETWORKS: &str = "networks";
 const PEERS: &str = "peers";
 const UDP: u8 = 17;
-/// Metrics of routes that say that the pool is not there: higher than any that a person or a routing
-/// daemon gives, so that who has a way to the pool is not stood in the way of.
+/// Metrics of routes that say that the pool is not there: higher than any that a person or a
+/// routing daemon gives, so that who has a way to the pool is not stood in the way of.
 const REFUSAL_METRICS: u32 = 1 << 31;
 
 /// Where public addresses are from.

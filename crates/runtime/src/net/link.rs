@@ -18,7 +18,7 @@ const SCOPE_GLOBAL: u8 = 0;
 const SCOPE_LINK: u8 = 253;
 const ROUTE_UNICAST: u8 = 1;
 const ROUTE_UNREACHABLE: u8 = 7;
-/// Whose a route is that says that a range is not there: a number that no routing daemon of Linux has.
+/// Whose a route is that says that a range is not there: a number that no routing daemon has.
 const OWN_PROTOCOL: u8 = 0x4e;
 /// The gateway is on the link though no route says so.
 const ON_LINK: u32 = 4;

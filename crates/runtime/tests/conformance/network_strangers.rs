@@ -152,89 +152,89 @@ fn heard(socket: &UdpSocket) -> String {
     String::from_utf8_lossy(&buffer[..got]).into_owned()
 }
 
+/// The number of an overlay of somebody else's on the same port.
+const OTHER: u32 = 4000;
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
+const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 9);
+
+/// Whoever is connected to an instance and is none.
+struct Stranger {
+    namespace: Arc<Namespace>,
+    instance: Ipv4Addr,
+    /// The other overlay's end at the instance.
+    overlay: UdpSocket,
+}
+
+impl Stranger {
+    fn beside(here: &Instance) -> Self {
+        let namespace = apart();
+        let gateway = Ipv4Addr::new(10, 98, 0, 1);
+        cable((&here.namespace, "eth1", gateway), (&namespace, "eth0", STRANGER));
+        inside(Some(&namespace), || ip(&["route", "add", "10.99.0.0/24", "via", "10.98.0.1"]));
+        inside(Some(&here.namespace), || {
+            let made = format!(
+                "link add other address 02:00:00:00:00:07 type vxlan id {OTHER} dstport {TUNNELS} \
+                 local {}",
+                here.underlay
+            );
+            ip(&made.split(' ').collect::<Vec<_>>());
+            ip(&["addr", "add", "10.97.0.1/24", "dev", "other"]);
+            ip(&["link", "set", "other", "up"]);
+        });
+        Self { namespace, instance: here.underlay, overlay: listen(&here.namespace) }
+    }
+
+    /// What it said before is judged when this returns. Another overlay is no business of ours.
+    fn is_heard_in_the_other_overlay(&self) {
+        let [from, to] = [9, 1].map(|last| Ipv4Addr::new(10, 97, 0, last));
+        send(&self.namespace, self.instance, &carried(OTHER, OTHER_MAC, from, to, "other"));
+        assert_eq!(heard(&self.overlay), "other");
+    }
+}
+
 #[test]
 fn packets_of_a_tunnel_are_taken_from_instances_that_have_tasks_of_the_vpc() {
     let [here, there] = pair();
-    let stranger = apart();
-    let from = Ipv4Addr::new(10, 98, 0, 9);
-    let gateway = Ipv4Addr::new(10, 98, 0, 1);
-    cable((&here.namespace, "eth1", gateway), (&stranger, "eth0", from));
-    inside(Some(&stranger), || ip(&["route", "add", "10.99.0.0/24", "via", "10.98.0.1"]));
-    // An overlay of somebody else's on the same port.
-    inside(Some(&here.namespace), || {
-        let (local, id) = (here.underlay.to_string(), "4000");
-        let port = TUNNELS.to_string();
-        ip(&[
-            "link",
-            "add",
-            "other",
-            "address",
-            "02:00:00:00:00:07",
-            "type",
-            "vxlan",
-            "id",
-            id,
-            "dstport",
-            &port,
-            "local",
-            &local,
-        ]);
-        ip(&["addr", "add", "10.97.0.1/24", "dev", "other"]);
-        ip(&["link", "set", "other", "up"]);
+    let stranger = Stranger::beside(&here);
+    let says = |number, from: &Namespace, claimed: u8, word: &str| {
+        send(from, here.underlay, &carried(number, mac(&here), at(claimed), at(10), word));
+    };
+    let with_a_task_there = |id, number| {
+        let mut made = vpc(id, number);
+        made.interfaces.insert(at(10), interface(Place::Task, None));
+        made.interfaces.insert(at(20), interface(Place::Instance(there.underlay), None));
+        made
+    };
+    let [one, two] = [with_a_task_there("vpc-s", 7), with_a_task_there("vpc-t", 8)];
+    let [first, second] = [(&one, 1), (&two, 2)].map(|(table, n)| {
+        here.ensure(table);
+        listen(&here.run(table, n, at(10)))
     });
-    let mut one = vpc("vpc-s", 7);
-    one.interfaces.insert(at(10), interface(Place::Task, None));
-    one.interfaces.insert(at(20), interface(Place::Instance(there.underlay), None));
-    here.ensure(&one);
-    let task = here.run(&one, 1, at(10));
-    let socket = listen(&task);
-    let says = |namespace: &Namespace, claimed: u8, word: &str| {
-        send(namespace, here.underlay, &carried(7, mac(&here), at(claimed), at(10), word));
+    let is_unheard = |number, socket: &UdpSocket, word: &str| {
+        says(number, &stranger.namespace, 20, "lie");
+        stranger.is_heard_in_the_other_overlay();
+        says(number, &there.namespace, 20, word);
+        assert_eq!(heard(socket), word);
     };
-    let overlay = listen(&here.namespace);
-    let others = || {
-        let own = [2, 0, 0, 0, 0, 7];
-        let [a, b] = [9, 1].map(|last| Ipv4Addr::new(10, 97, 0, last));
-        send(&stranger, here.underlay, &carried(4000, own, a, b, "other"));
-        assert_eq!(heard(&overlay), "other", "another overlay is no business of ours");
-    };
-    // What the stranger said before its other packet arrived was judged by then.
-    let is_unheard = |claimed, word| {
-        says(&stranger, claimed, "lie");
-        others();
-        says(&there.namespace, 20, word);
-        assert_eq!(heard(&socket), word);
-    };
-    is_unheard(20, "one");
-    // The stranger becomes an instance that has a task of the VPC.
-    here.change(&one.id, change(Some((at(30), interface(Place::Instance(from), None))), &[]));
-    says(&stranger, 30, "now an instance");
-    assert_eq!(heard(&socket), "now an instance");
-    says(&there.namespace, 20, "two");
-    assert_eq!(heard(&socket), "two");
-    // Of another VPC it is none, though it is of this one; and its task goes.
-    let mut two = vpc("vpc-t", 8);
-    two.interfaces.insert(at(10), interface(Place::Task, None));
-    two.interfaces.insert(at(20), interface(Place::Instance(there.underlay), None));
-    here.ensure(&two);
-    let second = listen(&here.run(&two, 2, at(10)));
-    let of_two = |namespace: &Namespace, word: &str| {
-        send(namespace, here.underlay, &carried(8, mac(&here), at(20), at(10), word));
-    };
-    of_two(&stranger, "lie");
-    others();
-    of_two(&there.namespace, "three");
-    assert_eq!(heard(&second), "three");
+    is_unheard(7, &first, "one");
+    // It becomes an instance that has a task of the one VPC, and is none of the other's.
+    let task = (at(30), interface(Place::Instance(STRANGER), None));
+    here.change(&one.id, change(Some(task.clone()), &[]));
+    says(7, &stranger.namespace, 30, "now an instance");
+    assert_eq!(heard(&first), "now an instance");
+    is_unheard(8, &second, "two");
+    // Its task goes.
     here.change(&one.id, change(None, &[at(30)]));
-    is_unheard(20, "four");
-    // A whole table says the same.
-    one.interfaces.remove(&at(20));
+    is_unheard(7, &first, "three");
+    // Whole tables say the same.
+    let mut whole = one.clone();
+    whole.interfaces.extend([task]);
+    here.ensure(&whole);
+    says(7, &stranger.namespace, 30, "an instance again");
+    assert_eq!(heard(&first), "an instance again");
     here.ensure(&one);
-    says(&there.namespace, 20, "five");
-    one.interfaces.insert(at(20), interface(Place::Instance(there.underlay), None));
-    here.ensure(&one);
-    is_unheard(20, "six");
-    drop((socket, second, overlay));
+    is_unheard(7, &first, "four");
+    drop((first, second, stranger));
     here.finish();
     there.finish();
 }
