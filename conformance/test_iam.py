@@ -66,6 +66,7 @@ def test_refusals_of_roles(aws, role, name):
     refused("NoSuchEntity", aws.iam.get_role, RoleName="none", saying="cannot be found")
     refused("MalformedPolicyDocument", aws.iam.create_role, RoleName=f"{name}-x",
             AssumeRolePolicyDocument="{no")
+    refused("InvalidInput", aws.iam.tag_role, RoleName=name, Tags=[{"Key": "aws:x", "Value": "y"}])
     aws.iam.attach_role_policy(RoleName=name, PolicyArn=EXECUTION)
     refused("DeleteConflict", aws.iam.delete_role, RoleName=name)
 

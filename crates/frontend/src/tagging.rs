@@ -144,3 +144,38 @@ pub fn change<R: Tagged>(
     txn.put(changed);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        check: |_, _| Ok(()),
+        twice: |key| Fault::client("Twice", key),
+        too_many: || Fault::client("TooMany", ""),
+    };
+
+    #[test]
+    fn a_key_is_given_once_and_those_of_aws_do_not_count() {
+        let pair = |key: &str| wire::iam::Tag::new(key.to_owned(), String::new());
+        let read = |tags: Vec<wire::iam::Tag>| RULES.read(Some(tags)).map_err(|fault| fault.code);
+        assert_eq!(read(vec![pair("a"), pair("A")]).map(|tags| tags.len()), Ok(2));
+        assert_eq!(read(vec![pair("a"), pair("a")]), Err("Twice".into()));
+        let own = |count: usize| (0..count).map(|n| pair(&format!("k{n}")));
+        assert!(read(own(50).chain([pair("aws:x")]).collect()).is_ok());
+        assert_eq!(read(own(51).collect()), Err("TooMany".into()));
+        let mut tags = read(own(50).collect()).expect("as many as there may be");
+        let more = Tags::from([("k7".to_owned(), "new".to_owned())]);
+        RULES.add(&mut tags, &more).expect("one of them changes");
+        assert_eq!(tags["k7"], "new");
+        assert!(RULES.add(&mut tags, &Tags::from([("l".to_owned(), String::new())])).is_err());
+    }
+
+    #[test]
+    fn bounds_are_in_characters_and_aws_is_spelled_in_any_case() {
+        assert!(fits(&"ü".repeat(128), &"ü".repeat(256)));
+        assert!(!fits("", "v") && !fits(&"k".repeat(129), "") && !fits("k", &"v".repeat(257)));
+        assert!(is_reserved("aws:") && is_reserved("AwS:x"));
+        assert!(!is_reserved("aws") && !is_reserved("awsx:") && !is_reserved("äws:"));
+    }
+}
