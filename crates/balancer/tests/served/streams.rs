@@ -51,31 +51,32 @@ async fn silence_lasts_as_long_as_the_listener_lets_it() {
     }
     learn(&balancer, table);
     let mut client = Client::new(port).await;
-    assert!(is_carried(&mut client).await);
+    // On a slow machine one may be closed before it has said anything.
+    while !is_carried(&mut client).await {
+        client = Client::new(port).await;
+    }
     // By default it would take 350 s.
     assert!(soon(client.is_closed()).await);
 }
 
 #[tokio::test]
 async fn a_connection_ends_with_its_targets_health_where_the_group_says_so() {
-    let well = Arc::new(AtomicBool::new(true));
-    let told = well.clone();
-    let checked = target(move |_| match told.load(Ordering::SeqCst) {
-        true => ok("well"),
-        false => "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
-    });
-    let (at, checked) = (echo().await, checked.await);
-    let (cut, kept) = (free_port(), free_port());
-    let (cutting, keeping) = (balancer(), balancer());
-    let mut clients = Vec::new();
-    for (balancer, port, cuts) in [(&cutting, cut, true), (&keeping, kept, false)] {
-        well.store(true, Ordering::SeqCst);
+    for cuts in [true, false] {
+        let well = Arc::new(AtomicBool::new(true));
+        let told = well.clone();
+        let checked = target(move |_| match told.load(Ordering::SeqCst) {
+            true => ok("well"),
+            false => "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        });
+        let (at, checked) = (echo().await, checked.await);
+        let port = free_port();
+        let balancer = balancer();
         let mut group = group(&[at]);
         group.health_check.enabled = true;
         group.health_check.port = Some(checked.at.port());
         group.health_check.interval_seconds = 1;
         group.settings.cut_unhealthy = cuts;
-        learn(balancer, streaming(port, group));
+        learn(&balancer, streaming(port, group));
         let mut found = balancer.found();
         let is = |wanted| {
             move |found: &Arc<std::collections::BTreeMap<_, model::balancing::Found>>| {
@@ -87,12 +88,13 @@ async fn a_connection_ends_with_its_targets_health_where_the_group_says_so() {
         assert!(is_carried(&mut client).await);
         well.store(false, Ordering::SeqCst);
         soon(found.wait_for(is(TargetState::Unhealthy))).await.expect("the balancer lives");
-        clients.push(client);
+        match cuts {
+            true => assert!(soon(client.is_closed()).await),
+            false => assert!(is_carried(&mut client).await),
+        }
+        // With nobody healthy the unhealthy are asked, and such a connection is not cut at once.
+        assert!(is_carried(&mut Client::new(port).await).await);
     }
-    assert!(soon(clients[0].is_closed()).await);
-    assert!(is_carried(&mut clients[1]).await);
-    // With nobody healthy the unhealthy are asked, and such a connection is not cut at once.
-    assert!(is_carried(&mut Client::new(cut).await).await);
 }
 
 #[tokio::test]
