@@ -1,6 +1,6 @@
 """What the kernel of this machine holds of ours, read from /proc and /sys: mounts, links, routes,
-cgroups and processes; and the machine's hosts file, which we write in. Tests compare it before and after,
-because what a task leaves behind nobody else removes."""
+cgroups and processes; and the machine's hosts file, which we write in. Tests compare it before and
+after, because what a task leaves behind nobody else removes."""
 
 import collections
 import os

@@ -1,5 +1,5 @@
-//! AssociateDhcpOptions: `default` takes a VPC's options away. Tasks placed from then on have them, as
-//! ECS tells a task whom to ask for names when its interface is attached.
+//! AssociateDhcpOptions: `default` takes a VPC's options away. Tasks placed from then on have them,
+//! as ECS tells a task whom to ask for names when its interface is attached.
 
 use super::describe::dry_run;
 use super::nouns::find;

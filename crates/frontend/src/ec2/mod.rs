@@ -303,7 +303,7 @@ pub const ROUTES: &[Route] = &[
         ec2,
         ModifyNetworkInterfaceAttributeRequest,
         modify_network_interface_attribute::modify_network_interface_attribute,
-        ignores["SourceDestCheck (kept and shown; there are no instances to attach an interface to)"]
+        ignores["SourceDestCheck (kept and shown; there are no instances)"]
     ),
     route!(
         ec2,

@@ -1,5 +1,5 @@
-//! ModifyVpcAttribute: DNS and address metrics, one attribute a call. Resolvers on all instances follow
-//! `EnableDnsSupport` within a moment (`plan::names`), for tasks that run, too.
+//! ModifyVpcAttribute: DNS and address metrics, one attribute a call. Resolvers on all instances
+//! follow `EnableDnsSupport` within a moment (`plan::names`), for tasks that run, too.
 
 use super::nouns::find;
 use crate::context::{Caller, Context};
