@@ -346,6 +346,54 @@ def test_a_load_balancers_targets_are_anywhere(fleet, cluster, image, site, web)
     assert "us-east-1" in lines["app"][0], lines
 
 
+def test_a_drained_machine_is_left(fleet, cluster, image, site, web):
+    """A service's task moves to another machine without a failed request; a task of nobody goes on;
+    the machine takes tasks again when it is told so."""
+    aws, drained = fleet.aws, fleet.third.instance
+    definition = cluster.register(sleeper(image))["taskDefinitionArn"]
+    cluster.network = fleet.zone_network("us-east-1c")
+    [lone] = [it["taskArn"] for it in cluster.run(definition)["tasks"]]
+    cluster.until_running(lone)
+
+    def running():
+        arns = aws.ecs.list_tasks(cluster=cluster.name, serviceName="web")["taskArns"]
+        told = aws.ecs.describe_tasks(cluster=cluster.name, tasks=arns)["tasks"] if arns else []
+        return {it["taskArn"]: it["availabilityZone"] for it in told
+                if it["lastStatus"] == "RUNNING"}
+
+    def left():
+        return " ".join(fleet.instances()[drained][12:])
+
+    before = running()
+    [moved] = [arn for arn, zone in before.items() if zone == "us-east-1c"]
+    assert left() == "-"
+    with Wrk(f"http://{site.dns_name}/", fleet.first.enter, WRK_TIMEOUT_SECONDS) as wrk:
+        until(lambda: "us-east-1c" in site_from(fleet, site), 20, "the task to move answers")
+        said = fleet.operate("drain", drained).stdout
+        assert "1 to move, 1 to end" in said and lone.rsplit("/", 1)[1] in said, said
+        until(lambda: sorted(running().values()) == ["us-east-1b"] * 2, 60, "both run elsewhere")
+        until(lambda: left() == "1 to end", 60, "the machine is left")
+        assert {site_from(fleet, site) for _ in range(10)} == {"us-east-1b"}
+    assert wrk.failed() == 0 and wrk.number(r"Non-2xx or 3xx responses: (\d+)") == 0, wrk.said
+    assert wrk.number(r"(\d+) requests in") > 100, wrk.said
+    ended = cluster.describe(moved)
+    told = ended["lastStatus"], ended["stopCode"], ended["stoppedReason"]
+    assert told == ("STOPPED", "ServiceSchedulerInitiated",
+                    "Task stopped during instance draining"), ended
+    [rollout] = cluster.describe_service("web")["deployments"]
+    assert (rollout["rolloutState"], rollout["failedTasks"]) == ("COMPLETED", 0), rollout
+    assert set(before) - {moved} < set(running()), "the other one was not touched"
+
+    assert cluster.describe(lone)["lastStatus"] == "RUNNING"
+    assert fleet.instances()[drained][4] == "DRAINING"
+    fleet.operate("activate", drained)
+    assert (fleet.instances()[drained][4], left()) == ("ACTIVE", "-")
+    [more] = [it["taskArn"] for it in cluster.run(definition)["tasks"]]
+    cluster.until_running(more)
+    for task in (lone, more):
+        aws.ecs.stop_task(cluster=cluster.name, task=task)
+
+
 def test_what_a_task_is_told_elsewhere(fleet, cluster, image, name):
     aws = fleet.aws
     sd = Clients(fleet.server.environment(), inject_host_prefix=False).servicediscovery

@@ -120,3 +120,5 @@ pub const ALARMS_MAX: usize = 5000;
 pub const ALARM_PERIODS_MAX: u32 = 1440;
 /// Events in one answer of the operator API.
 pub const EVENTS_SHOWN_MAX: usize = 500;
+/// Tasks named of an instance that drains; their number is told whole.
+pub const LEFT_TASKS_SHOWN_MAX: usize = 100;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 pub enum InstanceState {
     /// Takes tasks.
     Active,
-    /// Keeps its tasks, takes no more.
+    /// Takes no more tasks, and its services' tasks are to run elsewhere.
     Draining,
     /// Its session has been silent past lease and grace; its tasks are lost.
     Lost,
@@ -18,6 +18,11 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
+    /// That of an instance that is there.
+    pub fn wished(drains: bool) -> Self {
+        if drains { Self::Draining } else { Self::Active }
+    }
+
     /// Whether what ran there counts as over.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Lost | Self::Forgotten)
@@ -33,6 +38,10 @@ pub struct Instance {
     /// As in `X86_64`.
     pub cpu_architecture: String,
     pub state: InstanceState,
+    /// What an operator wished last, so that a machine that was lost while it drained, as when it
+    /// boots, is not given tasks when it is back.
+    #[serde(default)]
+    pub drains: bool,
     /// What may be handed to tasks, overcommitment included. CPU units, 1024 a vCPU.
     pub cpu_units: u32,
     pub memory_mib: u32,
@@ -53,6 +62,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether it drains, or will when it is back.
+    pub fn drains(&self) -> bool {
+        self.drains || self.state == InstanceState::Draining
+    }
+
     /// Which of all instances serves load balancers. When the state moved to another machine, the
     /// one that came last.
     pub fn balancing<'a>(all: impl Iterator<Item = &'a Self>) -> Option<&'a InstanceId> {

@@ -197,7 +197,7 @@ pub struct Instances {
 
 #[derive(Subcommand, Debug, Clone)]
 pub enum InstancesAction {
-    /// Let an instance take no more tasks; those it has go on
+    /// Move services' tasks off an instance and let it take no more; its other tasks go on
     Drain { id: String },
     /// Let a draining instance take tasks again
     Activate { id: String },

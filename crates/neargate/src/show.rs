@@ -56,11 +56,26 @@ pub async fn instances(instances: &Instances) -> Result<()> {
             InstancesAction::Forget { id } => (id, "forget"),
         };
         client.operate(&format!("/neargate/v1/instances/{id}/{call}")).await?;
+        if let InstancesAction::Drain { id } = action {
+            let answer = client.operator("/neargate/v1/instances").await?;
+            let known = list(&answer, "instances").iter();
+            let mut drained = known.filter(|it| it.get("id").and_then(Value::as_str) == Some(id));
+            print!("{}", drained.next().map(left_in_words).unwrap_or_default());
+        }
         return Ok(());
     }
     let answer = client.operator("/neargate/v1/instances").await?;
-    let header =
-        ["INSTANCE", "NAME", "ZONE", "ADDRESS", "STATE", "TASKS", "CPU UNITS", "MEMORY MIB"];
+    let header = [
+        "INSTANCE",
+        "NAME",
+        "ZONE",
+        "ADDRESS",
+        "STATE",
+        "TASKS",
+        "CPU UNITS",
+        "MEMORY MIB",
+        "LEFT",
+    ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for instance in list(&answer, "instances") {
         let text = |name: &str| instance.get(name).and_then(Value::as_str).unwrap_or("-");
@@ -78,10 +93,42 @@ pub async fn instances(instances: &Instances) -> Result<()> {
             number("tasks").to_string(),
             of("cpuUnitsAllocated", "cpuUnits"),
             of("memoryMibAllocated", "memoryMib"),
+            left(instance),
         ]);
     }
     print_table(&rows);
     Ok(())
+}
+
+/// What an instance that drains still has: of services, and of nobody.
+fn left(instance: &Value) -> String {
+    let Some(left) = instance.get("left").filter(|left| left.is_object()) else {
+        return "-".to_owned();
+    };
+    let number = |name: &str| left.get(name).and_then(Value::as_u64).unwrap_or(0);
+    match (number("toMove"), number("toEnd")) {
+        (0, 0) => "nothing".to_owned(),
+        (to_move, 0) => format!("{to_move} to move"),
+        (0, to_end) => format!("{to_end} to end"),
+        (to_move, to_end) => format!("{to_move} to move, {to_end} to end"),
+    }
+}
+
+/// The same with the tasks that nobody moves, as an operator has to see to them.
+fn left_in_words(instance: &Value) -> String {
+    let mut text = format!("left on it: {}\n", left(instance));
+    let tasks = instance.pointer("/left/tasks").and_then(Value::as_array);
+    for task in tasks.into_iter().flatten() {
+        let of = |name: &str| task.get(name).and_then(Value::as_str).unwrap_or("-");
+        if !of("group").starts_with("service:") {
+            let (id, cluster, status) = (of("id"), of("cluster"), of("status"));
+            text.push_str(&format!("  {id} in cluster {cluster}, {status}, goes on\n"));
+        } else if task.get("protectedUntilMs").is_some_and(Value::is_number) {
+            let (id, group) = (of("id"), of("group"));
+            text.push_str(&format!("  {id} of {group} is protected for now\n"));
+        }
+    }
+    text
 }
 
 pub async fn images(images: &Images) -> Result<()> {
@@ -193,6 +240,29 @@ mod tests {
             "-",
         ];
         assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn what_is_left_is_told_in_a_column_and_in_words() {
+        let task = |id: &str, group: &str, until: Option<u64>| {
+            serde_json::json!({
+                "id": id, "cluster": "default", "group": group, "status": "RUNNING",
+                "protectedUntilMs": until,
+            })
+        };
+        let tasks = [
+            task("a", "service:web", None),
+            task("b", "family:job", None),
+            task("c", "service:web", Some(9)),
+        ];
+        let draining = serde_json::json!({"left": {"toMove": 2, "toEnd": 1, "tasks": tasks}});
+        assert_eq!(left(&draining), "2 to move, 1 to end");
+        let words = "left on it: 2 to move, 1 to end\n  b in cluster default, RUNNING, goes on\n  c \
+                     of service:web is protected for now\n";
+        assert_eq!(left_in_words(&draining), words);
+        let empty = serde_json::json!({"left": {"toMove": 0, "toEnd": 0, "tasks": []}});
+        assert_eq!(left(&empty), "nothing");
+        assert_eq!(left(&serde_json::json!({"left": null})), "-");
     }
 
     #[test]

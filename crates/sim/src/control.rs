@@ -113,6 +113,7 @@ fn instance(id: InstanceId, now: Timestamp) -> Instance {
         zone: "local".into(),
         cpu_architecture: "X86_64".to_owned(),
         state: InstanceState::Active,
+        drains: false,
         cpu_units: MACHINE_CPU_UNITS,
         memory_mib: MACHINE_MEMORY_MIB,
         registered_at: now,
@@ -490,7 +491,7 @@ impl World {
         }
         if let Some(instance) = self.control.instances.get_mut(&id) {
             instance.session_epoch += 1;
-            instance.state = InstanceState::Active;
+            instance.state = InstanceState::wished(instance.drains());
             instance.seen_at = now;
         }
         self.control.touch(&format!("instance/{id}"));

@@ -5,15 +5,20 @@ use super::json;
 use super::operator::{refuse, to_json};
 use crate::context::Context;
 use crate::dispatch::Reply;
-use crate::limits::{JOIN_TOKEN_SECONDS, JOIN_TOKEN_SECONDS_MAX, JOIN_TOKEN_USES_MAX};
+use crate::limits::{
+    JOIN_TOKEN_SECONDS, JOIN_TOKEN_SECONDS_MAX, JOIN_TOKEN_USES_MAX, LEFT_TASKS_SHOWN_MAX,
+};
 use ::http::StatusCode;
-use model::InstanceId;
+use model::facts::TaskStatus;
 use model::instance::{Allocation, Instance, InstanceState};
 use model::join::{AgentCertificate, JoinToken};
+use model::service::SERVICE_GROUP_PREFIX;
+use model::task::Task;
+use model::{InstanceId, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use store::TransactFailure;
+use store::{Snapshot, TransactFailure};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +40,30 @@ struct InstanceView<'a> {
     agent_version: &'a str,
     registered_at_ms: i64,
     seen_at_ms: i64,
+    /// Of one that drains: what it still has.
+    left: Option<Left>,
+}
+
+#[derive(Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Left {
+    /// Tasks of services, which are moved elsewhere.
+    to_move: u32,
+    /// Tasks of nobody, which end by themselves or by StopTask.
+    to_end: u32,
+    /// The first of them, by cluster and id.
+    tasks: Vec<LeftTask>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeftTask {
+    id: String,
+    cluster: String,
+    group: String,
+    status: &'static str,
+    /// Until when it is not moved.
+    protected_until_ms: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -54,8 +83,8 @@ pub async fn instances(cx: &Context, method: &str, path: &str, request_id: &str)
     let parts: Vec<&str> = rest.split('/').skip(1).collect();
     let changed = match (method, parts.as_slice()) {
         ("GET", []) => return list(cx, request_id),
-        ("POST", [id, "drain"]) => set_state(cx, id, InstanceState::Draining).await,
-        ("POST", [id, "activate"]) => set_state(cx, id, InstanceState::Active).await,
+        ("POST", [id, "drain"]) => set_drains(cx, id, true).await,
+        ("POST", [id, "activate"]) => set_drains(cx, id, false).await,
         ("POST", [id, "forget"]) => forget(cx, id).await,
         _ => {
             let message = format!("the operator API has no {method} {path}");
@@ -91,6 +120,7 @@ fn list(cx: &Context, request_id: &str) -> Reply {
         .scan::<Instance>("")
         .map(|(key, instance)| (instance, snapshot.get::<Allocation>(key)))
         .collect();
+    let mut left = left(&snapshot, rows.iter().map(|(instance, _)| &**instance), cx.now());
     let instances = rows
         .iter()
         .map(|(instance, allocation)| InstanceView {
@@ -114,26 +144,57 @@ fn list(cx: &Context, request_id: &str) -> Reply {
             agent_version: &instance.agent_version,
             registered_at_ms: instance.registered_at.0,
             seen_at_ms: instance.seen_at.0,
+            left: left.remove(&instance.id),
         })
         .collect();
     json(StatusCode::OK, request_id, to_json(&Instances { instances }))
 }
 
-/// One that is lost stays so until its agent is back, whatever is wished.
-async fn set_state(
-    cx: &Context,
-    id: &str,
-    wanted: InstanceState,
-) -> Result<(), TransactFailure<Kept>> {
+/// What the instances that drain still have.
+fn left<'a>(
+    snapshot: &Snapshot,
+    instances: impl Iterator<Item = &'a Instance>,
+    now: Timestamp,
+) -> BTreeMap<InstanceId, Left> {
+    let draining = instances.filter(|instance| instance.state == InstanceState::Draining);
+    let mut left: BTreeMap<InstanceId, Left> =
+        draining.map(|instance| (instance.id.clone(), Left::default())).collect();
+    if left.is_empty() {
+        return left;
+    }
+    for (_, task) in snapshot.scan::<Task>("") {
+        let placed = task.facts.placed.as_ref();
+        let Some(left) = placed.and_then(|placed| left.get_mut(&placed.instance)) else { continue };
+        if task.last_status() == TaskStatus::Stopped {
+            continue;
+        }
+        match task.group.starts_with(SERVICE_GROUP_PREFIX) {
+            true => left.to_move += 1,
+            false => left.to_end += 1,
+        }
+        if left.tasks.len() < LEFT_TASKS_SHOWN_MAX {
+            left.tasks.push(LeftTask {
+                id: task.id.to_string(),
+                cluster: task.cluster.to_string(),
+                group: task.group.clone(),
+                status: task.last_status().as_str(),
+                protected_until_ms: task.protected_until.filter(|at| *at > now).map(|at| at.0),
+            });
+        }
+    }
+    left
+}
+
+/// One that is lost stays so until its agent is back, and is what was wished then.
+async fn set_drains(cx: &Context, id: &str, drains: bool) -> Result<(), TransactFailure<Kept>> {
     let set = cx.store.transact(|txn| {
         let known = txn.get::<Instance>(id).ok_or(Kept::Unknown)?;
-        match known.state {
+        let state = match known.state {
             InstanceState::Forgotten => return Err(Kept::Forgotten),
-            InstanceState::Active | InstanceState::Draining => {
-                txn.put(Instance { state: wanted, ..(*known).clone() });
-            }
-            InstanceState::Lost => {}
-        }
+            InstanceState::Active | InstanceState::Draining => InstanceState::wished(drains),
+            InstanceState::Lost => InstanceState::Lost,
+        };
+        txn.put(Instance { state, drains, ..(*known).clone() });
         Ok(())
     });
     set.await.map(|_| ())

@@ -152,6 +152,7 @@ async fn the_operator_sees_instances_and_only_with_its_own_signature() {
         zone: "us-east-1a".into(),
         cpu_architecture: "X86_64".to_owned(),
         state: InstanceState::Active,
+        drains: false,
         cpu_units: 4096,
         memory_mib: 8192,
         registered_at: model::Timestamp(1),

@@ -58,6 +58,7 @@ async fn lose(cx: &Context, instance: &Instance) {
         };
         if let Some(known) = known.filter(silent) {
             let mut lost = (*known).clone();
+            lost.drains = known.drains();
             lost.state = InstanceState::Lost;
             txn.put(lost);
         }

@@ -60,18 +60,18 @@ pub async fn register(
         .store
         .transact(|txn| {
             let known = txn.get::<Instance>(id.as_str());
-            let state = match known.as_ref().map(|i| i.state) {
-                // What it held is being given back.
-                Some(InstanceState::Forgotten) => return Err(RegisterFailure::Forgotten),
-                Some(InstanceState::Draining) => InstanceState::Draining,
-                _ => InstanceState::Active,
-            };
+            // What it held is being given back.
+            if known.as_ref().is_some_and(|i| i.state == InstanceState::Forgotten) {
+                return Err(RegisterFailure::Forgotten);
+            }
+            let drains = known.as_ref().is_some_and(|i| i.drains());
             txn.put(Instance {
                 id: id.clone(),
                 name: hello.name.clone(),
                 zone: hello.zone.clone().unwrap_or_else(|| cx.zone.clone()),
                 cpu_architecture: hello.cpu_architecture.clone(),
-                state,
+                state: InstanceState::wished(drains),
+                drains,
                 cpu_units: hello.cpu_units,
                 memory_mib: hello.memory_mib,
                 registered_at: known.as_ref().map_or(now, |i| i.registered_at),
