@@ -2,6 +2,9 @@
 
 use crate::endpoint::{Call, Endpoint, HOST, KEY_ID};
 use http::{HeaderMap, HeaderValue};
+use model::facts::Placement;
+use model::instance::{Allocation, Instance, InstanceState};
+use model::task::Task;
 use serde_json::Value;
 
 const LIST: &str = "AmazonEC2ContainerServiceV20141113.ListClusters";
@@ -141,17 +144,15 @@ async fn unknown_fields_are_passed_over() {
     assert_eq!(reply.status(), 200);
 }
 
-#[tokio::test]
-async fn the_operator_sees_instances_and_only_with_its_own_signature() {
-    use model::instance::{Allocation, Instance, InstanceState};
-    let endpoint = Endpoint::new().await;
-    let mut txn = endpoint.store.begin();
-    txn.put(Instance {
-        id: "0123456789abcdef0123456789abcdef".into(),
+const MACHINE: &str = "0123456789abcdef0123456789abcdef";
+
+fn machine(state: InstanceState) -> Instance {
+    Instance {
+        id: MACHINE.into(),
         name: "box".to_owned(),
         zone: "us-east-1a".into(),
         cpu_architecture: "X86_64".to_owned(),
-        state: InstanceState::Active,
+        state,
         drains: false,
         cpu_units: 4096,
         memory_mib: 8192,
@@ -162,7 +163,14 @@ async fn the_operator_sees_instances_and_only_with_its_own_signature() {
         seen_at: model::Timestamp(2),
         serves_balancers: false,
         underlay: None,
-    });
+    }
+}
+
+#[tokio::test]
+async fn the_operator_sees_instances_and_only_with_its_own_signature() {
+    let endpoint = Endpoint::new().await;
+    let mut txn = endpoint.store.begin();
+    txn.put(machine(InstanceState::Active));
     txn.put(Allocation {
         instance: "0123456789abcdef0123456789abcdef".into(),
         cpu_units: 256,
@@ -185,6 +193,55 @@ async fn the_operator_sees_instances_and_only_with_its_own_signature() {
     assert_eq!(endpoint.send(&Call { service: "ecs", ..call() }).await.status(), 403);
     assert_eq!(endpoint.send(&Call { path: "/neargate/v1/tea", ..call() }).await.status(), 404);
     assert!(endpoint.send(&Call { secret: "guessed", ..call() }).await.status().is_client_error());
+}
+
+#[tokio::test]
+async fn what_is_left_on_a_drained_instance_is_told_and_a_lost_one_is_remembered_to_drain() {
+    use crate::endpoint::{definition, run};
+    let endpoint = Endpoint::with_cluster().await;
+    endpoint.ok("RegisterTaskDefinition", definition("web")).await;
+    endpoint.ok("RunTask", run("web")).await;
+    let snapshot = endpoint.store.snapshot();
+    let (_, task) = snapshot.scan::<Task>("").next().expect("it was run");
+    let mut alone = (*task).clone();
+    let placed = Placement { instance: MACHINE.into(), zone: "us-east-1a".into() };
+    alone.facts.placed = Some(placed);
+    let moves = Task {
+        id: model::TaskId::mint(7),
+        group: "service:web".to_owned(),
+        protected_until: Some(model::Timestamp(i64::MAX)),
+        ..alone.clone()
+    };
+    let mut txn = endpoint.store.begin();
+    txn.put(machine(InstanceState::Active));
+    txn.put(alone.clone());
+    txn.put(moves);
+    txn.commit().await.expect("committed");
+    let operate = async |method: &str, path: &str| {
+        let path = format!("/neargate/v1/instances{path}");
+        let call = Call { service: "neargate", method, path: &path, body: "", ..Call::default() };
+        let reply = endpoint.send(&call).await;
+        assert_eq!(reply.status(), 200, "{path}");
+        serde_json::from_slice::<Value>(reply.body()).expect("JSON")["instances"][0].clone()
+    };
+    assert!(operate("GET", "").await["left"].is_null());
+    operate("POST", &format!("/{MACHINE}/drain")).await;
+    let shown = operate("GET", "").await;
+    assert_eq!(shown["state"], "DRAINING");
+    assert_eq!((&shown["left"]["toMove"], &shown["left"]["toEnd"]), (&1.into(), &1.into()));
+    let tasks = shown["left"]["tasks"].as_array().expect("a list");
+    let of = |id: &str| tasks.iter().find(|it| it["id"] == id).expect("it is left").clone();
+    assert_eq!(of(alone.id.as_str())["protectedUntilMs"], Value::Null);
+    assert_eq!(of(model::TaskId::mint(7).as_str())["protectedUntilMs"], i64::MAX);
+
+    let mut txn = endpoint.store.begin();
+    txn.put(machine(InstanceState::Lost));
+    txn.commit().await.expect("committed");
+    let known = || endpoint.store.snapshot().get::<Instance>(MACHINE).expect("it is there").value;
+    operate("POST", &format!("/{MACHINE}/drain")).await;
+    assert_eq!((known().state, known().drains()), (InstanceState::Lost, true));
+    operate("POST", &format!("/{MACHINE}/activate")).await;
+    assert_eq!((known().state, known().drains()), (InstanceState::Lost, false));
 }
 
 #[tokio::test]
