@@ -68,12 +68,13 @@ mod tests {
     use crate::ids::VpcId;
     use crate::network::Cidr;
 
-    fn told(configurations: &[(&str, &[&str])]) -> (Vec<String>, String) {
+    /// Options, each with its values.
+    type Given<'a> = &'a [(&'a str, &'a [&'a str])];
+
+    fn told(configurations: Given<'_>) -> (Vec<String>, String) {
         let range = Cidr::parse("10.1.0.0/16").expect("valid");
         let vpc = Vpc::new(VpcId::from("vpc-1"), range, Timestamp(0));
-        let of = |(key, values): &(&str, &[&str])| {
-            ((*key).to_owned(), values.iter().map(|it| (*it).to_owned()).collect())
-        };
+        let of = |(key, values): &(&str, &[&str])| ((*key).to_owned(), owned(values));
         let options = DhcpOptions {
             id: "dopt-1".into(),
             configurations: configurations.iter().map(of).collect(),
@@ -85,10 +86,14 @@ mod tests {
         (told.servers.iter().map(ToString::to_string).collect(), told.search.join(" "))
     }
 
+    fn owned(words: &[&str]) -> Vec<String> {
+        words.iter().map(|it| (*it).to_owned()).collect()
+    }
+
     #[test]
     fn a_task_is_told_whom_to_ask_as_its_vpcs_options_say() {
         let own = "169.254.169.253";
-        let cases: [(&[(&str, &[&str])], &[&str], &str); 6] = [
+        let cases: [(Given<'_>, &[&str], &str); 6] = [
             // No options at all, and options that name no server.
             (&[], &[own], ""),
             (&[(DOMAIN_NAME, &["corp.example"])], &[own], "corp.example"),
@@ -107,10 +112,7 @@ mod tests {
         ];
         for (given, servers, search) in cases {
             let (found, domains) = told(given);
-            assert_eq!(
-                (found.as_slice(), domains.as_str()),
-                (servers.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>().as_slice(), search,)
-            );
+            assert_eq!((found, domains.as_str()), (owned(servers), search), "{given:?}");
         }
     }
 }
