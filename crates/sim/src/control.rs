@@ -3,6 +3,7 @@
 
 use crate::agent::short;
 use crate::limits::{LIST_SECONDS, REFUSED_PERMILLE};
+use crate::service::Web;
 use crate::templates;
 use crate::world::{Happening, MACHINE_CPU_UNITS, MACHINE_MEMORY_MIB, Mistake, World};
 use model::container::ContainerState;
@@ -32,7 +33,9 @@ struct Session {
 pub struct Control {
     pub tasks: BTreeMap<TaskId, Task>,
     pub templates: BTreeMap<TaskId, Arc<TaskTemplate>>,
-    instances: BTreeMap<InstanceId, Instance>,
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// The service, in runs that have one.
+    pub web: Option<Web>,
     pub allocations: BTreeMap<InstanceId, Allocation>,
     subnets: Vec<Subnet>,
     pub pools: BTreeMap<SubnetId, AddressPool>,
@@ -81,6 +84,7 @@ impl Control {
             instances: ids.into_iter().map(|id| (id.clone(), instance(id, now))).collect(),
             pools: subnets.iter().map(|s| (s.id.clone(), pool(s))).collect(),
             subnets,
+            web: None,
             revisions: BTreeMap::new(),
             holders: BTreeSet::new(),
             strays: BTreeSet::new(),
@@ -88,7 +92,7 @@ impl Control {
         }
     }
 
-    fn touch(&mut self, key: &str) {
+    pub fn touch(&mut self, key: &str) {
         *self.revisions.entry(key.to_owned()).or_default() += 1;
     }
 
@@ -126,8 +130,8 @@ fn instance(id: InstanceId, now: Timestamp) -> Instance {
     }
 }
 
-fn new_task(n: u128, template: &TaskTemplate, now: Timestamp) -> Task {
-    let id = TaskId::mint(n);
+pub fn new_task(id: TaskId, template: &TaskTemplate, now: Timestamp) -> Task {
+    let n = u128::from_str_radix(id.as_str(), 16).expect("an id is a number here");
     let containers = template.containers.iter().enumerate();
     let container = |(at, c): (usize, &model::task_definition::ContainerTemplate)| {
         ContainerState::new(c.name.clone(), ContainerId::mint(n + at as u128), format!("{id}-{at}"))
@@ -181,7 +185,7 @@ impl World {
         let template = templates::random(&mut self.random);
         plan::check_dependencies(&template).expect("templates of a run are valid");
         let n = self.control.tasks.len() as u128 + 1;
-        let task = new_task(n, &template, self.now);
+        let task = new_task(TaskId::mint(n), &template, self.now);
         let programs: Vec<&str> = template.containers.iter().map(|c| c.image.as_str()).collect();
         let line = format!("RunTask {} {programs:?}", short(&task.id));
         self.note(|| line);
@@ -209,7 +213,7 @@ impl World {
 
 /// Records.
 impl World {
-    fn put_task(&mut self, after: Task) {
+    pub fn put_task(&mut self, after: Task) {
         let Some(before) = self.control.tasks.get(&after.id) else { return };
         self.ledger.changed(before, &after);
         let (was, is) = (before.last_status(), after.last_status());
@@ -288,6 +292,7 @@ impl World {
     pub fn tick_control(&mut self) {
         self.look_at_leases();
         self.look_at_deadlines();
+        self.reconcile_service();
         self.release();
         self.plan();
         for m in 0..self.machines.len() {

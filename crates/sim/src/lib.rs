@@ -13,6 +13,7 @@ mod kernel;
 mod ledger;
 mod limits;
 mod random;
+mod service;
 mod templates;
 mod world;
 

@@ -19,6 +19,11 @@ pub const MACHINES_MAX: u64 = 3;
 /// Tasks a user asks for in a run.
 pub const TASKS_MAX: u64 = 14;
 
+/// Tasks of the service, if a run has one.
+pub const SERVICE_TASKS_MAX: u64 = 3;
+/// How often machines are drained or activated in a run.
+pub const DRAINS_MAX: u64 = 6;
+
 /// Out of a thousand messages while there are faults.
 pub const LOST_PERMILLE: u64 = 60;
 pub const REPEATED_PERMILLE: u64 = 60;

@@ -73,6 +73,18 @@ fn restarted(mut container: ContainerTemplate) -> ContainerTemplate {
     container
 }
 
+/// The tasks of a service go on until they are told to end.
+pub fn of_service() -> TaskTemplate {
+    TaskTemplate {
+        cpu_units: 256,
+        memory_mib: 512,
+        ephemeral_storage_gib: 20,
+        cpu_architecture: "X86_64".to_owned(),
+        containers: vec![container("app", "run", true)],
+        ..TaskTemplate::default()
+    }
+}
+
 pub fn random(random: &mut Random) -> TaskTemplate {
     use DependencyCondition::{Complete, Healthy, Start, Success};
     let image =

@@ -6,7 +6,9 @@ use crate::kernel::{Change, Kernel};
 use crate::ledger::Ledger;
 use crate::limits::*;
 use crate::random::Random;
+use crate::service::waits;
 use model::facts::{Desired, TaskStatus};
+use model::service::ServiceStatus;
 use model::session::{ToAgent, ToControl};
 use model::task::Task;
 use model::{InstanceId, TaskId, Timestamp};
@@ -56,6 +58,7 @@ pub enum Happening {
     Reconnects { machine: usize },
     UserRuns,
     UserStops,
+    OperatorDrains,
 }
 
 pub struct Machine {
@@ -151,6 +154,10 @@ impl World {
         for _ in 0..self.random.below(TASKS_MAX / 2) {
             let ms = self.random.ms(spread_ms / 4, spread_ms);
             self.after_ms(ms, Happening::UserStops);
+        }
+        // Mistakes are looked for in the plainest runs.
+        if self.mistake.is_none() {
+            self.make_service_and_drains(spread_ms);
         }
     }
 
@@ -264,6 +271,7 @@ impl World {
             Happening::Reconnects { machine } => self.machines[machine].online = true,
             Happening::UserRuns => self.run_task(),
             Happening::UserStops => self.stop_some_task(),
+            Happening::OperatorDrains => self.drain_or_activate(),
         }
     }
 
@@ -334,10 +342,15 @@ impl World {
                 self.start_agent(machine);
             }
         }
+        self.leave_one_open();
     }
 
     fn stop_all(&mut self) {
         self.note(|| "everything is told to stop".to_owned());
+        if let Some(web) = &mut self.control.web {
+            web.service.status = ServiceStatus::Draining;
+            web.service.desired_count = 0;
+        }
         let tasks: Vec<TaskId> = self.control.tasks.keys().cloned().collect();
         for task in tasks {
             self.stop_task(&task);
@@ -356,7 +369,10 @@ impl World {
 
     /// What is not yet as it is wanted.
     fn unrest(&self) -> Option<String> {
-        for task in self.control.tasks.values() {
+        if let Some(unrest) = self.unrest_of_service() {
+            return Some(unrest);
+        }
+        for task in self.control.tasks.values().filter(|task| !waits(task)) {
             let status = task.last_status();
             let wanted = task.facts.desired == Desired::Running;
             if status != TaskStatus::Stopped && !(wanted && status == TaskStatus::Running) {
