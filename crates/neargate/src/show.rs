@@ -257,8 +257,8 @@ mod tests {
         ];
         let draining = serde_json::json!({"left": {"toMove": 2, "toEnd": 1, "tasks": tasks}});
         assert_eq!(left(&draining), "2 to move, 1 to end");
-        let words = "left on it: 2 to move, 1 to end\n  b in cluster default, RUNNING, goes on\n  c \
-                     of service:web is protected for now\n";
+        let words = "left on it: 2 to move, 1 to end\n  b in cluster default, RUNNING, goes \
+                     on\n  c of service:web is protected for now\n";
         assert_eq!(left_in_words(&draining), words);
         let empty = serde_json::json!({"left": {"toMove": 0, "toEnd": 0, "tasks": []}});
         assert_eq!(left(&empty), "nothing");
