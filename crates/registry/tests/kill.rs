@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::Store;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -33,8 +34,10 @@ const PIECE_BYTES: usize = 40_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_registry_that_is_killed() {
     let given = std::env::var_os(FOLDER);
-    let own = tempfile::tempdir().expect("a temporary folder");
-    let folder = given.as_ref().map_or(own.path(), Path::new);
+    // None of its own when it is to be killed: it would stay.
+    let own = given.is_none().then(|| tempfile::tempdir().expect("a temporary folder"));
+    let folder = own.as_ref().map(TempDir::path);
+    let folder = folder.unwrap_or_else(|| Path::new(given.as_ref().expect("or its own")));
     let store = Store::open(&folder.join("state"), store::kinds::all()).expect("opened");
     for name in ["one", "two"] {
         harness::make_repository(&store, name, false).await;

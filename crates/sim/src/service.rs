@@ -9,7 +9,7 @@ use crate::limits::{DRAINS_MAX, REFUSED_PERMILLE, SERVICE_TASKS_MAX};
 use crate::templates;
 use crate::world::{Happening, World};
 use model::facts::TaskStatus;
-use model::instance::InstanceState;
+use model::instance::{Instance, InstanceState};
 use model::service::*;
 use model::task::{NetworkRequest, StopCode, Task};
 use model::{DeploymentId, Document, InstanceId, Tags, TaskDefinitionRevision, TaskId, Timestamp};
@@ -123,7 +123,7 @@ impl World {
 
     /// One machine at least takes tasks: else nothing comes to rest.
     pub fn leave_one_open(&mut self) {
-        if self.control.instances.values().all(|instance| instance.drains()) {
+        if self.control.instances.values().all(Instance::drains) {
             let id = self.machines[0].id.clone();
             self.set_drains(&id, false);
         }
@@ -241,7 +241,7 @@ impl World {
         // While there is no room, or a start is held back after failures, it stays as it is.
         let held = web.progress.as_ref().and_then(ServiceProgress::primary);
         let held = held.is_some_and(|primary| primary.failed_in_a_row > 0);
-        let stays = held || self.count(|task| waits(task)) > 0;
+        let stays = held || self.count(waits) > 0;
         let leaving =
             self.count(|task| self.leaves(task) && task.last_status() < TaskStatus::Deactivating);
         let running = self.count(|task| task.last_status() == TaskStatus::Running);

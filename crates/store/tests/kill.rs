@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use store::{Kinds, Record, Revision, Store};
+use tempfile::TempDir;
 
 const FOLDER: &str = "STORE_KILL_FOLDER";
 const WRITERS: u64 = 4;
@@ -97,8 +98,9 @@ async fn watch(store: Store, from: Revision) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_that_is_killed() {
     let given = std::env::var_os(FOLDER);
-    let own = tempfile::tempdir().unwrap();
-    let folder = given.as_ref().map_or(own.path(), Path::new);
+    // None of its own when it is to be killed: it would stay.
+    let own = given.is_none().then(|| tempfile::tempdir().unwrap());
+    let folder = own.as_ref().map_or_else(|| Path::new(given.as_ref().unwrap()), TempDir::path);
     let count = if given.is_some() { u64::MAX } else { 5 };
     let store = Store::open(folder, kinds()).unwrap();
     say("open");
