@@ -28,16 +28,8 @@ pub fn now_ms() -> u64 {
 /// As in `2018-07-02T22:23:00.186641Z`, of Unix time.
 pub fn iso(unix: Duration) -> String {
     let (days, rest) = (unix.as_secs() / 86_400, unix.as_secs() % 86_400);
-    // Days are counted in eras of 400 years that begin on the first of March, so that the leap day
-    // is a year's last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march + 2) / 5 + 1;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
+    let (year, month, day) =
+        model::time::date(i64::try_from(days).expect("a 86,400th of a u64 fits"));
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     let micros = unix.subsec_micros();
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")

@@ -62,7 +62,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Whether it drains, or will when it is back.
+    /// Whether it drains, or will when it is back. Records of earlier builds say it by their state
+    /// alone.
     pub fn drains(&self) -> bool {
         self.drains || self.state == InstanceState::Draining
     }

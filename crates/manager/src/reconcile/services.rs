@@ -47,10 +47,40 @@ struct Index {
     owner: BTreeMap<Arc<str>, Arc<str>>,
     /// The same by the task's id, as targets name it.
     of: BTreeMap<TaskId, Arc<str>>,
-    /// Instances that drain: their tasks are to run elsewhere.
-    draining: BTreeSet<InstanceId>,
+    draining: Draining,
     /// Services to look at.
     dirty: BTreeSet<Arc<str>>,
+}
+
+/// What is to be left.
+#[derive(Default, PartialEq)]
+struct Draining {
+    /// Their tasks are to run elsewhere.
+    instances: BTreeSet<InstanceId>,
+    /// Those whose instances all drain.
+    zones: BTreeSet<ZoneName>,
+}
+
+impl Draining {
+    fn read(snapshot: &Snapshot) -> Self {
+        let mut found = Self::default();
+        let mut stay = BTreeSet::new();
+        for (_, instance) in snapshot.scan::<Instance>("") {
+            if instance.state == InstanceState::Draining {
+                found.instances.insert(instance.id.clone());
+                found.zones.insert(instance.zone.clone());
+            } else {
+                stay.insert(instance.zone.clone());
+            }
+        }
+        found.zones.retain(|zone| !stay.contains(zone));
+        found
+    }
+
+    fn has(&self, task: &Task) -> bool {
+        let placed = task.facts.placed.as_ref();
+        placed.is_some_and(|placed| self.instances.contains(&placed.instance))
+    }
 }
 
 impl Index {
@@ -61,6 +91,7 @@ impl Index {
         for (key, task) in snapshot.scan::<Task>("") {
             self.fold(Arc::from(key), Some(task));
         }
+        self.draining = Draining::read(snapshot);
         self.all(snapshot);
     }
 
@@ -94,9 +125,7 @@ impl Index {
     /// Which instances drain concerns every service: those with tasks there, those that wait for
     /// room, those that even their zones out.
     fn drains(&mut self, snapshot: &Snapshot) {
-        let all = snapshot.scan::<Instance>("").map(|(_, instance)| instance);
-        let draining = all.filter(|instance| instance.state == InstanceState::Draining);
-        let draining = draining.map(|instance| instance.id.clone()).collect();
+        let draining = Draining::read(snapshot);
         if self.draining != draining {
             self.draining = draining;
             self.all(snapshot);
@@ -190,7 +219,8 @@ async fn reconcile(
 ) -> Result<Option<Timestamp>, TransactFailure<CommitFailure>> {
     let none = BTreeMap::new();
     let tasks = index.tasks.get(key).unwrap_or(&none);
-    let done = cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, tasks)));
+    let draining = &index.draining;
+    let done = cx.store.transact(|txn| Ok::<_, CommitFailure>(step(cx, txn, key, tasks, draining)));
     let (done, _) = done.await?;
     for task in done.started {
         let key: Arc<str> = Arc::from(task_key(&task.cluster, &task.id));
@@ -205,7 +235,13 @@ struct Done {
     again_at: Option<Timestamp>,
 }
 
-fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<Task>>) -> Done {
+fn step(
+    cx: &Context,
+    txn: &mut Txn,
+    key: &str,
+    tasks: &BTreeMap<Arc<str>, Arc<Task>>,
+    draining: &Draining,
+) -> Done {
     let now = cx.now();
     let Some(service) = txn.get::<Service>(key) else { return Done::default() };
     let progress = txn.get::<ServiceProgress>(key);
@@ -226,7 +262,7 @@ fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<T
     let pairs = tasks.values().zip(&targets);
     let seen: Vec<ServiceTask<'_>> = pairs
         .map(|(task, targets)| {
-            let (health, leaving) = (health(txn, task), leaves(txn, task));
+            let (health, leaving) = (health(txn, task), draining.has(task));
             ServiceTask { task, health, targets, leaving }
         })
         .collect();
@@ -234,7 +270,7 @@ fn step(cx: &Context, txn: &mut Txn, key: &str, tasks: &BTreeMap<Arc<str>, Arc<T
         service: &service,
         progress: progress.as_deref(),
         tasks: &seen,
-        zones: &zones(txn, &folded),
+        zones: &zones(txn, &folded, draining),
         settle_ms: SERVICE_SETTLE_MS,
         now,
     };
@@ -273,24 +309,13 @@ fn health(txn: &Txn, task: &Task) -> Option<Health> {
     (!checked.is_empty()).then(|| task.health(&checked))
 }
 
-/// Read without a guard: an instance that changes wakes us again.
-fn leaves(txn: &Txn, task: &Task) -> bool {
-    let placed = task.facts.placed.as_ref();
-    let found = placed.and_then(|it| txn.snapshot().get::<Instance>(it.instance.as_str()));
-    found.is_some_and(|instance| instance.state == InstanceState::Draining)
-}
-
-/// The zones that the service's subnets are in, without those whose instances all drain.
-fn zones(txn: &Txn, progress: &ServiceProgress) -> Vec<ZoneName> {
+/// The zones that the service's subnets are in, without those that are to be left.
+fn zones(txn: &Txn, progress: &ServiceProgress, draining: &Draining) -> Vec<ZoneName> {
     let primary = progress.primary();
     let subnets = primary.map_or(&[][..], |primary| &primary.template.network.subnets);
     let found = subnets.iter().filter_map(|id| txn.snapshot().get::<Subnet>(id.as_str()));
-    let mut zones: BTreeSet<ZoneName> = found.map(|subnet| subnet.zone.clone()).collect();
-    let instances: Vec<_> = txn.snapshot().scan::<Instance>("").map(|(_, it)| it).collect();
-    zones.retain(|zone| {
-        let mut there = instances.iter().filter(|it| it.zone == *zone).peekable();
-        there.peek().is_none() || there.any(|it| it.state != InstanceState::Draining)
-    });
+    let zones = found.map(|subnet| subnet.zone.clone());
+    let zones: BTreeSet<ZoneName> = zones.filter(|zone| !draining.zones.contains(zone)).collect();
     zones.into_iter().collect()
 }
 
